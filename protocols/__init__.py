@@ -1,0 +1,114 @@
+"""The words edge and cloud exchange: value types, messages, image payloads, limits.
+
+Reading order: `values.py` (what is said), `messages.py` (how it travels, and the one border where bytes from
+a peer become checked values), `imagery.py` (image payloads), `limits.py` (every bound with its reason).
+Beside them `fields.py` and `vectors.py` (what values are made of), `reassembly.py` (slices), `errors.py`,
+`arrays.py` and `boxes.py`. `README.md` describes the wire for other implementations.
+"""
+
+from __future__ import annotations
+
+from protocols.arrays import AnyImage, Boxes, FloatArray, ImageArray
+from protocols.boxes import box_iou, boxes_area, clip_boxes, nms
+from protocols.errors import ImageryError, MessageError, ShapeError, SkyloopError
+from protocols.fields import MediaType, Value
+from protocols.imagery import decode_image, encode_image, image_size
+from protocols.messages import (
+    KINDS,
+    PROBLEM_CODES,
+    RESERVED_KINDS,
+    AnyMessage,
+    CaseChunk,
+    CaseOffer,
+    CaseReceipt,
+    Heartbeat,
+    Hello,
+    InterpretationMessage,
+    InterpretationReceipt,
+    Message,
+    Problem,
+    PromptReceipt,
+    PromptUpdate,
+    Welcome,
+    decode,
+    encode,
+    pack_change,
+    unpack_change,
+)
+from protocols.reassembly import Reassembly, slices
+from protocols.values import (
+    BankChange,
+    BankRef,
+    Case,
+    Chip,
+    Detection,
+    FrameHeader,
+    Interpretation,
+    Pose,
+    Prompt,
+    PromptBank,
+    apply_change,
+    best_detections,
+    canonical_prompts,
+    diff_banks,
+    new_case_id,
+)
+from protocols.vectors import Vectors
+
+__all__ = [
+    "KINDS",
+    "PROBLEM_CODES",
+    "RESERVED_KINDS",
+    "AnyImage",
+    "AnyMessage",
+    "BankChange",
+    "BankRef",
+    "Boxes",
+    "Case",
+    "CaseChunk",
+    "CaseOffer",
+    "CaseReceipt",
+    "Chip",
+    "Detection",
+    "FloatArray",
+    "FrameHeader",
+    "Heartbeat",
+    "Hello",
+    "ImageArray",
+    "ImageryError",
+    "Interpretation",
+    "InterpretationMessage",
+    "InterpretationReceipt",
+    "MediaType",
+    "Message",
+    "MessageError",
+    "Pose",
+    "Problem",
+    "Prompt",
+    "PromptBank",
+    "PromptReceipt",
+    "PromptUpdate",
+    "Reassembly",
+    "ShapeError",
+    "SkyloopError",
+    "Value",
+    "Vectors",
+    "Welcome",
+    "apply_change",
+    "best_detections",
+    "box_iou",
+    "boxes_area",
+    "canonical_prompts",
+    "clip_boxes",
+    "decode",
+    "decode_image",
+    "diff_banks",
+    "encode",
+    "encode_image",
+    "image_size",
+    "new_case_id",
+    "nms",
+    "pack_change",
+    "slices",
+    "unpack_change",
+]

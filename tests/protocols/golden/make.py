@@ -1,0 +1,189 @@
+"""Writes the golden bytes of wire v1: one file per kind, from fixed values.
+
+Run `python tests/protocols/golden/make.py` after adding an example. A file that is there and differs is an
+error: bytes of a released version never change.
+
+A message file holds two frames, each a little-endian uint32 length and then that many bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import protocols as p
+
+FOLDER = Path(__file__).parent / "v1"
+CASE_ID = "0123456789abcdef0123456789abcdef"
+SHA = "ab" * 32
+
+
+def prompt(prompt_id: str = "p-1") -> p.Prompt:
+    """A prompt with every field set; its JPEG is a stand-in, as encoders differ in their bytes."""
+    vectors = np.arange(1, 9, dtype=np.float32).reshape(2, 4) / 8
+    return p.Prompt(
+        prompt_id=prompt_id,
+        label="wind turbine",
+        space_id="5pace",
+        variant="u8s8",
+        positives=p.Vectors.from_array(vectors),
+        negatives=p.Vectors.from_array(-vectors[:1]),
+        threshold=0.625,
+        temperature=0.0703125,
+        size_px=(8, 96.5),
+        size_m=(20, 150),
+        chips=(p.Chip(jpeg=b"\xff\xd8chip\xff\xd9", box_xyxy=(16, 16, 48, 40), scale=0.5),),
+        scope="mission",
+        priority=2,
+        issued_at_s=1_750_000_000.25,
+        expires_at_s=1_750_086_400,
+        origin="person",
+        confidence=0.875,
+        case_id=CASE_ID,
+    )
+
+
+def bank() -> p.PromptBank:
+    """A bank of one full prompt and one bare one."""
+    bare = prompt("a.bare").model_copy(
+        update={"size_px": None, "size_m": None, "chips": (), "expires_at_s": None, "case_id": None}
+    )
+    return p.PromptBank(epoch="epoch-1", revision=7, prompts=(prompt(), bare))
+
+
+def case() -> p.Case:
+    """A case with every field set."""
+    pose = p.Pose(
+        lat_deg=48.5, lon_deg=-9.25, altitude_m=120, yaw_deg=270, pitch_deg=-90, roll_deg=1.5, gsd_m=0.03125
+    )
+    frame = p.FrameHeader(
+        index=41, source_id="cam0", captured_at_s=1_750_000_000.5, width=1920, height=1080, pose=pose
+    )
+    return p.Case(
+        case_id=CASE_ID,
+        frame=frame,
+        region_xyxy=(640, 256, 896, 512),
+        image_scale=1,
+        detections=(p.Detection(box_xyxy=(650.5, 300, 700, 340.25), label="car", score=0.5, track_id=3),),
+        reasons={"unexplained": 0.75, "doubt": 0.125, "flicker": 0},
+        hardness=0.75,
+        space_id="5pace",
+        variant="fp32",
+        media_type="image/jpeg",
+        payload_bytes=40_000,
+        payload_sha256=SHA,
+        ttl_s=600,
+    )
+
+
+def interpretation() -> p.Interpretation:
+    """An interpretation with one outlined and one plain detection."""
+    return p.Interpretation(
+        case_id=CASE_ID,
+        detections=(
+            p.Detection(box_xyxy=(650, 300, 702, 342), label="wind turbine", score=0.75, provenance="cloud"),
+            p.Detection(box_xyxy=(700, 310, 720, 330), label="風車", score=1, provenance="person"),
+        ),
+        polygons=((650, 300, 702, 300, 676, 342), ()),
+        confidence=0.5,
+        by="teacher",
+        interpreter="rsfm-large",
+        made_at_s=1_750_000_010,
+    )
+
+
+def messages() -> dict[str, tuple[p.AnyMessage, bytes]]:
+    """One (message, blob) of every kind."""
+    ref = bank().ref
+    all_messages: list[tuple[p.AnyMessage, bytes]] = [
+        (
+            p.Hello(
+                craft_software="skyloop 1.0",
+                boot_id="boot-1",
+                session_id="session-1",
+                kinds=p.KINDS,
+                space_id="5pace",
+                variant="u8s8",
+                labels=("car", "truck"),
+                bank=p.PromptBank.empty("epoch-1").ref,
+                wall_time_s=1_750_000_000,
+                wants_credit_bytes=65536,
+            ),
+            b"",
+        ),
+        (
+            p.Welcome(
+                server_software="skyloop 1.0",
+                session_id="session-1",
+                kinds=p.KINDS,
+                credit_bytes=65536,
+                heartbeat_s=2,
+                wall_time_s=1_750_000_001.5,
+                bank=ref,
+            ),
+            b"",
+        ),
+        (p.Heartbeat(seq=5, wall_time_s=1_750_000_002, spool_cases=2, spool_bytes=80_000, bank=ref), b""),
+        (p.CaseOffer(case=case()), b""),
+        (p.CaseChunk(case_id=CASE_ID, offset=16384), bytes(range(32))),
+        (
+            p.CaseReceipt(
+                case_id=CASE_ID, payload_sha256=SHA, state="partial", next_offset=16416, credit_bytes=65536
+            ),
+            b"",
+        ),
+        (p.InterpretationMessage(interpretation=interpretation()), b""),
+        (p.InterpretationReceipt(case_id=CASE_ID), b""),
+        (
+            p.PromptUpdate(update_id="update-1", target=ref, total_bytes=1000, offset=0, sha256=SHA),
+            bytes(range(32)),
+        ),
+        (p.PromptReceipt(update_id="update-1", bank=ref, applied=True), b""),
+        (
+            p.Problem(code="busy", detail="64 cases wait; at most 64", about=CASE_ID, retry_after_s=2.5),
+            b"",
+        ),
+    ]
+    return {message.kind: (message, blob) for message, blob in all_messages}
+
+
+def join(frames: list[bytes]) -> bytes:
+    """The two frames of a message as one file."""
+    return b"".join(struct.pack("<I", len(frame)) + frame for frame in frames)
+
+
+def split(data: bytes) -> list[bytes]:
+    """The frames in a file."""
+    frames = []
+    while data:
+        (size,) = struct.unpack_from("<I", data)
+        frames.append(data[4 : 4 + size])
+        data = data[4 + size :]
+    return frames
+
+
+def files() -> dict[str, bytes]:
+    """Every golden file by name."""
+    made = {f"{kind}.bin": join(p.encode(message, blob)) for kind, (message, blob) in messages().items()}
+    made["_canonical_prompts.bin"] = p.canonical_prompts(bank().prompts)
+    made["_bank_change.bin"] = p.pack_change(p.diff_banks(p.PromptBank.empty("epoch-1"), bank()))
+    raw = np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4) - 5
+    made["_image.raw"] = p.encode_image(raw, "application/x-skyloop-raw")
+    return made
+
+
+def main() -> None:
+    """Write the files that are not there yet."""
+    FOLDER.mkdir(exist_ok=True)
+    for name, data in files().items():
+        path = FOLDER / name
+        if path.exists() and path.read_bytes() != data:
+            sys.exit(f"{path} is there and differs: bytes of a released version never change")
+        path.write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""The edge agent: frames in, detections out, hard cases to the spool. Start reading here.
+
+The loop below never waits for the cloud: cases go to the spool and prompts come from the bank, both shared with the
+link's own thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import structlog
+from edge.link import Link
+
+from edge.bank import BankStore
+from edge.capture import Frame, Source
+from edge.config import Settings
+from edge.errors import SpoolError
+from edge.outputs import RunOutputs
+from edge.pipeline import FramePipeline, FrameResult, PipelineSettings
+from edge.scheduler import PlannedCase, Scheduler, SchedulerSettings
+from edge.spool import Spool
+from edge.student import Student
+from protocols.values import PromptBank
+
+log = structlog.get_logger()
+
+_REMEMBERED_CASES = 1024
+
+
+class AgentSettings(Settings):
+    """Settings of the agent; the link's own stand beside it in the command line's file.
+
+    Attributes:
+        pipeline, scheduler: see those modules.
+        linger_s: after the last frame of a file, how long to go on delivering spooled cases.
+    """
+
+    pipeline: PipelineSettings = PipelineSettings()
+    scheduler: SchedulerSettings = SchedulerSettings()
+    linger_s: float = 0.0
+
+
+@dataclass
+class LoopStatistics:
+    """What one run counted; all of it bounded."""
+
+    frames: int = 0
+    busy_s: float = 0.0
+    started_s: float | None = None
+    ended_s: float = 0.0
+    cases_planned: int = 0
+    cases_refused: int = 0
+    detections: dict[str, int] = field(default_factory=dict)
+    loop_ms: list[float] = field(default_factory=list)
+
+
+class Agent:
+    """One craft's perception loop."""
+
+    def __init__(
+        self,
+        *,
+        student: Student,
+        bank: BankStore,
+        spool: Spool | None = None,
+        link: Link | None = None,
+        outputs: RunOutputs | None = None,
+        settings: AgentSettings | None = None,
+    ) -> None:
+        """Put a craft together.
+
+        Args:
+            student: what looks at every frame.
+            bank: the durable prompt bank.
+            spool: where cases wait; None never makes a case.
+            link: delivers them; None flies alone.
+            outputs: where results are written; None only counts.
+            settings: see `AgentSettings`.
+        """
+        self.settings = settings or AgentSettings()
+        self.pipeline = FramePipeline(student, self.settings.pipeline)
+        self.scheduler = Scheduler(self.settings.scheduler, student.manifest.space_id, student.bundle.variant)
+        self.statistics = LoopStatistics()
+        self._bank_store, self._spool, self._link, self._outputs = bank, spool, link, outputs
+        self._bank: PromptBank | None = None
+        self._captured_s: OrderedDict[str, float] = OrderedDict()
+        self._prompt_cases: set[str] = set()
+
+    def run(
+        self,
+        source: Source,
+        *,
+        max_frames: int | None = None,
+        on_frame: Callable[[Frame, FrameResult], bool] | None = None,
+    ) -> dict[str, Any]:
+        """Fly until the source ends and return the summary.
+
+        Args:
+            source: where frames come from; closed at the end.
+            max_frames: stop after this many.
+            on_frame: called with every result; returning False stops the run.
+        """
+        try:
+            for frame in source:
+                result = self.step(frame)
+                if on_frame is not None and not on_frame(frame, result):
+                    break
+                if max_frames is not None and self.statistics.frames >= max_frames:
+                    break
+        finally:
+            source.close()
+        self._deliver()
+        return self.summary(source)
+
+    def step(self, frame: Frame) -> FrameResult:
+        """One frame: newest bank, perception, perhaps a case, one line of output."""
+        begin_s = time.perf_counter()
+        if self.statistics.started_s is None:
+            self.statistics.started_s = frame.captured_s
+        self._take_bank(frame.captured_s)
+        result = self.pipeline.process(frame)
+        planned = self.scheduler.consider(frame, result) if self._spool is not None else None
+        extra: dict[str, Any] = {
+            "bank_revision": self._bank.revision if self._bank else 0,
+            "hardness": round(result.hardness.score, 4),
+        }
+        if planned is not None and self._keep(planned, frame):
+            extra |= {"case_id": planned.case.case_id, "region_xyxy": list(planned.case.region_xyxy)}
+        if self._outputs is not None:
+            self._outputs.write(frame, result.detections, extra)
+        self._count(result, begin_s, frame.captured_s)
+        return result
+
+    def _take_bank(self, now_s: float) -> None:
+        """Use the newest applied bank from this frame on, and note how long the loop took for new prompts."""
+        if self._bank_store.current is self._bank:
+            return
+        self._bank = self._bank_store.current
+        self.pipeline.use_bank(self._bank)
+        for prompt in self._bank.prompts:
+            if prompt.case_id is None or prompt.case_id in self._prompt_cases:
+                continue
+            self._prompt_cases.add(prompt.case_id)
+            captured_s = self._captured_s.pop(prompt.case_id, None)
+            if captured_s is not None:
+                self.statistics.loop_ms.append((now_s - captured_s) * 1000)
+        log.info("prompt bank in use", revision=self._bank.revision, prompts=len(self._bank.prompts))
+
+    def _keep(self, planned: PlannedCase, frame: Frame) -> bool:
+        assert self._spool is not None
+        try:
+            kept = self._spool.put(planned.case, planned.payload, planned.value)
+        except SpoolError as exc:
+            log.warning("case not kept", reason=str(exc))
+            kept = False
+        if not kept:
+            self.statistics.cases_refused += 1
+            return False
+        self.statistics.cases_planned += 1
+        self._captured_s[planned.case.case_id] = frame.captured_s
+        while len(self._captured_s) > _REMEMBERED_CASES:
+            self._captured_s.popitem(last=False)
+        return True
+
+    def _count(self, result: FrameResult, begin_s: float, captured_s: float) -> None:
+        statistics = self.statistics
+        statistics.frames += 1
+        statistics.busy_s += time.perf_counter() - begin_s
+        statistics.ended_s = captured_s
+        for detection in result.detections:
+            key = f"{detection.provenance.split(':')[0]}/{detection.label}"
+            statistics.detections[key] = statistics.detections.get(key, 0) + 1
+
+    def _deliver(self) -> None:
+        """Give the link some time to empty the spool after a recording's last frame."""
+        deadline_s = time.monotonic() + self.settings.linger_s
+        while self._spool is not None and self._link is not None and len(self._spool) and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        if self._bank_store.current is not self._bank:
+            self._take_bank(time.monotonic())
+
+    def summary(self, source: Source) -> dict[str, Any]:
+        """Counts of the run so far, as `summary.json` holds them; durations in seconds or ms as named."""
+        s = self.statistics
+        span_s = s.ended_s - (s.started_s or 0.0)
+        loop = np.array(s.loop_ms) if s.loop_ms else None
+        student = self.pipeline.student
+        return {
+            "frames": s.frames,
+            "fps": round((s.frames - 1) / span_s, 2) if s.frames > 1 and span_s > 0 else None,
+            "busy_ms_per_frame": round(1000 * s.busy_s / max(s.frames, 1), 2),
+            "frames_undecodable": source.counts.undecodable,
+            "frames_dropped": source.counts.dropped,
+            "detections": dict(sorted(s.detections.items())),
+            "cases": {
+                "planned": s.cases_planned,
+                "refused": s.cases_refused,
+                "deferred": self.scheduler.deferred,
+            },
+            "spool": asdict(self._spool.stats) if self._spool else None,
+            "link": asdict(self._link.stats()) if self._link else None,
+            "loop_ms": {
+                "count": len(s.loop_ms),
+                "p50": round(float(np.percentile(loop, 50)), 1) if loop is not None else None,
+                "p99": round(float(np.percentile(loop, 99)), 1) if loop is not None else None,
+            },
+            "bank": {"revision": self._bank.revision, "prompts": len(self._bank.prompts)} if self._bank else None,
+            "bundle": {
+                "name": student.manifest.name,
+                "space_id": student.manifest.space_id,
+                "variant": student.bundle.variant,
+                "backend": student.backend.name,
+            },
+            "versions": {name: version(name) for name in ("skyloop", "onnxruntime", "numpy", "opencv-python")},
+            "settings": self.settings.model_dump(mode="json"),
+        }

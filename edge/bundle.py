@@ -1,0 +1,136 @@
+"""One student (or teacher) as it is shipped: a folder with `bundle.json` and ONNX files, digests checked on loading."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edge.config import first_problem
+from edge.errors import ModelError
+
+MANIFEST_NAME = "bundle.json"
+
+
+class VariantFile(BaseModel):
+    """One ONNX file of a bundle.
+
+    Attributes:
+        file: name within the folder.
+        sha256: digest of the file's bytes.
+        size_bytes: its length.
+        suits: which runtimes it is made for, best first.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    file: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size_bytes: int = Field(gt=0)
+    suits: tuple[str, ...] = ("cpu",)
+
+
+class Manifest(BaseModel):
+    """`bundle.json`.
+
+    Attributes:
+        format: version of this layout.
+        name: for people.
+        labels: known classes, in the order of `class_logits`.
+        space_id: digest of the FP32 embedding weights, preprocessing and stride.
+        embedding_dim: D.
+        stride_px: cell size of the output grid in input pixels.
+        multiple_px: input height and width must be multiples of this.
+        bands: input bands, in the order that `band_order` names.
+        band_order: `bgr`; one-band images are replicated.
+        score_floor: known-class score from which a detection is reported.
+        variants: the files, by variant name.
+        training, metrics: provenance and measurements, for people.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    format: Literal[1] = 1
+    name: str
+    labels: tuple[str, ...]
+    space_id: str = Field(min_length=8, max_length=64)
+    embedding_dim: int = Field(ge=8, le=96)
+    stride_px: int = Field(gt=0)
+    multiple_px: int = Field(gt=0)
+    bands: int = 3
+    band_order: Literal["bgr"] = "bgr"
+    score_floor: float = Field(0.3, ge=0, le=1)
+    variants: dict[str, VariantFile] = Field(min_length=1)
+    training: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A checked bundle and the variant chosen to run."""
+
+    folder: Path
+    manifest: Manifest
+    variant: str
+
+    @property
+    def model_path(self) -> Path:
+        """The ONNX file of the chosen variant."""
+        return self.folder / self.manifest.variants[self.variant].file
+
+
+def bundled_student() -> Path:
+    """Folder of the student that comes with the package."""
+    return Path(str(files("edge"))) / "bundles" / "student"
+
+
+def load_bundle(folder: Path, variant: str | None = None) -> Bundle:
+    """The bundle in a folder, its chosen file's digest checked.
+
+    Args:
+        folder: holds `bundle.json`.
+        variant: which file to run; by default `u8s8`, else the first one listed.
+
+    Raises:
+        ModelError: the manifest or the file is missing, malformed or altered.
+    """
+    manifest = read_manifest(folder)
+    chosen = variant or ("u8s8" if "u8s8" in manifest.variants else next(iter(manifest.variants)))
+    if chosen not in manifest.variants:
+        raise ModelError(f"{folder}: has no variant {chosen!r}; choose one of {', '.join(manifest.variants)}")
+    _check_file(folder, manifest.variants[chosen])
+    return Bundle(folder, manifest, chosen)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a bundle folder.
+
+    Raises:
+        ModelError: it is missing or malformed.
+    """
+    path = folder / MANIFEST_NAME
+    try:
+        return Manifest.model_validate(json.loads(path.read_text()))
+    except OSError as exc:
+        raise ModelError(f"{path}: cannot be read ({exc.strerror}); give the folder of a bundle") from exc
+    except ValidationError as exc:
+        raise ModelError(f"{path}: {first_problem(exc)}") from exc
+    except ValueError as exc:
+        raise ModelError(f"{path}: not JSON ({exc}); fetch the bundle again") from exc
+
+
+def _check_file(folder: Path, entry: VariantFile) -> None:
+    path = folder / entry.file
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as exc:
+        raise ModelError(f"{path}: cannot be read ({exc.strerror}); fetch the bundle again") from exc
+    if found != entry.sha256:
+        raise ModelError(
+            f"{path}: digest {found[:12]}… does not match the manifest's {entry.sha256[:12]}…; fetch the bundle again"
+        )

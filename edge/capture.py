@@ -1,0 +1,323 @@
+"""Frames from files, folders, cameras and streams.
+
+Files and folders give every frame; live sources give the newest and count what they dropped. One frame that does not
+decode is counted and skipped; a source that cannot be opened at all is an error.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import queue
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import structlog
+from pydantic import ValidationError
+
+from edge.clock import Clock, SystemClock
+from edge.errors import CaptureError
+from protocols.arrays import ImageArray
+from protocols.values import FrameHeader, Pose
+
+log = structlog.get_logger()
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+_DECODE_AHEAD = 3
+_LIVE_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image and when it was taken.
+
+    Attributes:
+        header: index, source, wall time, size and pose.
+        image: (H, W) or (H, W, 3) BGR uint8.
+        captured_s: monotonic time at which the agent could first have it.
+    """
+
+    header: FrameHeader
+    image: ImageArray
+    captured_s: float
+
+
+@dataclass
+class CaptureCounts:
+    """What a source gave and what it could not give."""
+
+    frames: int = 0
+    undecodable: int = 0
+    dropped: int = 0
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A decoded image before it has an index."""
+
+    image: ImageArray
+    time_s: float | None = None
+    pose: Pose | None = None
+
+
+@dataclass
+class Source:
+    """An open source of frames; iterate once, then close.
+
+    Attributes:
+        source_id: name that goes into every frame header.
+        fps: nominal rate, for the annotated video and for pacing.
+        is_live: newest frame wins.
+        counts: updated while iterating.
+    """
+
+    source_id: str
+    pictures: Iterable[_Picture]
+    fps: float = 30.0
+    is_live: bool = False
+    paced: bool = False
+    counts: CaptureCounts = field(default_factory=CaptureCounts)
+    clock: Clock = field(default_factory=SystemClock)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Frames in order; with `paced`, none before its recorded time."""
+        start_s, start_wall_s = self.clock.monotonic_s(), self.clock.wall_s()
+        for index, picture in enumerate(_ahead(self.pictures, self._stop)):
+            offset_s = index / self.fps if picture.time_s is None else picture.time_s
+            if self.paced:
+                self._stop.wait(max(0.0, start_s + offset_s - self.clock.monotonic_s()))
+            if self._stop.is_set():
+                return
+            self.counts.frames += 1
+            wall_s = self.clock.wall_s() if self.is_live else start_wall_s + offset_s
+            yield self._frame(picture, index, wall_s)
+
+    def _frame(self, picture: _Picture, index: int, wall_s: float) -> Frame:
+        height, width = picture.image.shape[:2]
+        bands = 1 if picture.image.ndim == 2 else picture.image.shape[2]
+        header = FrameHeader(
+            index=index + self.counts.dropped,
+            source_id=self.source_id,
+            captured_at_s=wall_s,
+            width=width,
+            height=height,
+            bands=bands,
+            pose=picture.pose,
+        )
+        return Frame(header, picture.image, self.clock.monotonic_s())
+
+    def close(self) -> None:
+        """Stop decoding; safe to call twice."""
+        self._stop.set()
+
+
+def open_source(spec: str, *, paced: bool = False, clock: Clock | None = None) -> Source:
+    """The source that a command-line argument names.
+
+    Args:
+        spec: an image folder, a glob, a video file, a camera index, an rtsp:// or http(s):// URL, or `gst:` and a
+            GStreamer pipeline.
+        paced: give file frames at their recorded times instead of as fast as they are taken.
+        clock: for time stamps and pacing.
+
+    Raises:
+        CaptureError: there is no such thing, or it cannot be opened.
+    """
+    clock = clock or SystemClock()
+    if spec.isdigit() or spec.startswith(("rtsp://", "http://", "https://", "gst:")):
+        return _open_live(spec, clock)
+    path = Path(spec)
+    if path.is_dir() or any(c in spec for c in "*?["):
+        return _open_images(spec, paced=paced, clock=clock)
+    if path.is_file():
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            return _open_images(glob.escape(spec), paced=paced, clock=clock)
+        return _open_video(path, paced=paced, clock=clock)
+    raise CaptureError(f"source {spec!r}: no such file or folder; give a video, an image folder, a glob or a URL")
+
+
+def _ahead(pictures: Iterable[_Picture], stop: threading.Event) -> Iterator[_Picture]:
+    """Decode a few pictures ahead in a thread, so that decoding and inference overlap; the queue blocks when full."""
+    ready: queue.Queue[_Picture | BaseException | None] = queue.Queue(_DECODE_AHEAD)
+    threading.Thread(target=_decode, args=(pictures, ready, stop), name="decode", daemon=True).start()
+    while not stop.is_set():
+        try:
+            item = ready.get(timeout=0.2)
+        except queue.Empty:
+            continue
+        if isinstance(item, BaseException):
+            raise item
+        if item is None:
+            return
+        yield item
+
+
+def _decode(
+    pictures: Iterable[_Picture], ready: queue.Queue[_Picture | BaseException | None], stop: threading.Event
+) -> None:
+    """Fill the queue, then end it with None, or with the error for the reader to raise."""
+    items = iter(pictures)
+    item: _Picture | BaseException | None = None
+    while not stop.is_set():
+        try:
+            item = next(items, None)
+        except Exception as exc:  # noqa: BLE001 - handed to the reader, which raises it
+            item = exc
+        while not stop.is_set():
+            try:
+                ready.put(item, timeout=0.2)
+                break
+            except queue.Full:
+                continue
+        if not isinstance(item, _Picture):
+            return
+
+
+def _open_images(spec: str, *, paced: bool, clock: Clock) -> Source:
+    folder = Path(spec)
+    if folder.is_dir():
+        inner = next((folder / name for name in ("images", "img") if (folder / name).is_dir()), folder)
+        paths = sorted(p for p in inner.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    else:
+        paths = sorted(Path(p) for p in glob.glob(spec) if Path(p).suffix.lower() in IMAGE_SUFFIXES)
+    if not paths:
+        raise CaptureError(f"source {spec!r}: holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); check the path")
+    records = _read_sidecar(folder / "frames.jsonl") if folder.is_dir() else {}
+    counts = CaptureCounts()
+    return Source(
+        spec[:200],
+        _read_images(paths, records, counts),
+        _recorded_fps(folder),
+        paced=paced,
+        counts=counts,
+        clock=clock,
+    )
+
+
+def _recorded_fps(folder: Path) -> float:
+    rate = folder / "fps.txt"
+    try:
+        return max(float(rate.read_text().split()[0]), 0.1) if rate.is_file() else 15.0
+    except (ValueError, IndexError) as exc:
+        raise CaptureError(f"{rate}: holds no number; write the frame rate or remove the file") from exc
+
+
+def _read_sidecar(path: Path) -> dict[str, dict[str, Any]]:
+    """Per file name, the recorded time and pose that a simulator or autopilot wrote beside the images."""
+    if not path.is_file():
+        return {}
+    try:
+        lines = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+        return {Path(line["file"]).name: line for line in lines}
+    except (ValueError, KeyError, TypeError) as exc:
+        raise CaptureError(f"{path}: not one JSON object with a `file` per line ({exc}); repair or remove it") from exc
+
+
+def _read_images(paths: list[Path], records: dict[str, dict[str, Any]], counts: CaptureCounts) -> Iterator[_Picture]:
+    decoded = 0
+    for path in paths:
+        pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if pixels is None:
+            counts.undecodable += 1
+            log.warning("image skipped: it does not decode", path=str(path))
+            continue
+        decoded += 1
+        record = records.get(path.name, {})
+        try:
+            pose = Pose.model_validate(record["pose"]) if record.get("pose") else None
+        except ValidationError as exc:
+            raise CaptureError(f"frames.jsonl: pose of {path.name} is impossible ({exc.errors()[0]['msg']})") from exc
+        yield _Picture(to_uint8(pixels), record.get("time_s"), pose)
+    if not decoded:
+        raise CaptureError(f"none of the {len(paths)} images decodes, {paths[0]} the first; restore the files")
+
+
+def to_uint8(pixels: np.ndarray[Any, Any]) -> ImageArray:
+    """An image as uint8: 16-bit and float ones are stretched between their 1st and 99th percentile; alpha dropped."""
+    if pixels.ndim == 3 and pixels.shape[2] not in (1, 3):
+        pixels = pixels[..., :3] if pixels.shape[2] > 3 else pixels[..., :1]
+    if pixels.dtype == np.uint8:
+        return np.ascontiguousarray(pixels)
+    low, high = np.percentile(pixels[::4, ::4], (1, 99))
+    stretched = (pixels.astype(np.float32) - low) * (255.0 / max(high - low, 1e-6))
+    return np.asarray(stretched.clip(0, 255), dtype=np.uint8)
+
+
+def _open_video(path: Path, *, paced: bool, clock: Clock) -> Source:
+    capture = cv2.VideoCapture(str(path))
+    ok, first = capture.read() if capture.isOpened() else (False, None)
+    if not ok or first is None:
+        capture.release()
+        raise CaptureError(f"{path}: not a video that OpenCV can read, or damaged; try `ffprobe` on it")
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    return Source(
+        str(path)[:200],
+        _read_video(capture, to_uint8(first)),
+        fps if 0 < fps < 1000 else 30.0,
+        paced=paced,
+        clock=clock,
+    )
+
+
+def _read_video(capture: cv2.VideoCapture, first: ImageArray) -> Iterator[_Picture]:
+    try:
+        yield _Picture(first)
+        while True:
+            ok, pixels = capture.read()
+            if not ok:
+                return
+            yield _Picture(to_uint8(pixels))
+    finally:
+        capture.release()
+
+
+def _open_live(spec: str, clock: Clock) -> Source:
+    if spec.startswith("gst:"):
+        if "GStreamer:                   YES" not in cv2.getBuildInformation():
+            raise CaptureError("gst: this OpenCV has no GStreamer; install your system's OpenCV or give an rtsp:// URL")
+        capture = cv2.VideoCapture(spec[4:], cv2.CAP_GSTREAMER)
+    else:
+        capture = cv2.VideoCapture(int(spec)) if spec.isdigit() else cv2.VideoCapture(spec)
+    if not capture.isOpened():
+        capture.release()
+        raise CaptureError(f"source {spec!r}: does not open; check that the camera or server is there and free")
+    source = Source(spec[:200], (), is_live=True, clock=clock)
+    source.pictures = _newest(capture, source)
+    return source
+
+
+def _newest(capture: cv2.VideoCapture, source: Source) -> Iterator[_Picture]:
+    """Read as fast as the device gives, keep only the newest picture, count the others as dropped."""
+    slot: queue.Queue[ImageArray | None] = queue.Queue(1)
+
+    def read() -> None:
+        try:
+            while not source._stop.is_set():
+                ok, pixels = capture.read()
+                if not ok:
+                    break
+                try:
+                    slot.get_nowait()
+                    source.counts.dropped += 1
+                except queue.Empty:
+                    pass
+                slot.put(to_uint8(pixels))
+        finally:
+            capture.release()
+            slot.put(None)
+
+    threading.Thread(target=read, name="capture", daemon=True).start()
+    while True:
+        try:
+            pixels = slot.get(timeout=_LIVE_TIMEOUT_S)
+        except queue.Empty as exc:
+            raise CaptureError(f"{source.source_id}: no frame for {_LIVE_TIMEOUT_S:.0f} s; check the camera") from exc
+        if pixels is None:
+            return
+        yield _Picture(pixels)

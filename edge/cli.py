@@ -1,0 +1,217 @@
+"""`skyloop-edge`: fly a student over a source, make and trust keys."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import cv2
+import structlog
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from edge.agent import Agent, AgentSettings
+from edge.bank import BankStore
+from edge.bundle import bundled_student, load_bundle
+from edge.capture import Frame, Source, open_source
+from edge.config import Settings, read_toml
+from edge.errors import ConfigError
+from edge.keys import EDGE_NAME, load_keys, load_server_key, new_keys, trust_server
+from edge.link import HelloProfile, Link, LinkSettings
+from edge.outputs import RunOutputs, draw
+from edge.pipeline import FrameResult
+from edge.spool import Spool
+from edge.student import Student
+from protocols.errors import SkyloopError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The edge agent: looks at every frame, sends hard cases, finds what prompts describe.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+keys_app = typer.Typer(no_args_is_help=True, help="The craft's identity on the wire.")
+app.add_typer(keys_app, name="keys")
+error_console = Console(stderr=True, soft_wrap=True)
+
+
+class RunConfig(Settings):
+    """The file of `skyloop-edge run --config`.
+
+    Attributes:
+        agent: perception, hardness and scheduling.
+        link: the wire; None flies alone unless `--cloud` names an endpoint, which rules over the file's.
+        spool_max_bytes, spool_max_cases: caps of the durable queue; the least valuable case goes first.
+        threads: ONNX Runtime threads, 0 for all cores.
+        variant: which file of the bundle; None takes the best for this machine.
+        paced: give recorded frames at their recorded times instead of as fast as they are taken.
+        video: write the annotated video.
+    """
+
+    agent: AgentSettings = AgentSettings()
+    link: LinkSettings | None = None
+    spool_max_bytes: int = 256 * 1024 * 1024
+    spool_max_cases: int = 10_000
+    threads: int = 0
+    variant: str | None = None
+    paced: bool = False
+    video: bool = True
+
+
+def main() -> None:
+    """Entry point: one clear line and exit code 1 for every error we foresee."""
+    try:
+        app()
+    except SkyloopError as exc:
+        error_console.print(f"[red]error:[/red] {exc}", highlight=False)
+        raise SystemExit(1) from exc
+
+
+@keys_app.command("new")
+def keys_new(out: Annotated[Path, typer.Option(help="Folder for edge.pub and edge.key")]) -> None:
+    """Make the craft's key pair. Hand edge.pub to the cloud operator: skyloop-cloud enroll edge.pub --name NAME."""
+    pair = new_keys(out, EDGE_NAME)
+    typer.echo(f"{pair.public.decode()}  (public key, also in {out / 'edge.pub'})")
+
+
+@app.command()
+def trust(
+    server_public_key: Annotated[str, typer.Argument(help="The cloud's public key: its .pub file or the text in it")],
+    keys: Annotated[Path, typer.Option(help="The craft's key folder")],
+) -> None:
+    """Pin the one cloud this craft talks to. Example: skyloop-edge trust cloud-keys/cloud.pub --keys edge-keys."""
+    trust_server(server_public_key, keys)
+    typer.echo(f"trusted; pinned in {keys / 'server.pub'}")
+
+
+@app.command()
+def run(
+    source: Annotated[str, typer.Option(help="Video, image folder, glob, camera index, rtsp/http URL, gst: pipeline")],
+    cloud: Annotated[str | None, typer.Option(help="The cloud's endpoint, for example tcp://10.0.0.1:7600")] = None,
+    keys: Annotated[Path | None, typer.Option(help="Key folder made by `keys new` and `trust`")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Student bundle; by default the one in the package")] = None,
+    out: Annotated[Path, typer.Option(help="Where results go")] = Path("out"),
+    max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames")] = None,
+    show: Annotated[bool, typer.Option("--show", help="Open a window with the annotated video")] = False,
+    config: Annotated[Path | None, typer.Option(help="TOML file, see docs/configuration.md")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON")] = False,
+) -> None:
+    """Fly: detect, track, send hard cases, apply prompts. Works with the cloud up, down or absent.
+
+    Alone:  skyloop-edge run --source flight.mp4
+    Linked: skyloop-edge run --source 0 --cloud tcp://cloud:7600 --keys edge-keys
+    """
+    configure_logging()
+    settings = read_toml(config, RunConfig) if config else RunConfig()
+    with ExitStack() as stack:
+        agent, frames, outputs = _assemble(
+            settings, stack, source=source, cloud=cloud, keys=keys, bundle=bundle, out=out
+        )
+        summary = _fly(agent, frames, max_frames, show=show)
+        outputs.summarise(summary)
+    typer.echo(json.dumps(summary) if as_json else _headline(summary, out))
+
+
+def configure_logging() -> None:
+    """Log lines to stderr, so that standard output stays a program's answer."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def _assemble(
+    settings: RunConfig,
+    stack: ExitStack,
+    *,
+    source: str,
+    cloud: str | None,
+    keys: Path | None,
+    bundle: Path | None,
+    out: Path,
+) -> tuple[Agent, Source, RunOutputs]:
+    student = Student.open(load_bundle(bundle or bundled_student(), settings.variant), threads=settings.threads)
+    frames = open_source(source, paced=settings.paced)
+    bank = BankStore(out / "state" / "bank")
+    spool = link = None
+    if cloud or settings.link:
+        spool = Spool(out / "state" / "spool", max_bytes=settings.spool_max_bytes, max_cases=settings.spool_max_cases)
+        link = stack.enter_context(_open_link(settings.link or LinkSettings(), cloud, keys, spool, bank, student))
+    outputs = stack.enter_context(RunOutputs(out, fps=frames.fps, video=settings.video))
+    agent = Agent(student=student, bank=bank, spool=spool, link=link, outputs=outputs, settings=settings.agent)
+    return agent, frames, outputs
+
+
+def _open_link(
+    settings: LinkSettings,
+    endpoint: str | None,
+    keys: Path | None,
+    spool: Spool,
+    bank: BankStore,
+    student: Student,
+) -> AbstractContextManager[Link]:
+    """The started link; closed when the run ends."""
+    if endpoint:
+        settings = settings.model_copy(update={"endpoint": endpoint})
+    if keys is None and not settings.plaintext:
+        raise ConfigError("--cloud needs --keys: make them with `skyloop-edge keys new`, then `skyloop-edge trust`")
+    pair, server = (load_keys(keys, EDGE_NAME), load_server_key(keys)) if keys else (None, None)
+    manifest = student.manifest
+    hello = HelloProfile(manifest.space_id, student.bundle.variant, manifest.labels)
+    return _started(Link(settings, pair, server, spool, bank, hello))
+
+
+@contextmanager
+def _started(link: Link) -> Iterator[Link]:
+    link.start()
+    try:
+        yield link
+    finally:
+        link.close()
+
+
+def _fly(agent: Agent, frames: Source, max_frames: int | None, *, show: bool) -> dict[str, Any]:
+    """Run the agent with a progress line; SIGTERM and Ctrl-C end the run and keep what was found."""
+    signal.signal(signal.SIGTERM, lambda *_: frames.close())
+    signal.signal(signal.SIGINT, lambda *_: frames.close())
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=error_console, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("flying", total=None)
+
+        def after(frame: Frame, result: FrameResult) -> bool:
+            s = agent.statistics
+            text = f"frame {frame.header.index}  detections {len(result.detections)}  cases {s.cases_planned}"
+            progress.update(task, description=text)
+            return _show(frame, result) if show else True
+
+        return agent.run(frames, max_frames=max_frames, on_frame=after)
+
+
+def _show(frame: Frame, result: FrameResult) -> bool:
+    """Draw into a window; False once the user pressed q or Escape."""
+    try:
+        cv2.imshow("skyloop-edge", draw(frame.image, result.detections))
+        return (cv2.waitKey(1) & 0xFF) not in (ord("q"), 27)
+    except cv2.error as exc:
+        raise ConfigError("--show: OpenCV cannot open a window here; run without --show and watch video.mp4") from exc
+
+
+def _headline(summary: dict[str, Any], out: Path) -> str:
+    prompted = sum(n for name, n in summary["detections"].items() if name.startswith("prompt"))
+    total = sum(summary["detections"].values())
+    lines = [
+        f"{summary['frames']} frames at {summary['fps'] or 0:.1f} frames/s, {total} detections, {prompted} by prompts",
+        f"{summary['cases']['planned']} cases, {summary['loop_ms']['count']} answered by prompts",
+    ]
+    if summary["frames_undecodable"]:
+        lines.append(f"{summary['frames_undecodable']} frames did not decode and were skipped")
+    return "\n".join([*lines, f"results in {out}"])

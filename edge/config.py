@@ -1,0 +1,53 @@
+"""The one loader of configuration files, called by command lines only."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from edge.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Settings(BaseModel):
+    """Base of every component's settings: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def read_toml(path: Path, model: type[Model]) -> Model:
+    """Settings from a TOML file.
+
+    Args:
+        path: the file.
+        model: the settings class, which checks every field.
+
+    Raises:
+        ConfigError: the file cannot be read, is not TOML, or names an unknown or bad field.
+    """
+    try:
+        return model.model_validate(tomllib.loads(path.read_text()))
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path}: cannot be read ({exc}); check the path") from exc
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(f"{path}: not valid TOML: {exc}") from exc
+    except ValidationError as exc:
+        raise ConfigError(f"{path}: {first_problem(exc)}") from exc
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first of pydantic's findings in one line: field, what is wrong, value."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "file"
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {where!r}; check its spelling or remove it"
+    return f"{where}: {first['msg']}; got {first['input']!r}"

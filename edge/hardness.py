@@ -1,0 +1,115 @@
+"""Hardness: how much the cloud would help with this frame, estimated on the edge.
+
+Three signs, each in [0, 1], combined as independent reasons: *unexplained* (something is here but neither a known class
+nor a prompt says what; fires on frames without any detection too), *doubt* (a known class near its decision point) and
+*flicker* (tracks that come and go).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.config import Settings
+from edge.prompting import Match
+from edge.student import Known, Perception
+from protocols.arrays import FloatArray
+from protocols.boxes import box_iou
+
+
+class HardnessSettings(Settings):
+    """Weights of the three signs and what counts as explained.
+
+    Attributes:
+        unexplained_weight, doubt_weight, flicker_weight: 0 switches a sign off.
+        explained_iou: overlap with a named detection from which a candidate counts as explained.
+        min_objectness: candidates below are no reason to ask.
+        min_side_px: smaller things cannot be judged from a crop either.
+        border_px: things cut by the border wait until they are whole.
+    """
+
+    unexplained_weight: float = 1.0
+    doubt_weight: float = 0.35
+    flicker_weight: float = 0.15
+    explained_iou: float = 0.3
+    min_objectness: float = 0.3
+    min_side_px: float = 8.0
+    border_px: float = 4.0
+
+
+@dataclass(frozen=True)
+class Hardness:
+    """The estimate for one frame.
+
+    Attributes:
+        score: in [0, 1].
+        reasons: the three signs.
+        rows: candidates that are unexplained, strongest first.
+    """
+
+    score: float
+    reasons: dict[str, float]
+    rows: NDArray[np.int64]
+
+
+def estimate_hardness(
+    seen: Perception,
+    known: Known,
+    match: Match,
+    flicker: float,
+    size: tuple[int, int],
+    settings: HardnessSettings,
+) -> Hardness:
+    """Hardness of one frame.
+
+    Args:
+        seen: the student's candidates.
+        known: those a known class explains.
+        match: those a prompt explains.
+        flicker: share of tracks that ended young, in [0, 1].
+        size: (width, height) of the frame in pixels.
+        settings: weights and limits.
+    """
+    rows = _unexplained(seen, np.concatenate([known.rows, match.rows]), size, settings)
+    surprise = seen.objectness[rows] * (1 - _best_class(seen)[rows])
+    order = np.argsort(-surprise, kind="stable")
+    reasons = {
+        "unexplained": float(surprise.max(initial=0.0)),
+        "doubt": _doubt(_best_class(seen)),
+        "flicker": min(max(flicker, 0.0), 1.0),
+    }
+    calm = (
+        (1 - settings.unexplained_weight * reasons["unexplained"])
+        * (1 - settings.doubt_weight * reasons["doubt"])
+        * (1 - settings.flicker_weight * reasons["flicker"])
+    )
+    return Hardness(float(min(max(1 - calm, 0.0), 1.0)), reasons, rows[order])
+
+
+def _best_class(seen: Perception) -> FloatArray:
+    if not seen.class_scores.size:
+        return np.zeros(len(seen.objectness), np.float32)
+    return np.asarray(seen.class_scores.max(axis=1), dtype=np.float32)
+
+
+def _unexplained(
+    seen: Perception, named: NDArray[np.int64], size: tuple[int, int], settings: HardnessSettings
+) -> NDArray[np.int64]:
+    boxes = seen.boxes_xyxy
+    width, height = size
+    inside = (boxes[:, :2] > settings.border_px).all(axis=1)
+    inside &= (boxes[:, 2] < width - settings.border_px) & (boxes[:, 3] < height - settings.border_px)
+    large = (boxes[:, 2:] - boxes[:, :2] >= settings.min_side_px).all(axis=1)
+    strange = (seen.objectness >= settings.min_objectness) & (seen.objectness > _best_class(seen)) & inside & large
+    if len(named):
+        strange &= box_iou(boxes, boxes[named]).max(axis=1) < settings.explained_iou
+    return np.flatnonzero(strange)
+
+
+def _doubt(best_class: FloatArray) -> float:
+    """1 where the most doubtful candidate sits exactly at probability one half, 0 where all are sure or absent."""
+    if not best_class.size:
+        return 0.0
+    return float((1 - np.abs(2 * best_class - 1)).max())

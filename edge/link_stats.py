@@ -1,0 +1,64 @@
+"""What the link counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class LinkStats:
+    """Counts since the link was made; bytes are those of both frames of each message, before encryption.
+
+    Attributes:
+        connected: whether the cloud has welcomed this connection and it lives.
+        connects: connections that were welcomed.
+        reconnects: attempts after the first.
+        bytes_sent, bytes_received: see above.
+        messages_sent, messages_received: whole messages.
+        cases_delivered: stored durably by the cloud.
+        cases_refused: never wanted again by the cloud, or impossible to send.
+        prompts_applied: updates that changed which prompts are held.
+        prompts_refused: updates that did not fit, were damaged, or could not be kept.
+        interpretations: handed over.
+        problems: `Problem` messages from the cloud.
+        malformed: messages from the cloud that break the protocol.
+        spool_errors: cases lost to a full or broken disk.
+        faults: exceptions nobody expected, each in the log with its traceback.
+    """
+
+    connected: bool = False
+    connects: int = 0
+    reconnects: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    messages_sent: int = 0
+    messages_received: int = 0
+    cases_delivered: int = 0
+    cases_refused: int = 0
+    prompts_applied: int = 0
+    prompts_refused: int = 0
+    interpretations: int = 0
+    problems: int = 0
+    malformed: int = 0
+    spool_errors: int = 0
+    faults: int = 0
+
+
+class LinkCounter:
+    """The counts while the link runs: its thread adds, anybody reads.
+
+    Attributes:
+        stats: the newest snapshot; replaced whole, so reading it needs no lock.
+    """
+
+    def __init__(self) -> None:
+        self.stats = LinkStats()
+
+    def add(self, **increments: int) -> None:
+        """Raise the named counts."""
+        stats = self.stats
+        self.stats = replace(stats, **{name: getattr(stats, name) + by for name, by in increments.items()})
+
+    def mark_connected(self, connected: bool) -> None:
+        """Say whether the connection lives."""
+        self.stats = replace(self.stats, connected=connected)

@@ -1,0 +1,165 @@
+"""What a run leaves behind: `detections.jsonl`, `summary.json` and an annotated `video.mp4`."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+from typing_extensions import Self
+
+from edge.capture import Frame
+from edge.errors import ConfigError
+from edge.student import as_bgr
+from protocols.arrays import ImageArray
+from protocols.values import Detection
+
+_VIDEO_QUEUE_FRAMES = 8
+_KNOWN_BGR, _PROMPTED_BGR, _REGION_BGR = (80, 200, 80), (40, 120, 255), (0, 255, 255)
+
+
+class RunOutputs:
+    """The output folder of one run; use as a context manager."""
+
+    def __init__(self, folder: Path, *, fps: float, video: bool) -> None:
+        """Create the folder and open the files.
+
+        Raises:
+            ConfigError: the folder cannot be made or written.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lines = (folder / "detections.jsonl").open("w", buffering=1 << 16)
+        except OSError as exc:
+            raise ConfigError(f"{folder}: cannot write here ({exc.strerror}); choose another --out") from exc
+        self.folder = folder
+        self._video = VideoWriter(folder / "video.mp4", fps) if video else None
+
+    def __enter__(self) -> Self:
+        """These outputs."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Flush and close everything."""
+        self._lines.close()
+        if self._video:
+            self._video.close()
+
+    def write(self, frame: Frame, detections: tuple[Detection, ...], extra: dict[str, Any]) -> None:
+        """Append one frame's line (and picture).
+
+        Args:
+            frame: the frame.
+            detections: full-frame pixels.
+            extra: more keys of the line: `bank_revision`, `hardness`, and `case_id` with `region_xyxy` when sent.
+
+        Raises:
+            ConfigError: the disk is full or gone.
+        """
+        try:
+            self._lines.write(detection_line(frame, detections, extra))
+        except OSError as exc:
+            raise ConfigError(f"{self.folder}: cannot write detections ({exc.strerror}); free some space") from exc
+        if self._video:
+            self._video.write(draw(frame.image, detections, extra.get("region_xyxy")))
+
+    def summarise(self, summary: dict[str, Any]) -> None:
+        """Write `summary.json`, whole or not at all.
+
+        Raises:
+            ConfigError: the disk is full or gone.
+        """
+        temporary = self.folder / "summary.json.tmp"
+        try:
+            temporary.write_text(json.dumps(summary, indent=1) + "\n")
+            os.replace(temporary, self.folder / "summary.json")
+        except OSError as exc:
+            raise ConfigError(f"{self.folder}: cannot write summary.json ({exc.strerror}); free some space") from exc
+
+
+def detection_line(frame: Frame, detections: tuple[Detection, ...], extra: dict[str, Any]) -> str:
+    """One line of `detections.jsonl`: frame index, source, capture time, boxes to 0.1 px, scores to 0.0001."""
+    rows = [
+        {
+            "box_xyxy": [round(v, 1) for v in d.box_xyxy],
+            "label": d.label,
+            "score": round(d.score, 4),
+            "provenance": d.provenance,
+            "track_id": d.track_id,
+        }
+        for d in detections
+    ]
+    head = {
+        "frame": frame.header.index,
+        "source": frame.header.source_id,
+        "time_s": frame.header.captured_at_s,
+    }
+    return json.dumps({**head, **extra, "detections": rows}, separators=(",", ":")) + "\n"
+
+
+def draw(image: ImageArray, detections: tuple[Detection, ...], region_xyxy: list[float] | None = None) -> ImageArray:
+    """A copy of the frame with boxes: green for known classes, orange for prompted ones, yellow for a region sent."""
+    canvas = as_bgr(image).copy()
+    for detection in detections:
+        colour = _PROMPTED_BGR if detection.provenance.startswith("prompt:") else _KNOWN_BGR
+        x1, y1, x2, y2 = (round(v) for v in detection.box_xyxy)
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, 2 if colour is _PROMPTED_BGR else 1)
+        text = f"{detection.label} #{detection.track_id} {detection.score:.2f}"
+        cv2.putText(canvas, text, (x1, max(y1 - 3, 9)), cv2.FONT_HERSHEY_SIMPLEX, 0.35, colour, 1, cv2.LINE_AA)
+    if region_xyxy is not None:
+        x1, y1, x2, y2 = (round(v) for v in region_xyxy)
+        cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), _REGION_BGR, 2)
+        cv2.putText(
+            canvas,
+            "sent as a case",
+            (x1 + 4, y2 - 6),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            0.4,
+            _REGION_BGR,
+            1,
+            cv2.LINE_AA,
+        )
+    return canvas
+
+
+class VideoWriter:
+    """Encodes in its own thread behind a short queue; when encoding is slower than flying, `write` waits."""
+
+    def __init__(self, path: Path, fps: float) -> None:
+        self._path, self._fps = path, fps
+        self._frames: queue.Queue[ImageArray | None] = queue.Queue(_VIDEO_QUEUE_FRAMES)
+        self._thread = threading.Thread(target=self._encode, name="video", daemon=True)
+        self._thread.start()
+
+    def write(self, image: ImageArray) -> None:
+        """Append one (H, W, 3) BGR picture; pictures of another size are fitted to the first one's."""
+        self._frames.put(image)
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._frames.put(None)
+        self._thread.join(timeout=30)
+
+    def _encode(self) -> None:
+        writer: cv2.VideoWriter | None = None
+        size = (0, 0)
+        while (image := self._frames.get()) is not None:
+            if writer is None:
+                size = (image.shape[1] // 2 * 2, image.shape[0] // 2 * 2)  # the codec wants even sides
+                writer = cv2.VideoWriter(str(self._path), _fourcc("mp4v"), self._fps, size)
+            fitted = image if (image.shape[1], image.shape[0]) == size else cv2.resize(image, size)
+            writer.write(np.ascontiguousarray(fitted))
+        if writer is not None:
+            writer.release()
+
+
+def _fourcc(code: str) -> int:
+    return sum(ord(letter) << (8 * i) for i, letter in enumerate(code))

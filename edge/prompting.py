@@ -1,0 +1,150 @@
+"""Prompted detection: the prompt bank matched against the student's candidates, in float32 numpy.
+
+A candidate answers a prompt when its embedding is closer to the prompt's best positive than to the prompt's threshold
+*and* to every negative. Nothing is rebuilt when a prompt arrives: the bank compiles into two matrices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.student import Perception, sigmoid
+from protocols.arrays import FloatArray
+from protocols.boxes import box_iou, nms
+from protocols.values import Prompt, PromptBank
+
+MIN_OBJECTNESS = 0.12
+"""Candidates below this are mostly texture; measured on rendered scenes, see docs/models.md."""
+
+PROMPT_NMS_IOU = 0.4
+KNOWN_OVERLAP_IOU = 0.5
+SIZE_SLACK = 1.6
+"""How far outside a prompt's size range (in either direction, as a factor) a candidate may lie."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """Prompted detections as rows into a `Perception`.
+
+    Attributes:
+        rows: (M,) candidate indices.
+        prompts: (M,) indices into `PromptMatcher.prompts`.
+        scores: (M,) float32 in [0, 1].
+    """
+
+    rows: NDArray[np.int64]
+    prompts: NDArray[np.int64]
+    scores: FloatArray
+
+
+def _no_match() -> Match:
+    none = np.zeros(0, np.int64)
+    return Match(none, none, np.zeros(0, np.float32))
+
+
+class PromptMatcher:
+    """A prompt bank compiled for one embedding space."""
+
+    def __init__(self, bank: PromptBank, space_id: str) -> None:
+        """Compile a bank.
+
+        Args:
+            bank: every prompt the craft holds.
+            space_id: the running student's; prompts of another space are left out and named in `skipped`.
+        """
+        self.prompts: tuple[Prompt, ...] = tuple(p for p in bank.prompts if p.space_id == space_id)
+        self.skipped: tuple[str, ...] = tuple(p.prompt_id for p in bank.prompts if p.space_id != space_id)
+        self._positives, self._positive_owner = _stack([p.positives.to_array() for p in self.prompts])
+        self._negatives, self._negative_owner = _stack([p.negatives.to_array() for p in self.prompts])
+
+    def match(
+        self,
+        seen: Perception,
+        wall_s: float,
+        gsd_m: float | None = None,
+        taken: NDArray[np.int64] | None = None,
+    ) -> Match:
+        """Prompted detections in one perception.
+
+        Args:
+            seen: the student's candidates.
+            wall_s: now, to leave expired prompts out (expiry never edits the bank).
+            gsd_m: metres per pixel where known, for size priors in metres.
+            taken: candidate rows that known classes already explain; a prompt does not claim them again.
+        """
+        if not self.prompts or not len(seen.objectness):
+            return _no_match()
+        similarity = _best(seen.embeddings @ self._positives.T, self._positive_owner, len(self.prompts))
+        rows, prompts = np.nonzero(self._admissible(seen, similarity, wall_s, gsd_m))
+        if not rows.size:
+            return _no_match()
+        likeness = self._likeness(seen, similarity, rows, prompts)
+        scores = np.sqrt(likeness * seen.objectness[rows]).astype(np.float32)
+        kept = (likeness > 0.5) & ~_explained(seen, rows, taken)
+        return _strongest(seen, rows[kept], prompts[kept], scores[kept])
+
+    def _admissible(
+        self, seen: Perception, similarity: FloatArray, wall_s: float, gsd_m: float | None
+    ) -> NDArray[np.bool_]:
+        thresholds = np.array([p.threshold for p in self.prompts], np.float32)
+        alive = np.array([p.expires_at_s is None or p.expires_at_s > wall_s for p in self.prompts])
+        fits = np.stack([size_fits(seen, prompt, gsd_m) for prompt in self.prompts], axis=1)
+        admitted = (similarity > thresholds) & alive & fits & (seen.objectness > MIN_OBJECTNESS)[:, None]
+        return np.asarray(admitted, dtype=np.bool_)
+
+    def _likeness(
+        self, seen: Perception, similarity: FloatArray, rows: NDArray[np.int64], prompts: NDArray[np.int64]
+    ) -> FloatArray:
+        """Probability-like (K,): how far the positive similarity exceeds threshold and nearest negative."""
+        rival = np.array([p.threshold for p in self.prompts], np.float32)[prompts]
+        if len(self._negatives):
+            unique, inverse = np.unique(rows, return_inverse=True)
+            against = _best(seen.embeddings[unique] @ self._negatives.T, self._negative_owner, len(self.prompts))
+            rival = np.maximum(rival, against[inverse, prompts])
+        temperature = np.array([p.temperature for p in self.prompts], np.float32)[prompts]
+        return sigmoid((similarity[rows, prompts] - rival) / temperature)
+
+
+def size_fits(seen: Perception, prompt: Prompt, gsd_m: float | None) -> NDArray[np.bool_]:
+    """(N,) whether a candidate's size agrees with a prompt's size prior (metres where gsd is known, else pixels)."""
+    size_px = np.sqrt(np.prod(seen.boxes_xyxy[:, 2:] - seen.boxes_xyxy[:, :2], axis=1))
+    if prompt.size_m is not None and gsd_m is not None:
+        low, high, size = prompt.size_m[0], prompt.size_m[1], size_px * gsd_m
+    elif prompt.size_px is not None:
+        low, high, size = prompt.size_px[0], prompt.size_px[1], size_px
+    else:
+        return np.ones(len(size_px), bool)
+    return np.asarray((size > low / SIZE_SLACK) & (size < high * SIZE_SLACK), dtype=np.bool_)
+
+
+def _stack(groups: Sequence[FloatArray]) -> tuple[FloatArray, NDArray[np.int64]]:
+    if not groups:
+        return np.zeros((0, 1), np.float32), np.zeros(0, np.int64)
+    owners = np.repeat(np.arange(len(groups)), [len(g) for g in groups])
+    return np.concatenate(groups).astype(np.float32), owners
+
+
+def _best(similarity: FloatArray, owner: NDArray[np.int64], count: int) -> FloatArray:
+    """(N, count) the largest similarity per owner; -1 for an owner without vectors."""
+    best = np.full((similarity.shape[0], count), -1.0, np.float32)
+    starts = np.flatnonzero(np.diff(owner, prepend=-1))
+    if starts.size:
+        best[:, owner[starts]] = np.maximum.reduceat(similarity, starts, axis=1)
+    return best
+
+
+def _explained(seen: Perception, rows: NDArray[np.int64], taken: NDArray[np.int64] | None) -> NDArray[np.bool_]:
+    if taken is None or not len(taken):
+        return np.zeros(len(rows), bool)
+    overlap = box_iou(seen.boxes_xyxy[rows], seen.boxes_xyxy[taken])
+    return np.asarray(overlap.max(axis=1) > KNOWN_OVERLAP_IOU, dtype=np.bool_)
+
+
+def _strongest(seen: Perception, rows: NDArray[np.int64], prompts: NDArray[np.int64], scores: FloatArray) -> Match:
+    """NMS over all prompts together: a place is claimed once, by the prompt that fits it best."""
+    kept = nms(seen.boxes_xyxy[rows], scores, PROMPT_NMS_IOU)
+    return Match(rows[kept], prompts[kept], scores[kept])

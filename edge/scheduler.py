@@ -1,0 +1,177 @@
+"""Which cases are worth their bytes: a byte budget, a threshold on hardness, and patience.
+
+A thing must stay unexplained for a few frames before it is asked about, and the same thing is not asked about twice
+within the cooldown; "the same" is judged by its embedding.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from hashlib import sha256
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.capture import Frame
+from edge.config import Settings
+from edge.hardness import Hardness
+from edge.pipeline import FrameResult
+from edge.student import Perception
+from protocols.arrays import FloatArray, ImageArray
+from protocols.imagery import encode_image
+from protocols.values import Case, best_detections, new_case_id
+
+_ALIGN_PX = 32
+_REMEMBERED = 64
+
+
+class SchedulerSettings(Settings):
+    """What a case may cost and when one is made.
+
+    Attributes:
+        budget_bytes_per_s: long-run mean of imagery bytes.
+        burst_bytes: how much unspent budget may pile up.
+        min_hardness: frames below are never sent.
+        patience_frames: consecutive hard frames before the first case.
+        min_interval_s: between two cases.
+        cooldown_s: how long one unexplained thing is not asked about again.
+        same_cosine: embeddings closer than this are the same thing.
+        region_side_px: least side of a region crop.
+        jpeg_quality: of the imagery.
+        ttl_s: a case older than this is worth nothing to a live mission; None keeps it for ever.
+    """
+
+    budget_bytes_per_s: float = 20_000
+    burst_bytes: float = 120_000
+    min_hardness: float = 0.35
+    patience_frames: int = 4
+    min_interval_s: float = 0.5
+    cooldown_s: float = 20.0
+    same_cosine: float = 0.8
+    region_side_px: int = 320
+    jpeg_quality: int = 85
+    ttl_s: float | None = 3600.0
+
+
+@dataclass(frozen=True)
+class PlannedCase:
+    """A case ready for the spool: what it is, its encoded imagery and its worth."""
+
+    case: Case
+    payload: bytes
+    value: float
+
+
+class Scheduler:
+    """Decides frame by frame; time is the frame's capture time on the monotonic clock."""
+
+    def __init__(self, settings: SchedulerSettings, space_id: str, variant: str) -> None:
+        self.settings = settings
+        self.deferred = 0
+        self._space_id, self._variant = space_id, variant
+        self._tokens = settings.burst_bytes
+        self._last_s: float | None = None
+        self._last_case_s = float("-inf")
+        self._streak = 0
+        self._asked: deque[tuple[float, FloatArray]] = deque(maxlen=_REMEMBERED)
+
+    def consider(self, frame: Frame, result: FrameResult) -> PlannedCase | None:
+        """A case for this frame, or None when it is not worth it or not affordable now."""
+        now_s = frame.captured_s
+        self._refill(now_s)
+        fresh = self._fresh(result, now_s)
+        hard = result.hardness.score >= self.settings.min_hardness
+        worth = hard and (len(fresh) > 0 or not len(result.hardness.rows))
+        self._streak = self._streak + 1 if worth else 0
+        if self._streak < self.settings.patience_frames or now_s - self._last_case_s < self.settings.min_interval_s:
+            return None
+        if self._tokens <= 0:
+            self.deferred += 1
+            return None
+        return self._plan(frame, result, fresh)
+
+    def _refill(self, now_s: float) -> None:
+        elapsed_s = 0.0 if self._last_s is None else max(now_s - self._last_s, 0.0)
+        self._last_s = now_s
+        earned = elapsed_s * self.settings.budget_bytes_per_s
+        self._tokens = min(self._tokens + earned, self.settings.burst_bytes)
+
+    def _fresh(self, result: FrameResult, now_s: float) -> NDArray[np.int64]:
+        """Unexplained candidates that were not asked about lately."""
+        rows = result.hardness.rows
+        recent = [vector for asked_s, vector in self._asked if now_s - asked_s < self.settings.cooldown_s]
+        if not recent or not len(rows):
+            return rows
+        likeness = result.seen.embeddings[rows] @ np.stack(recent).T
+        return np.asarray(rows[likeness.max(axis=1) < self.settings.same_cosine], dtype=np.int64)
+
+    def _plan(self, frame: Frame, result: FrameResult, fresh: NDArray[np.int64]) -> PlannedCase:
+        region = choose_region(result.seen, fresh, frame, self.settings.region_side_px)
+        x1, y1, x2, y2 = region
+        crop: ImageArray = np.ascontiguousarray(frame.image[y1:y2, x1:x2])
+        payload = encode_image(crop, "image/jpeg", self.settings.jpeg_quality)
+        case = describe_case(frame, result, region, payload, (self._space_id, self._variant), self.settings.ttl_s)
+        self._tokens -= len(payload)
+        self._last_case_s, self._streak = frame.captured_s, 0
+        inside = _inside(result.seen, result.hardness, region)
+        self._asked.extend((frame.captured_s, vector) for vector in result.seen.embeddings[inside])
+        return PlannedCase(case, payload, result.hardness.score)
+
+
+def choose_region(
+    seen: Perception, rows: NDArray[np.int64], frame: Frame, least_side_px: int
+) -> tuple[int, int, int, int]:
+    """Corners x1, y1, x2, y2 of the crop to send, in whole pixels aligned to 32 where the frame allows.
+
+    It holds the strongest fresh candidate and as many of its neighbours as fit; without candidates, the whole frame.
+    """
+    width, height = frame.header.width, frame.header.height
+    if not len(rows):
+        return 0, 0, width, height
+    box = seen.boxes_xyxy[rows[0]]
+    margin = 0.5 * float((box[2:] - box[:2]).max()) + 48.0  # half the receptive field around the thing
+    side = max(float((box[2:] - box[:2]).max()) + 2 * margin, float(least_side_px))
+    x1, x2 = _span((float(box[0]) + float(box[2])) / 2, side, width)
+    y1, y2 = _span((float(box[1]) + float(box[3])) / 2, side, height)
+    return x1, y1, x2, y2
+
+
+def _span(centre: float, side: float, limit: int) -> tuple[int, int]:
+    low = min(max(centre - side / 2, 0.0), max(limit - side, 0.0))
+    start = int(low) // _ALIGN_PX * _ALIGN_PX
+    end = min(limit, -(-int(low + side) // _ALIGN_PX) * _ALIGN_PX)
+    return start, end
+
+
+def _inside(seen: Perception, hardness: Hardness, region: tuple[int, int, int, int]) -> NDArray[np.int64]:
+    boxes = seen.boxes_xyxy[hardness.rows]
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    within = (centres >= region[:2]).all(axis=1) & (centres <= region[2:]).all(axis=1)
+    return np.asarray(hardness.rows[within], dtype=np.int64)
+
+
+def describe_case(
+    frame: Frame,
+    result: FrameResult,
+    region: tuple[int, int, int, int],
+    payload: bytes,
+    space: tuple[str, str],
+    ttl_s: float | None,
+) -> Case:
+    """The case that tells the cloud about one region of a frame."""
+    return Case(
+        case_id=new_case_id(),
+        frame=frame.header,
+        region_xyxy=region,
+        image_scale=1.0,
+        detections=best_detections(result.detections),
+        reasons=result.hardness.reasons,
+        hardness=result.hardness.score,
+        space_id=space[0],
+        variant=space[1],
+        media_type="image/jpeg",
+        payload_bytes=len(payload),
+        payload_sha256=sha256(payload).hexdigest(),
+        ttl_s=ttl_s,
+    )

@@ -1,0 +1,294 @@
+"""One connection to the cloud as a state machine, without its socket.
+
+The link's thread feeds it what arrives (`receive`) and lets it send what is due (`pump`), in this order: Hello,
+receipts, heartbeats, then at most one chunk at a time, so that nothing small ever waits behind imagery.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from edge.bank import BankStore
+from edge.clock import Clock
+from edge.errors import BankError
+from edge.link_stats import LinkCounter
+from edge.spool import Spool
+from edge.uploader import Uploader
+from protocols.errors import MessageError
+from protocols.limits import MAX_DETAIL_CHARS, MAX_UPDATE_BYTES
+from protocols.messages import (
+    KINDS,
+    AnyMessage,
+    CaseReceipt,
+    Heartbeat,
+    Hello,
+    InterpretationMessage,
+    InterpretationReceipt,
+    Problem,
+    PromptReceipt,
+    PromptUpdate,
+    Welcome,
+    decode,
+    encode,
+    unpack_change,
+)
+from protocols.reassembly import Reassembly
+from protocols.values import BankChange, Interpretation, PromptBank
+
+log = structlog.get_logger()
+
+MAX_OUTBOX = 64
+"""Small messages waiting to be sent; while it is full nothing is read, so the cloud cannot make us grow."""
+
+_PROBLEM_INTERVAL_S = 1.0
+_LIVENESS_HEARTBEATS = 4
+
+Send = Callable[[Sequence[bytes]], bool]
+OnInterpretation = Callable[[Interpretation], None]
+OnBank = Callable[[PromptBank, BankChange, float], None]
+
+
+@dataclass(frozen=True)
+class HelloProfile:
+    """Who the craft says it is at every connect.
+
+    Attributes:
+        space_id: embedding space of the student in use.
+        variant: its file.
+        labels: the classes it knows.
+        software: name and version of this program.
+    """
+
+    space_id: str
+    variant: str
+    labels: tuple[str, ...] = ()
+    software: str = "skyloop"
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What a session works with; outlives any one connection."""
+
+    spool: Spool
+    bank: BankStore
+    hello: HelloProfile
+    boot_id: str
+    clock: Clock
+    counter: LinkCounter
+    uploader: Uploader
+    liveness_s: float
+    on_interpretation: OnInterpretation | None
+    on_bank: OnBank | None
+
+
+def first_message(ports: Ports) -> Hello:
+    """The Hello of a new connection.
+
+    Raises:
+        ValidationError: the profile does not fit the protocol's limits.
+    """
+    return Hello(
+        craft_software=ports.hello.software,
+        boot_id=ports.boot_id,
+        session_id=uuid.uuid4().hex,
+        kinds=KINDS,
+        space_id=ports.hello.space_id,
+        variant=ports.hello.variant,
+        labels=ports.hello.labels,
+        bank=ports.bank.current.ref,
+        wall_time_s=ports.clock.wall_s(),
+    )
+
+
+class LinkSession:
+    """The protocol of one connection.
+
+    Attributes:
+        ended: why the connection is of no more use; None while it is.
+        is_welcome: whether the cloud has answered Hello.
+        is_turned_away: whether the cloud refused this connection; trying again at once would not help.
+    """
+
+    def __init__(self, ports: Ports, send: Send) -> None:
+        """Begin with a Hello in the outbox.
+
+        Args:
+            ports: what to work with.
+            send: takes both frames of a message; False when there is no room now. Never waits.
+        """
+        self.ended: str | None = None
+        self.is_welcome = self.is_turned_away = False
+        self._ports, self._send = ports, send
+        self._hello = first_message(ports)
+        self._outbox: deque[AnyMessage] = deque([self._hello])
+        self._heartbeat_s, self._seq = 1.0, 0
+        self._sent_s = self._received_s = ports.clock.monotonic_s()
+        self._problem_s = float("-inf")
+        self._update: tuple[str, Reassembly] | None = None
+        self._settled_update = ""  # applied or refused: its further slices are stale
+
+    @property
+    def wants_input(self) -> bool:
+        """Whether there is room for what an arriving message may cause."""
+        return self.ended is None and len(self._outbox) < MAX_OUTBOX
+
+    def receive(self, frames: Sequence[bytes]) -> None:
+        """Take one message from the cloud, whatever it is."""
+        counter = self._ports.counter
+        counter.add(messages_received=1, bytes_received=sum(map(len, frames)))
+        self._received_s = self._ports.clock.monotonic_s()
+        try:
+            message, blob = decode(frames)
+        except MessageError as exc:
+            counter.add(malformed=1)
+            self._complain(exc)
+            return
+        if isinstance(message, Welcome):
+            self._on_welcome(message)
+        elif isinstance(message, Problem):
+            self._on_problem(message)
+        elif self.is_welcome:
+            self._dispatch(message, blob)
+
+    def pump(self) -> None:
+        """Send what is due and fits; end the session when the cloud has been silent for too long."""
+        now_s = self._ports.clock.monotonic_s()
+        silence_s = max(self._ports.liveness_s, _LIVENESS_HEARTBEATS * self._heartbeat_s)
+        if now_s - self._received_s > silence_s:
+            self.ended = self.ended or f"nothing received for {silence_s:.1f} s"
+        if self.ended or not self._drain():
+            return
+        if self.is_welcome and now_s - self._sent_s >= self._heartbeat_s:
+            self._outbox.append(self._heartbeat())
+            if not self._drain():
+                return
+        self._send_case()
+
+    def _on_welcome(self, welcome: Welcome) -> None:
+        if welcome.session_id != self._hello.session_id or self.is_welcome:
+            return
+        self.is_welcome = True
+        self._heartbeat_s = welcome.heartbeat_s
+        self._ports.uploader.reset(welcome.credit_bytes)
+        self._ports.counter.add(connects=1)
+        self._ports.counter.mark_connected(True)
+        log.info("link up", server=welcome.server_software, credit_bytes=welcome.credit_bytes)
+
+    def _on_problem(self, problem: Problem) -> None:
+        self._ports.counter.add(problems=1)
+        if problem.code in ("not_welcome", "not_enrolled") or not self.is_welcome:
+            self.is_turned_away = True
+            self.ended = f"{problem.code}: {problem.detail}"
+            return
+        self._ports.uploader.on_problem(problem)
+
+    def _dispatch(self, message: AnyMessage, blob: bytes) -> None:
+        if isinstance(message, CaseReceipt):
+            self._ports.uploader.on_receipt(message)
+        elif isinstance(message, Heartbeat):
+            if message.credit_bytes is not None:
+                self._ports.uploader.window_bytes = message.credit_bytes
+        elif isinstance(message, InterpretationMessage):
+            self._on_interpretation(message.interpretation)
+        elif isinstance(message, PromptUpdate):
+            self._on_prompt_update(message, blob)
+        else:  # a kind that only the edge may send
+            self._ports.counter.add(malformed=1)
+
+    def _on_interpretation(self, interpretation: Interpretation) -> None:
+        if self._ports.on_interpretation is not None:
+            self._ports.on_interpretation(interpretation)
+        self._ports.counter.add(interpretations=1)
+        self._outbox.append(InterpretationReceipt(case_id=interpretation.case_id))
+
+    def _on_prompt_update(self, update: PromptUpdate, blob: bytes) -> None:
+        if update.update_id == self._settled_update:
+            return
+        try:
+            packed = self._collect(update, blob)
+            if packed is None:
+                return
+            change = unpack_change(packed)
+            if change.target != update.target:
+                raise MessageError("the change leads to another bank than announced", code="bank_mismatch")
+            before = self._ports.bank.current
+            bank = self._ports.bank.apply(change)
+        except (MessageError, BankError) as exc:
+            self._ports.counter.add(prompts_refused=1)
+            log.warning("prompt update refused", update_id=update.update_id, reason=str(exc))
+            self._settle(update, reason=str(exc))
+            return
+        self._ports.counter.add(prompts_applied=int(bank.digest != before.digest))
+        log.info("prompt update applied", revision=bank.revision, prompts=len(bank.prompts))
+        self._settle(update, reason=None)
+        if self._ports.on_bank is not None:
+            self._ports.on_bank(bank, change, self._ports.clock.monotonic_s())
+
+    def _collect(self, update: PromptUpdate, blob: bytes) -> bytes | None:
+        """The whole packed change once its last slice is here."""
+        if self._update is None or self._update[0] != update.update_id:
+            parts = Reassembly(update.total_bytes, update.sha256, cap_bytes=MAX_UPDATE_BYTES)
+            self._update = (update.update_id, parts)
+        parts = self._update[1]
+        parts.add(update.offset, blob)
+        return parts.finish() if parts.is_complete else None
+
+    def _settle(self, update: PromptUpdate, *, reason: str | None) -> None:
+        self._update, self._settled_update = None, update.update_id
+        self._outbox.append(
+            PromptReceipt(
+                update_id=update.update_id,
+                bank=self._ports.bank.current.ref,
+                applied=reason is None,
+                reason=(reason or "")[:MAX_DETAIL_CHARS],
+            )
+        )
+
+    def _complain(self, error: MessageError) -> None:
+        now_s = self._ports.clock.monotonic_s()
+        if now_s - self._problem_s >= _PROBLEM_INTERVAL_S:
+            self._problem_s = now_s
+            self._outbox.append(Problem.from_error(error))
+
+    def _heartbeat(self) -> Heartbeat:
+        self._seq += 1
+        return Heartbeat(
+            seq=self._seq,
+            wall_time_s=self._ports.clock.wall_s(),
+            spool_cases=len(self._ports.spool),
+            spool_bytes=self._ports.spool.total_bytes,
+        )
+
+    def _drain(self) -> bool:
+        while self._outbox:
+            if not self._transmit(encode(self._outbox[0])):
+                return False
+            self._outbox.popleft()
+        return True
+
+    def _send_case(self) -> None:
+        """Send chunks while there is room, looking for other business after each."""
+        while self.is_welcome and not self._outbox:
+            item = self._ports.uploader.next_message()
+            if item is None:
+                return
+            try:
+                frames = encode(*item)
+            except MessageError as exc:
+                self._ports.uploader.give_up(str(exc))
+                continue
+            if not self._transmit(frames):
+                return
+            self._ports.uploader.sent(*item)
+
+    def _transmit(self, frames: list[bytes]) -> bool:
+        if not self._send(frames):
+            return False
+        self._ports.counter.add(messages_sent=1, bytes_sent=sum(map(len, frames)))
+        self._sent_s = self._ports.clock.monotonic_s()
+        return True

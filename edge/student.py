@@ -1,0 +1,165 @@
+"""The student: one image in, candidates with boxes, scores and embeddings out.
+
+Candidates are the local maxima of "something is here" on the output grid. Known-class detections, prompted detections
+and hardness all read the same candidates, so a frame runs through the network once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.bundle import Bundle, Manifest
+from edge.runtime import Backend, RawOutputs, open_backend
+from protocols.arrays import Boxes, FloatArray, ImageArray
+from protocols.boxes import clip_boxes, nms
+from protocols.errors import ShapeError
+
+CANDIDATE_FLOOR = 0.08
+"""Peaks below this probability are noise; prompts may still find things well below the report threshold."""
+
+MAX_CANDIDATES = 200
+KNOWN_NMS_IOU = 0.5
+MAX_LOG_CELLS = 5.0
+"""exp(5) = 148 cells of 4 px: larger than any frame side we run; keeps a damaged model from overflowing."""
+
+
+@dataclass(frozen=True)
+class Perception:
+    """What the student saw in one image.
+
+    Attributes:
+        boxes_xyxy: (N, 4) float32 pixels of the image, best candidate first.
+        objectness: (N,) float32 probability that a candidate is any object.
+        class_scores: (N, C) float32 probabilities, independent per class.
+        embeddings: (N, D) float32, unit length.
+        raw: the network's maps, for pooling under masks.
+    """
+
+    boxes_xyxy: Boxes
+    objectness: FloatArray
+    class_scores: FloatArray
+    embeddings: FloatArray
+    raw: RawOutputs
+
+
+@dataclass(frozen=True)
+class Known:
+    """Known-class detections as rows into a `Perception`: (M,) candidate indices, class indices and scores."""
+
+    rows: NDArray[np.int64]
+    classes: NDArray[np.int64]
+    scores: FloatArray
+
+
+class Student:
+    """A bundle on a backend."""
+
+    def __init__(self, bundle: Bundle, backend: Backend) -> None:
+        self.bundle = bundle
+        self.backend = backend
+
+    @classmethod
+    def open(cls, bundle: Bundle, *, threads: int = 0) -> Student:
+        """The student of a bundle on the best backend this machine has.
+
+        Raises:
+            ModelError: the bundle's file does not load.
+        """
+        return cls(bundle, open_backend(bundle, threads=threads))
+
+    @property
+    def manifest(self) -> Manifest:
+        """The bundle's manifest."""
+        return self.bundle.manifest
+
+    def perceive(self, image: ImageArray) -> Perception:
+        """Candidates of one image.
+
+        Args:
+            image: (H, W) gray, (H, W, 1) or (H, W, 3) BGR uint8, any size; padded to the network's multiple.
+
+        Raises:
+            ShapeError: another shape or dtype.
+        """
+        height, width = image.shape[:2]
+        raw = self.backend.run(pad_to_multiple(as_bgr(image), self.manifest.multiple_px))
+        rows, columns = _peaks(raw)
+        boxes = _decode_boxes(raw.box_ltrb[:, rows, columns], rows, columns, self.manifest.stride_px)
+        return Perception(
+            boxes_xyxy=clip_boxes(boxes, width, height),
+            objectness=sigmoid(raw.objectness[rows, columns]),
+            class_scores=sigmoid(raw.class_logits[:, rows, columns]).T,
+            embeddings=unit_rows(raw.embedding[:, rows, columns].T),
+            raw=raw,
+        )
+
+    def known(self, seen: Perception, floor: float | None = None) -> Known:
+        """Known-class detections: each candidate's best class above the floor, overlaps of one class removed.
+
+        Args:
+            seen: a perception of this student.
+            floor: least score; by default the manifest's `score_floor`.
+        """
+        floor = self.manifest.score_floor if floor is None else floor
+        classes = seen.class_scores.argmax(axis=1)
+        scores = seen.class_scores.max(axis=1) if len(classes) else np.zeros(0, np.float32)
+        rows = np.flatnonzero(scores >= floor)
+        # Shifting each class far away lets one pass of NMS serve all classes.
+        offsets = (classes[rows] * 1e5).astype(np.float32)[:, None]
+        rows = rows[nms(seen.boxes_xyxy[rows] + offsets, scores[rows], KNOWN_NMS_IOU)]
+        return Known(rows, classes[rows], scores[rows].astype(np.float32))
+
+
+def as_bgr(image: ImageArray) -> ImageArray:
+    """The image as (H, W, 3) uint8, gray replicated.
+
+    Raises:
+        ShapeError: not uint8, or neither 1 nor 3 bands.
+    """
+    if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
+        return image
+    if image.dtype == np.uint8 and (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1)):
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
+    raise ShapeError(f"image is {image.dtype} {image.shape}; give uint8 (H, W) gray or (H, W, 3) BGR")
+
+
+def pad_to_multiple(image: ImageArray, multiple_px: int) -> ImageArray:
+    """The image with gray rows and columns added at the bottom and right up to the next multiple."""
+    bottom, right = (-image.shape[0]) % multiple_px, (-image.shape[1]) % multiple_px
+    if not bottom and not right:
+        return image
+    gray = (114, 114, 114)  # the network's mean: a padded cell says nothing
+    padded = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=gray)
+    return np.asarray(padded, dtype=np.uint8)
+
+
+def sigmoid(logits: FloatArray) -> FloatArray:
+    """1 / (1 + exp(-x)), float32, without overflow."""
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logits)), dtype=np.float32)
+
+
+def unit_rows(vectors: FloatArray) -> FloatArray:
+    """(N, D) rows scaled to unit length in float32; a zero row stays zero."""
+    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6), dtype=np.float32)
+
+
+def _peaks(raw: RawOutputs) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and columns of the strongest 3x3 local maxima, best first."""
+    logits = np.maximum(raw.objectness, raw.class_logits.max(axis=0))
+    floor = float(np.log(CANDIDATE_FLOOR / (1 - CANDIDATE_FLOOR)))
+    tops = (logits >= cv2.dilate(logits, np.ones((3, 3), np.uint8))) & (logits > floor)
+    rows, columns = np.nonzero(tops)
+    order = np.argsort(-logits[rows, columns], kind="stable")[:MAX_CANDIDATES]
+    return rows[order], columns[order]
+
+
+def _decode_boxes(log_cells: FloatArray, rows: NDArray[np.int64], columns: NDArray[np.int64], stride_px: int) -> Boxes:
+    left, top, right, bottom = np.exp(np.minimum(log_cells, MAX_LOG_CELLS))
+    x, y = columns + 0.5, rows + 0.5
+    boxes = np.stack([x - left, y - top, x + right, y + bottom], axis=1) * stride_px
+    return np.asarray(boxes, dtype=np.float32)

@@ -1,0 +1,159 @@
+"""A thin tracker: every detection, known or prompted, keeps a `track_id` from frame to frame.
+
+Camera motion by phase correlation, constant velocity, greedy matching on overlap and distance within one label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.config import Settings
+from protocols.arrays import Boxes, FloatArray, ImageArray
+from protocols.boxes import box_iou
+
+_MOTION_SIDE_PX = 160
+_MIN_RESPONSE = 0.05
+"""Phase correlation below this peak response (OpenCV's 0..1) is a guess: assume the camera stood still."""
+
+
+class TrackerSettings(Settings):
+    """How tracks live and die.
+
+    Attributes:
+        max_misses: frames without a detection after which a lost track ends.
+        confirm_hits: detections until a track is `tracked` instead of `tentative`.
+        gate: centre distance, in units of the box's size, beyond which nothing is matched.
+        velocity_gain: share of the newest displacement in the velocity.
+    """
+
+    max_misses: int = 12
+    confirm_hits: int = 3
+    gate: float = 1.5
+    velocity_gain: float = 0.4
+
+
+@dataclass(eq=False)
+class Track:
+    """One thing followed through the video, in pixels of the newest frame."""
+
+    track_id: int
+    label: str
+    box_xyxy: FloatArray
+    score: float
+    velocity_px: FloatArray
+    hits: int = 1
+    misses: int = 0
+
+    def state(self, confirm_hits: int) -> str:
+        """`tentative`, `tracked` or `lost`."""
+        if self.misses:
+            return "lost"
+        return "tracked" if self.hits >= confirm_hits else "tentative"
+
+
+class CameraMotion:
+    """Shift of the whole picture from one frame to the next."""
+
+    def __init__(self) -> None:
+        self._previous: FloatArray | None = None
+        self._window: FloatArray | None = None
+
+    def update(self, image: ImageArray) -> FloatArray:
+        """(2,) float32 pixels by which still ground moved since the last call (x right, y down); zero at first."""
+        scale = _MOTION_SIDE_PX / max(image.shape[:2])
+        small = cv2.resize(image[..., 1] if image.ndim == 3 else image, None, fx=scale, fy=scale)
+        now: FloatArray = np.asarray(small, dtype=np.float32)
+        previous, self._previous = self._previous, now
+        if previous is None or previous.shape != now.shape:
+            window = cv2.createHanningWindow((now.shape[1], now.shape[0]), cv2.CV_32F)
+            self._window = np.asarray(window, dtype=np.float32)
+            return np.zeros(2, np.float32)
+        assert self._window is not None
+        shift, response = cv2.phaseCorrelate(previous, now, self._window)
+        return np.asarray(shift if response > _MIN_RESPONSE else (0.0, 0.0), dtype=np.float32) / np.float32(scale)
+
+
+class Tracker:
+    """Many targets at once."""
+
+    def __init__(self, settings: TrackerSettings | None = None) -> None:
+        self.settings = settings or TrackerSettings()
+        self.tracks: list[Track] = []
+        self.ended_young = 0
+        self._next_id = 1
+
+    def update(self, boxes_xyxy: Boxes, labels: Sequence[str], scores: FloatArray, shift_px: FloatArray) -> list[int]:
+        """Take one frame's detections.
+
+        Args:
+            boxes_xyxy: (N, 4) pixels.
+            labels: N labels.
+            scores: (N,).
+            shift_px: (2,) camera motion since the last frame.
+
+        Returns:
+            N track ids.
+        """
+        for track in self.tracks:
+            track.box_xyxy = track.box_xyxy + np.tile(shift_px + track.velocity_px, 2)
+        ids = [0] * len(labels)
+        unmatched = set(range(len(self.tracks)))
+        for row, column in self._pairs(boxes_xyxy, labels):
+            self._extend(self.tracks[column], boxes_xyxy[row], float(scores[row]))
+            ids[row] = self.tracks[column].track_id
+            unmatched.discard(column)
+        self._age(unmatched)
+        for row, label in enumerate(labels):
+            if not ids[row]:
+                ids[row] = self._start(boxes_xyxy[row], label, float(scores[row]))
+        return ids
+
+    def _pairs(self, boxes: Boxes, labels: Sequence[str]) -> list[tuple[int, int]]:
+        if not self.tracks or not len(labels):
+            return []
+        likeness = self._likeness(boxes, np.array(labels))
+        pairs, used_rows, used_columns = [], set(), set()
+        order = np.argsort(-likeness, axis=None)
+        for flat in order[: int((likeness > 0).sum())]:
+            row, column = divmod(int(flat), likeness.shape[1])
+            if row not in used_rows and column not in used_columns:
+                pairs.append((row, column))
+                used_rows.add(row)
+                used_columns.add(column)
+        return pairs
+
+    def _likeness(self, boxes: Boxes, labels: NDArray[np.str_]) -> FloatArray:
+        """(N, T): overlap plus nearness, 0 where the label differs or the distance is beyond the gate."""
+        predicted = np.stack([t.box_xyxy for t in self.tracks]).astype(np.float32)
+        centres_a, centres_b = (boxes[:, :2] + boxes[:, 2:]) / 2, (predicted[:, :2] + predicted[:, 2:]) / 2
+        distance = np.linalg.norm(centres_a[:, None] - centres_b[None], axis=2)
+        size = np.sqrt(np.prod((predicted[:, 2:] - predicted[:, :2]).clip(1), axis=1))
+        nearness = (1 - distance / (self.settings.gate * size[None] + 4.0)).clip(0)
+        same = labels[:, None] == np.array([t.label for t in self.tracks])[None]
+        return np.asarray((box_iou(boxes, predicted) + nearness) * same * (nearness > 0), dtype=np.float32)
+
+    def _extend(self, track: Track, box: FloatArray, score: float) -> None:
+        moved = (box[:2] + box[2:] - track.box_xyxy[:2] - track.box_xyxy[2:]) / 2
+        track.velocity_px = np.asarray(track.velocity_px + self.settings.velocity_gain * moved, dtype=np.float32)
+        track.box_xyxy, track.score = box, score
+        track.hits, track.misses = track.hits + 1, 0
+
+    def _age(self, unmatched: set[int]) -> None:
+        for column in unmatched:
+            self.tracks[column].misses += 1
+            self.tracks[column].velocity_px *= np.float32(0.8)
+        limit, young = self.settings.max_misses, self.settings.confirm_hits
+        ended = [t for t in self.tracks if t.misses > (limit if t.hits >= young else 2)]
+        self.ended_young = sum(t.hits < young for t in ended)
+        self.tracks = [t for t in self.tracks if t not in ended]
+
+    def _start(self, box: FloatArray, label: str, score: float) -> int:
+        track = Track(self._next_id, label, box, score, np.zeros(2, np.float32))
+        self.tracks.append(track)
+        self._next_id += 1
+        return track.track_id

@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+
+from edge.prompting import PromptMatcher
+from edge.student import Student
+from protocols.values import Prompt, PromptBank
+from protocols.vectors import Vectors
+
+GREEN, BLUE = (60, 220, 60), (250, 90, 60)
+NOW_S = 1_000.0
+
+
+def scene(*spots, size=(128, 160)):
+    image = np.zeros((*size, 3), np.uint8)
+    for x, y, colour in spots:
+        image[y - 8 : y + 8, x - 8 : x + 8] = colour
+    return image
+
+
+@pytest.fixture
+def student(tiny_bundle):
+    return Student.open(tiny_bundle, threads=1)
+
+
+def embedding_of(student, colour):
+    return student.perceive(scene((34, 34, colour))).embeddings[:1]
+
+
+def make_prompt(student, colour=GREEN, **changes):
+    none = np.zeros((0, student.manifest.embedding_dim), np.float32)
+    fields = {
+        "prompt_id": "green",
+        "label": "Green",
+        "space_id": student.manifest.space_id,
+        "variant": "fp32",
+        "positives": Vectors.from_array(embedding_of(student, colour)),
+        "negatives": Vectors.from_array(none),
+        "threshold": 0.9,
+        "issued_at_s": NOW_S,
+        "origin": "person",
+        "confidence": 1.0,
+    }
+    return Prompt(**{**fields, **changes})
+
+
+def match(student, prompts, image, **options):
+    matcher = PromptMatcher(PromptBank(epoch="e", revision=1, prompts=tuple(prompts)), student.manifest.space_id)
+    seen = student.perceive(image)
+    return matcher, seen, matcher.match(seen, options.pop("wall_s", NOW_S), **options)
+
+
+def test_match_finds_the_prompted_thing_and_nothing_else(student):
+    _, seen, found = match(student, [make_prompt(student)], scene((34, 34, GREEN), (102, 66, BLUE)))
+    assert len(found.rows) == 1
+    assert np.abs(seen.boxes_xyxy[found.rows[0]] - (26, 26, 42, 42)).max() <= 4
+
+
+def test_match_negative_closer_than_positive_rejects(student):
+    negative = Vectors.from_array(embedding_of(student, GREEN))
+    prompt = make_prompt(student, positives=Vectors.from_array(embedding_of(student, (70, 210, 75))), negatives=negative)
+    _, _, found = match(student, [prompt], scene((34, 34, GREEN)))
+    assert len(found.rows) == 0
+
+
+def test_match_expired_prompt_is_silent_but_stays_in_the_bank(student):
+    prompt = make_prompt(student, expires_at_s=NOW_S)
+    matcher, _, found = match(student, [prompt], scene((34, 34, GREEN)), wall_s=NOW_S + 1)
+    assert len(found.rows) == 0
+    assert matcher.prompts == (prompt,)
+
+
+def test_match_other_space_is_skipped_and_named(student):
+    matcher, _, found = match(student, [make_prompt(student, space_id="another-space")], scene((34, 34, GREEN)))
+    assert len(found.rows) == 0
+    assert matcher.skipped == ("green",)
+
+
+@pytest.mark.parametrize(
+    ("prior", "gsd_m", "hits"),
+    [
+        ({"size_px": (12.0, 20.0)}, None, 1),
+        ({"size_px": (40.0, 80.0)}, None, 0),
+        ({"size_m": (1.0, 2.0), "size_px": (40.0, 80.0)}, 0.1, 1),
+        ({"size_m": (10.0, 20.0)}, 0.1, 0),
+    ],
+    ids=["pixels-fit", "pixels-too-small", "metres-rule-pixels", "metres-too-small"],
+)
+def test_match_size_prior_decides(student, prior, gsd_m, hits):
+    _, _, found = match(student, [make_prompt(student, **prior)], scene((34, 34, GREEN)), gsd_m=gsd_m)
+    assert len(found.rows) == hits
+
+
+def test_match_place_explained_by_a_known_class_is_left_alone(student):
+    _, _, found = match(student, [make_prompt(student)], scene((34, 34, GREEN)), taken=np.array([0]))
+    assert len(found.rows) == 0
+
+
+def test_match_two_prompts_claim_one_place_once(student):
+    prompts = [make_prompt(student), make_prompt(student, prompt_id="other", label="Other", threshold=0.95)]
+    _, _, found = match(student, prompts, scene((34, 34, GREEN)))
+    assert len(found.rows) == 1
+
+
+def test_match_empty_bank_and_empty_frame(student):
+    assert len(match(student, [], scene((34, 34, GREEN)))[2].rows) == 0
+    assert len(match(student, [make_prompt(student)], scene())[2].rows) == 0

@@ -1,0 +1,85 @@
+import hashlib
+
+import numpy as np
+import pytest
+
+from edge.capture import Frame
+from edge.pipeline import FramePipeline
+from edge.scheduler import Scheduler, SchedulerSettings
+from edge.student import Student
+from protocols.imagery import decode_image
+from protocols.values import FrameHeader
+
+GREEN, BLUE = (60, 220, 60), (250, 120, 60)
+
+
+def frame(index, spots=(((162, 162), GREEN),), *, time_s=None):
+    image = np.zeros((512, 640, 3), np.uint8)
+    for (x, y), colour in spots:
+        image[y - 8 : y + 8, x - 8 : x + 8] = colour
+    header = FrameHeader(index=index, source_id="test", captured_at_s=1000.0 + index, width=640, height=512)
+    return Frame(header, image, index / 15 if time_s is None else time_s)
+
+
+@pytest.fixture
+def craft(tiny_bundle):
+    student = Student.open(tiny_bundle, threads=1)
+
+    class Craft:
+        pipeline = FramePipeline(student)
+
+        def __init__(self, **settings):
+            self.scheduler = Scheduler(SchedulerSettings(**settings), "space-id", "fp32")
+
+        def fly(self, frames):
+            return [self.scheduler.consider(f, self.pipeline.process(f)) for f in frames]
+
+    return Craft
+
+
+def test_consider_waits_until_the_thing_has_stayed(craft):
+    planned = craft(patience_frames=4).fly(frame(i) for i in range(4))
+    assert [p is not None for p in planned] == [False, False, False, True]
+
+
+def test_consider_empty_frames_send_nothing(craft):
+    assert craft().fly(frame(i, ()) for i in range(20)) == [None] * 20
+
+
+def test_consider_same_thing_is_asked_once_within_the_cooldown(craft):
+    planned = craft(cooldown_s=100.0).fly(frame(i) for i in range(60))
+    assert sum(p is not None for p in planned) == 1
+
+
+def test_consider_same_thing_is_asked_again_after_the_cooldown(craft):
+    planned = craft(cooldown_s=1.0).fly(frame(i) for i in range(60))
+    assert sum(p is not None for p in planned) >= 3
+
+
+def test_consider_another_thing_is_asked_at_once(craft):
+    both = (((162, 162), GREEN), ((402, 302), BLUE))
+    planned = craft(min_interval_s=0.0).fly([*(frame(i) for i in range(5)), *(frame(i, both) for i in range(5, 12))])
+    assert sum(p is not None for p in planned) == 2
+
+
+def test_consider_empty_budget_defers_and_counts(craft):
+    flier = craft(burst_bytes=0.0, budget_bytes_per_s=0.0)
+    assert flier.fly(frame(i) for i in range(10)) == [None] * 10
+    assert flier.scheduler.deferred > 0
+
+
+def test_consider_budget_limits_the_bytes_sent(craft):
+    flier = craft(budget_bytes_per_s=2000.0, burst_bytes=4000.0, cooldown_s=0.0, min_interval_s=0.0, patience_frames=1)
+    sent = [len(p.payload) for p in flier.fly(frame(i, time_s=i / 15) for i in range(150)) if p]
+    assert sum(sent) <= 10 * 2000 + 4000 + max(sent)
+
+
+def test_case_describes_its_imagery(craft):
+    planned = craft(patience_frames=1).fly([frame(0)])[0]
+    case = planned.case
+    x1, y1, x2, y2 = (int(v) for v in case.region_xyxy)
+    assert hashlib.sha256(planned.payload).hexdigest() == case.payload_sha256
+    assert decode_image(planned.payload, case.media_type).shape[:2] == (y2 - y1, x2 - x1)
+    assert x1 <= 154
+    assert x2 >= 170
+    assert x1 % 32 == 0

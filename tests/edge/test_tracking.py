@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+
+from edge.tracking import CameraMotion, Tracker, TrackerSettings
+
+STILL = np.zeros(2, np.float32)
+
+
+def box(x, y, side=20.0):
+    return np.array([[x, y, x + side, y + side]], np.float32)
+
+
+def update(tracker, boxes, labels, shift=STILL):
+    return tracker.update(np.concatenate(boxes), labels, np.full(len(labels), 0.9, np.float32), shift)
+
+
+def nothing(tracker):
+    return tracker.update(np.zeros((0, 4), np.float32), [], np.zeros(0, np.float32), STILL)
+
+
+def test_update_moving_thing_keeps_its_id():
+    tracker = Tracker()
+    ids = {update(tracker, [box(10 + 6 * i, 40)], ["Car"])[0] for i in range(10)}
+    assert len(ids) == 1
+
+
+def test_update_two_things_that_pass_each_other_keep_their_ids():
+    tracker = Tracker()
+    first = update(tracker, [box(0, 0), box(100, 30)], ["Car", "Car"])
+    for i in range(1, 11):
+        last = update(tracker, [box(10 * i, 0), box(100 - 10 * i, 30)], ["Car", "Car"])
+    assert last == first
+
+
+def test_update_camera_shift_is_not_mistaken_for_motion():
+    tracker = Tracker(TrackerSettings(gate=0.5))
+    first = update(tracker, [box(200, 40)], ["Car"])
+    assert update(tracker, [box(150, 40)], ["Car"], np.array([-50, 0], np.float32)) == first
+
+
+def test_update_other_label_at_the_same_place_is_another_track():
+    tracker = Tracker()
+    assert update(tracker, [box(0, 0)], ["Car"]) != update(tracker, [box(0, 0)], ["Person"])
+
+
+def test_update_confirmed_track_survives_a_gap():
+    tracker = Tracker()
+    for _ in range(4):
+        first = update(tracker, [box(50, 50)], ["Car"])
+    for _ in range(5):
+        nothing(tracker)
+    assert tracker.tracks[0].state(3) == "lost"
+    assert update(tracker, [box(50, 50)], ["Car"]) == first
+
+
+def test_update_tentative_track_dies_young_and_is_counted():
+    tracker = Tracker()
+    update(tracker, [box(50, 50)], ["Car"])
+    young = 0
+    for _ in range(4):
+        nothing(tracker)
+        young += tracker.ended_young
+    assert (young, tracker.tracks) == (1, [])
+
+
+@pytest.mark.parametrize("shift", [(12, 0), (-8, 20)], ids=["right", "left-down"])
+def test_camera_motion_measures_a_shift(shift):
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 255, (70, 90)).astype(np.uint8)
+    big = np.kron(small, np.ones((8, 8), np.uint8))
+    motion = CameraMotion()
+    motion.update(big[30:542, 30:670])
+    moved = motion.update(big[30 - shift[1] : 542 - shift[1], 30 - shift[0] : 670 - shift[0]])
+    np.testing.assert_allclose(moved, shift, atol=3)

@@ -1,0 +1,175 @@
+"""Writes renders as data sets on disk: JPEG images with COCO annotations."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.craft.camera import Camera, CameraPose
+from sim.scenes import ORIGIN_LAT_DEG, ORIGIN_LON_DEG, Scene, training_scene
+from sim.world.layout import Label, Look
+from sim.world.render import Renderer
+from sim.world.seeds import rng_for
+from sim.world.truth import TruthObject
+
+CATEGORIES = {
+    Label.PERSON: 1, Label.CAR: 2, Label.BICYCLE: 3, Label.OTHER_VEHICLE: 4, Label.DEBRIS: 5, Label.NOVEL: 6,
+}  # fmt: skip
+JPEG_QUALITY = 92
+FRAMES_PER_WORLD = 8
+IGNORE_BELOW_VISIBLE = 0.35
+IGNORE_BELOW_PX = 4.0
+Bytes = NDArray[np.uint8]
+
+METRES_PER_LAT_DEG = 111_320.0
+
+
+class CocoWriter:
+    """Collects images and boxes and writes one COCO file."""
+
+    def __init__(self) -> None:
+        self._images: list[dict[str, Any]] = []
+        self._annotations: list[dict[str, Any]] = []
+
+    def add(self, file: str, camera: Camera, truth: Sequence[TruthObject], **fields: Any) -> None:  # noqa: ANN401 - JSON
+        """Adds one image with its boxes; `fields` go into the image's entry."""
+        image_id = len(self._images) + 1
+        size = {"width": camera.width, "height": camera.height}
+        self._images.append({"id": image_id, "file_name": file, **size, **fields})
+        for thing in truth:
+            self._annotations.append(self._annotation(image_id, thing))
+
+    def _annotation(self, image_id: int, thing: TruthObject) -> dict[str, Any]:
+        x1, y1, x2, y2 = thing.box_xyxy
+        width, height = x2 - x1, y2 - y1
+        ignore = thing.visible < IGNORE_BELOW_VISIBLE or min(width, height) < IGNORE_BELOW_PX
+        return {
+            "id": len(self._annotations) + 1,
+            "image_id": image_id,
+            "category_id": CATEGORIES[thing.label],
+            "bbox": [round(v, 2) for v in (x1, y1, width, height)],
+            "area": round(width * height, 2),
+            "iscrowd": 0,
+            "ignore": int(ignore),
+            "kind": thing.kind,
+            "visible": round(thing.visible, 3),
+            "object_id": thing.object_id,
+        }
+
+    def write(self, path: Path) -> None:
+        """Writes the COCO file."""
+        categories = [{"id": number, "name": label.value} for label, number in CATEGORIES.items()]
+        content = {"images": self._images, "categories": categories, "annotations": self._annotations}
+        path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def render_training_set(  # noqa: PLR0913 - every keyword is a content of the set
+    out_dir: Path,
+    frames: int,
+    seed: int,
+    looks: Sequence[Look | str],
+    *,
+    novel: bool,
+    debris: bool,
+    bicycles: bool,
+    on_frame: Callable[[int], None] | None = None,
+) -> None:
+    """Renders frames of many towns, a new one every few frames, taking the looks in turn.
+
+    Args:
+        out_dir: gets `images/*.jpg` and `annotations.json`.
+        frames: how many images, over all looks.
+        seed: same arguments, same bytes.
+        looks: one or both looks; images are split evenly.
+        novel: strange objects lie about.
+        debris: rubble lies about.
+        bicycles: bicycles stand and ride.
+        on_frame: called with the number of frames done.
+    """
+    images = Path(out_dir) / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    writer = CocoWriter()
+    for first in range(0, frames, FRAMES_PER_WORLD):
+        world_number = first // FRAMES_PER_WORLD
+        look = Look(looks[world_number % len(looks)])
+        scene = training_scene(seed * 100_000 + world_number, look, novel, debris, bicycles)
+        renderer = Renderer(scene.world, scene.camera, look)
+        times = rng_for("training-times", scene.seed).uniform(0, scene.duration_s, FRAMES_PER_WORLD)
+        for index in range(first, min(first + FRAMES_PER_WORLD, frames)):
+            time_s = float(times[index - first])
+            pose = scene.flight.pose_at(time_s)
+            image, truth = renderer.render(pose, time_s)
+            name = f"{index:06d}_{look.value}.jpg"
+            _write_image(images / name, image)
+            gsd_m = round(scene.camera.gsd_m(pose), 5)
+            writer.add(name, scene.camera, truth, look=look.value, world=scene.seed, gsd_m=gsd_m)
+            if on_frame is not None:
+                on_frame(index + 1)
+    writer.write(Path(out_dir) / "annotations.json")
+
+
+def render_sequence(
+    scene: Scene,
+    out_dir: Path,
+    seconds: float,
+    fps: float,
+    *,
+    suffix: str = "jpg",
+    on_frame: Callable[[int], None] | None = None,
+) -> None:
+    """Renders a scene's flight as numbered images, with poses and truth.
+
+    Args:
+        scene: what to fly.
+        out_dir: gets `images/`, `frames.jsonl` and `annotations.json`.
+        seconds: how long.
+        fps: frames per second.
+        suffix: "jpg" or "png".
+        on_frame: called with the number of frames done.
+    """
+    if suffix not in ("jpg", "png"):
+        raise ValueError(f"suffix must be jpg or png, got {suffix!r}")
+    images = Path(out_dir) / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    renderer = Renderer(scene.world, scene.camera, scene.look)
+    writer = CocoWriter()
+    with (Path(out_dir) / "frames.jsonl").open("w", encoding="utf-8") as lines:
+        for index in range(round(seconds * fps)):
+            time_s = index / fps
+            pose = scene.flight.pose_at(time_s)
+            image, truth = renderer.render(pose, time_s)
+            name = f"{index:06d}.{suffix}"
+            _write_image(images / name, image)
+            writer.add(name, scene.camera, truth, time_s=time_s)
+            record = {"file": f"images/{name}", "index": index, "time_s": time_s, "pose": pose_record(scene, pose)}
+            lines.write(json.dumps(record) + "\n")
+            if on_frame is not None:
+                on_frame(index + 1)
+    writer.write(Path(out_dir) / "annotations.json")
+
+
+def pose_record(scene: Scene, pose: CameraPose) -> dict[str, float]:
+    """A pose in the words of `frames.jsonl`, on a small flat map about the world's origin."""
+    metres_per_lon_deg = METRES_PER_LAT_DEG * math.cos(math.radians(ORIGIN_LAT_DEG))
+    return {
+        "lat_deg": ORIGIN_LAT_DEG + pose.north_m / METRES_PER_LAT_DEG,
+        "lon_deg": ORIGIN_LON_DEG + pose.east_m / metres_per_lon_deg,
+        "altitude_m": pose.up_m,
+        "yaw_deg": pose.yaw_deg % 360.0,
+        "pitch_deg": pose.pitch_deg,
+        "roll_deg": pose.roll_deg,
+        "gsd_m": scene.camera.gsd_m(pose),
+    }
+
+
+def _write_image(path: Path, image: Bytes) -> None:
+    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix == ".jpg" else []
+    if not cv2.imwrite(str(path), image, options):
+        raise OSError(f"could not write {path}: is the disk full or the folder read-only?")

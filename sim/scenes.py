@@ -1,0 +1,133 @@
+"""Seeded scenes: a town with a flight over it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.craft.camera import Camera, CameraPose
+from sim.craft.flight import Flight, FlightStyle
+from sim.world.layout import Look, Road, TownStyle, World
+from sim.world.plan import empty_world
+from sim.world.seeds import rng_for
+from sim.world.town import Town, build_town, furnish
+
+FloatArray = NDArray[np.float64]
+
+# Where the world's origin lies on the globe; any place does, poles apart.
+ORIGIN_LAT_DEG = 47.0
+ORIGIN_LON_DEG = 8.0
+PILE_REACH_M = 5.0  # farthest piece of a rubble pile from its middle, with room to spare
+CLEAR_SHARE = 0.1  # first part of the disaster flight, in which no debris is in view
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A world, a camera, a flight, and how long it lasts."""
+
+    name: str
+    seed: int
+    world: World
+    camera: Camera
+    flight: Flight
+    look: Look
+    duration_s: float
+
+
+def training_scene(seed: int, look: Look | str, novel: bool, debris: bool, bicycles: bool) -> Scene:
+    """A town of its own with a wandering flight of varied altitude, pitch and heading.
+
+    Args:
+        seed: >= 0; the same seed and arguments give the same scene.
+        look: visible light or heat.
+        novel: strange objects lie about.
+        debris: rubble lies about.
+        bicycles: bicycles stand and ride.
+    """
+    style = TownStyle(novel=novel, debris=debris, bicycles=bicycles)
+    world = build_town("training-world", seed, style)
+    rng = rng_for("training-flight", seed)
+    reach = style.half_m - 55.0
+    low_m = float(rng.uniform(33, 80))
+    low_deg = float(rng.uniform(-90, -58))
+    flying = FlightStyle(
+        altitude_m=(low_m, min(low_m * float(rng.uniform(1.15, 1.6)), 112.0)),
+        pitch_deg=(low_deg, min(low_deg + 14.0, -54.0)),
+        yaw_offset_deg=float(rng.uniform(0, 360)),
+        jitter_deg=2.0,
+    )
+    flight = Flight(rng.uniform(-reach, reach, (6, 2)), flying, rng)
+    camera = Camera(focal_px=float(rng.uniform(780, 1250)))
+    return Scene("training", seed, world, camera, flight, Look(look), flight.duration_s)
+
+
+def _route(rng: np.random.Generator, roads: list[Road], half_m: float) -> FloatArray:
+    """(N, 2) a way along roads: to and fro on neighbouring east-west roads, joined by stretches to the north."""
+    inner = half_m - 70.0
+    across = [r.offset_m for r in roads if r.is_east_west and abs(r.offset_m) < inner]
+    ups = [r.offset_m for r in roads if not r.is_east_west and abs(r.offset_m) < inner]
+    west, east = min(ups), max(ups)
+    first = int(rng.integers(0, max(len(across) - 3, 1)))
+    points = []
+    is_eastward = bool(rng.random() < 0.5)
+    for north in across[first:]:
+        ends = [(west, north), (east, north)]
+        points += ends if is_eastward else ends[::-1]
+        is_eastward = not is_eastward
+    return np.array(points)
+
+
+def disaster_scene(seed: int, duration_s: float = 40.0) -> Scene:
+    """A town after a disaster: the flight follows roads, clear at first, then strewn with rubble.
+
+    Args:
+        seed: >= 0; disaster worlds never coincide with training worlds.
+        duration_s: length of the flight; no debris is in view during its first tenth.
+    """
+    style = TownStyle(half_m=230.0)
+    world = empty_world("disaster-world", seed, style.half_m)
+    rng = rng_for("disaster-flight", seed)
+    flying = FlightStyle(
+        speed_mps=8.0,
+        altitude_m=(48.0, 66.0),
+        pitch_deg=(-78.0, -64.0),
+        jitter_deg=0.8,
+    )
+    flight = Flight(_route(rng, world.roads, style.half_m), flying, rng)
+    scene = Scene("disaster", seed, world, Camera(focal_px=800.0), flight, Look.RGB, duration_s)
+    town = Town(world, style)
+    town.reserve_traffic()
+    _strew_debris(town, scene, rng)
+    furnish(town)
+    return scene
+
+
+def _strew_debris(town: Town, scene: Scene, rng: np.random.Generator) -> None:
+    """Rubble along the way, every few metres, except where the first part of the flight could see it."""
+    flight, camera = scene.flight, scene.camera
+    clear_s = CLEAR_SHARE * scene.duration_s
+    early = [flight.pose_at(t) for t in np.arange(0.0, clear_s + 0.5, 0.2)]
+    last_m = min((scene.duration_s + 10.0) * flight.style.speed_mps, flight.length_m)
+    at_m = clear_s * flight.style.speed_mps
+    while at_m < last_m:
+        pose = flight.pose_at(at_m / flight.style.speed_mps)
+        radius = float(rng.uniform(0.8, 3.0))
+        for _ in range(12):
+            place = (pose.east_m + float(rng.normal(0, 4.5)), pose.north_m + float(rng.normal(0, 4.5)))
+            if not _is_seen(camera, early, place) and town.place_debris(rng, place, radius):
+                break
+        at_m += float(rng.uniform(7.0, 14.0))
+
+
+def _is_seen(camera: Camera, poses: list[CameraPose], place: tuple[float, float]) -> bool:
+    """Whether a pile at a place would show, even partly, from any of the poses."""
+    point = np.array([[place[0], place[1], 0.0]])
+    for pose in poses:
+        pixels, depth = camera.project(pose, point)
+        x, y = pixels[0]
+        margin = PILE_REACH_M * camera.focal_px / max(float(depth[0]), 1.0)
+        if depth[0] > 0 and -margin < x < camera.width + margin and -margin < y < camera.height + margin:
+            return True
+    return False

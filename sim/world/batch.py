@@ -1,0 +1,161 @@
+"""Everything one frame shows, gathered into flat arrays in painting order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.craft.camera import Camera, CameraPose
+from sim.world.layout import Thing
+from sim.world.lighting import Lighting
+from sim.world.mesh import PlacedMesh
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+SHIFT = 4  # fractional bits of drawn coordinates
+PAD_PX = 160  # the picture of numbers reaches this far beyond the frame, to measure what the frame cuts off
+NEAREST_M = 1.0
+TINY_PX2 = 0.6  # faces with a smaller box are not worth painting; painted-on detail must be 4 times larger
+
+
+def fixed_point(pixels: FloatArray) -> NDArray[np.int32]:
+    """Pixels as OpenCV's fixed-point coordinates, in which whole numbers are pixel centres."""
+    return np.round((np.clip(pixels, -3000.0, 6000.0) - 0.5) * (1 << SHIFT)).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The faces worth drawing, far to near; equally long lists.
+
+    Attributes:
+        spans: slices into the batch's points.
+        colours: pixel values.
+        is_painted: inside the frame (others only count for the silhouette).
+        is_solid: belongs to its thing's silhouette.
+        is_convex: outline without dents.
+        local: the face's number in its mesh.
+    """
+
+    spans: list[slice]
+    colours: list[list[float]]
+    is_painted: list[bool]
+    is_solid: list[bool]
+    is_convex: list[bool]
+    local: list[int]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One frame's things, far to near.
+
+    Attributes:
+        things: what is drawn.
+        placed: their meshes in the world.
+        faces: all faces worth drawing.
+        face_ranges: each thing's faces.
+        pixels: (V, 2) projected points of all faces.
+        fixed: the same in fixed point.
+        hulls: fixed-point projections of each thing's extremes.
+        bounds: (T, 4) boxes of the things' extremes, pixels, xyxy, not clipped.
+    """
+
+    things: list[Thing]
+    placed: list[PlacedMesh]
+    faces: Faces
+    face_ranges: list[range]
+    pixels: FloatArray
+    fixed: NDArray[np.int32]
+    hulls: list[NDArray[np.int32]]
+    bounds: FloatArray
+
+
+@dataclass(frozen=True)
+class Outlines:
+    """Where some things lie in the frame, before any face is looked at.
+
+    Attributes:
+        hulls: fixed-point projections of each thing's extremes.
+        bounds: (T, 4) boxes of the extremes, pixels, xyxy, not clipped.
+        is_ahead: (T,) False for what reaches behind the camera.
+    """
+
+    hulls: list[NDArray[np.int32]]
+    bounds: FloatArray
+    is_ahead: NDArray[np.bool_]
+
+
+def _starts(lengths: list[int]) -> IntArray:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def outline(extremes: list[FloatArray], camera: Camera, pose: CameraPose) -> Outlines:
+    """Projects the extremes of some things, at least one."""
+    edges = _starts([len(e) for e in extremes])
+    pixels, depth = camera.project(pose, np.concatenate(extremes))
+    fixed = fixed_point(pixels)
+    low, high = np.minimum.reduceat(pixels, edges[:-1]), np.maximum.reduceat(pixels, edges[:-1])
+    return Outlines(
+        hulls=[fixed[a:b] for a, b in pairwise(edges.tolist())],
+        bounds=np.concatenate([low, high], axis=1),
+        is_ahead=np.minimum.reduceat(depth, edges[:-1]) > NEAREST_M,
+    )
+
+
+def in_frame(outlines: Outlines, camera: Camera) -> list[int]:
+    """Numbers of the outlines that meet the frame."""
+    low, high = outlines.bounds[:, :2], outlines.bounds[:, 2:]
+    meets = (high > 0).all(axis=1) & (low < np.array([camera.width, camera.height])).all(axis=1)
+    return [int(i) for i in np.flatnonzero(meets & outlines.is_ahead)]
+
+
+def _faces(
+    placed: list[PlacedMesh], pixels: FloatArray, camera: Camera, pose: CameraPose, lighting: Lighting
+) -> tuple[Faces, list[range]]:
+    """The faces worth drawing, and which of them belong to each thing."""
+    meshes = [p.mesh for p in placed]
+    ends = np.cumsum(np.concatenate([m.counts for m in meshes]))
+    starts = np.concatenate([[0], ends[:-1]])
+    normals = np.concatenate([p.normals for p in placed])
+    firsts = np.concatenate([p.points[p.mesh.starts] for p in placed])
+    facing = np.einsum("ij,ij->i", normals, pose.position() - firsts) >= 0.0
+    low, high = np.minimum.reduceat(pixels, starts), np.maximum.reduceat(pixels, starts)
+    solid = np.concatenate([m.solid for m in meshes])
+    painted = facing & (high > 0).all(axis=1) & (low < np.array([camera.width, camera.height])).all(axis=1)
+    painted &= (high - low).prod(axis=1) > np.where(solid, TINY_PX2, 4 * TINY_PX2)
+    counted = facing & solid & np.repeat([m.is_dented for m in meshes], [len(m.counts) for m in meshes])
+    shown = np.flatnonzero(painted | counted)
+    edges = _starts([len(m.counts) for m in meshes])
+    owners = np.searchsorted(edges, shown, side="right") - 1
+    bgr, heat = np.concatenate([m.bgr for m in meshes]), np.concatenate([m.heat for m in meshes])
+    faces = Faces(
+        spans=[slice(a, b) for a, b in zip(starts[shown].tolist(), ends[shown].tolist(), strict=True)],
+        colours=lighting.colours(bgr[shown], heat[shown], normals[shown]).tolist(),
+        is_painted=painted[shown].tolist(),
+        is_solid=counted[shown].tolist(),
+        is_convex=np.concatenate([m.convex for m in meshes])[shown].tolist(),
+        local=(shown - edges[owners]).tolist(),
+    )
+    return faces, [range(a, b) for a, b in pairwise(np.searchsorted(shown, edges).tolist())]
+
+
+def gather(
+    things: list[Thing], placed: list[PlacedMesh], camera: Camera, pose: CameraPose, lighting: Lighting
+) -> Batch | None:
+    """Projects, culls and lights the faces of the things that meet the frame; they come far to near.
+
+    Returns:
+        None when nothing meets the frame.
+    """
+    outlines = outline([p.extremes for p in placed], camera, pose)
+    kept = in_frame(outlines, camera)
+    if not kept:
+        return None
+    things, placed = [things[i] for i in kept], [placed[i] for i in kept]
+    pixels, _ = camera.project(pose, np.concatenate([p.points for p in placed]))
+    faces, ranges = _faces(placed, pixels, camera, pose, lighting)
+    hulls = [outlines.hulls[i] for i in kept]
+    return Batch(things, placed, faces, ranges, pixels, fixed_point(pixels), hulls, outlines.bounds[kept])

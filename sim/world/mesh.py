@@ -1,0 +1,239 @@
+"""Small 3D models made of flat faces, each with a colour and a heat.
+
+Local axes: x is forward, y is left, z is up; metres. Faces are listed in painting order, bottom up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+Bytes = NDArray[np.uint8]
+
+MAX_CORNERS = 40
+
+
+@dataclass(frozen=True)
+class Paint:
+    """What a face looks like.
+
+    Attributes:
+        bgr: blue, green, red in [0, 255] under full light.
+        heat: apparent temperature in [0, 1], 0 the coldest thing a thermal scene shows.
+    """
+
+    bgr: tuple[float, float, float]
+    heat: float
+
+    def scaled(self, gain: float, heat_shift: float = 0.0) -> Paint:
+        """The same paint, lighter or darker, warmer or colder."""
+        blue, green, red = (min(255.0, c * gain) for c in self.bgr)
+        return Paint((blue, green, red), min(1.0, max(0.0, self.heat + heat_shift)))
+
+
+@dataclass(frozen=True)
+class PrismStyle:
+    """How a prism's top and walls differ from its foot.
+
+    Attributes:
+        walls: paint of the walls; a darker shade of the top's when None.
+        shrink: size of the top relative to the foot.
+        shift_m: how far the top is moved along x and y.
+        is_convex: False for outlines with dents.
+    """
+
+    walls: Paint | None = None
+    shrink: float = 1.0
+    shift_m: tuple[float, float] = (0.0, 0.0)
+    is_convex: bool = True
+
+
+@dataclass(frozen=True)
+class Texture:
+    """A square picture for one face.
+
+    Attributes:
+        bgr: (S, S, 3) uint8.
+        heat: (S, S) uint8.
+        alpha: (S, S) uint8; 0 where the face shows through.
+    """
+
+    bgr: Bytes
+    heat: Bytes
+    alpha: Bytes
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """The faces of a model as arrays.
+
+    Attributes:
+        points: (V, 3) metres; the corners of face 0, then those of face 1, and so on.
+        counts: (F,) corners of each face.
+        starts: (F,) index of each face's first corner.
+        bgr: (F, 3) colour.
+        heat: (F,) heat.
+        solid: (F,) bool; True where the face belongs to the silhouette, False for painted-on detail.
+        convex: (F,) bool.
+        normals: (F, 3) outward unit normals; zero for faces seen from both sides.
+        textures: pictures of faces, by face index.
+        extremes: (E, 3) the points that can lie on the outline, seen from anywhere.
+        is_dented: the outline is that of the solid faces; False where it is (nearly) the convex hull of `extremes`.
+    """
+
+    points: FloatArray
+    counts: NDArray[np.int32]
+    starts: NDArray[np.int32]
+    bgr: FloatArray
+    heat: FloatArray
+    solid: NDArray[np.bool_]
+    convex: NDArray[np.bool_]
+    normals: FloatArray
+    textures: dict[int, Texture]
+    extremes: FloatArray
+    is_dented: bool
+
+
+@dataclass(frozen=True)
+class PlacedMesh:
+    """A mesh standing in the world: points and extremes in east-north-up metres, and its turned normals."""
+
+    mesh: Mesh
+    points: FloatArray
+    normals: FloatArray
+    extremes: FloatArray
+
+
+def _directions() -> FloatArray:
+    """(240, 3) directions spread evenly over the sphere (Fibonacci lattice)."""
+    k = np.arange(240) + 0.5
+    z = 1.0 - 2.0 * k / 240
+    turn = k * 2.399963  # golden angle
+    across = np.sqrt(1.0 - z**2)
+    return np.stack([across * np.cos(turn), across * np.sin(turn), z], axis=1)
+
+
+DIRECTIONS = _directions()
+
+
+def _extremes(points: FloatArray) -> FloatArray:
+    chosen = np.unique((points @ DIRECTIONS.T).argmax(axis=0))
+    extremes: FloatArray = points[chosen]
+    return extremes
+
+
+def _normal(points: FloatArray) -> FloatArray:
+    """Newell's method: robust for any planar polygon."""
+    rolled = np.roll(points, -1, axis=0)
+    total: FloatArray = np.cross(points, rolled).sum(axis=0)
+    return total / max(float(np.linalg.norm(total)), 1e-9)
+
+
+class MeshBuilder:
+    """Collects faces, bottom up, and makes a Mesh."""
+
+    def __init__(self) -> None:
+        self._points: list[FloatArray] = []
+        self._paints: list[Paint] = []
+        self._flags: list[tuple[bool, bool, bool]] = []
+        self._textures: dict[int, Texture] = {}
+
+    def face(self, points: FloatArray, paint: Paint, *, solid: bool = True, two_sided: bool = False) -> None:
+        """Adds one flat convex face; corners run counter-clockwise seen from outside."""
+        self._add(points, paint, (solid, True, two_sided))
+
+    def area(self, points: FloatArray, paint: Paint, *, solid: bool = True) -> None:
+        """Adds one flat face of any outline."""
+        self._add(points, paint, (solid, False, False))
+
+    def picture(self, corners: FloatArray, paint: Paint, texture: Texture) -> None:
+        """Adds a textured quad, corners matching the picture's (0,0), (S,0), (S,S), (0,S); not in the silhouette."""
+        self._textures[len(self._points)] = texture
+        self._add(corners, paint, (False, True, True))
+
+    def _add(self, points: FloatArray, paint: Paint, flags: tuple[bool, bool, bool]) -> None:
+        if not 3 <= len(points) <= MAX_CORNERS:
+            raise ValueError(f"a face has 3 to {MAX_CORNERS} corners, got {len(points)}")
+        self._points.append(np.asarray(points, dtype=np.float64))
+        self._paints.append(paint)
+        self._flags.append(flags)
+
+    def prism(
+        self, outline: FloatArray, z_m: tuple[float, float], paint: Paint, style: PrismStyle | None = None
+    ) -> None:
+        """Adds walls and top of an upright prism.
+
+        Args:
+            outline: (N, 2) counter-clockwise.
+            z_m: bottom and top.
+            paint: of the top.
+            style: walls and taper; upright walls a little darker than the top when absent.
+        """
+        style = style or PrismStyle()
+        walls = style.walls or paint.scaled(0.9)
+        centre = outline.mean(axis=0)
+        low = at_height(outline, z_m[0])
+        high = at_height((outline - centre) * style.shrink + centre + np.asarray(style.shift_m), z_m[1])
+        for i in range(len(outline)):
+            j = (i + 1) % len(outline)
+            self.face(np.stack([low[i], low[j], high[j], high[i]]), walls)
+        self._add(high, paint, (True, style.is_convex, False))
+
+    def solid(self, low: FloatArray, high: FloatArray, paint: Paint) -> None:
+        """Adds a slab between two (N, 3) outlines of the same corner count, every face included."""
+        self.face(low[::-1], paint.scaled(0.8))
+        for i in range(len(low)):
+            j = (i + 1) % len(low)
+            self.face(np.stack([low[i], low[j], high[j], high[i]]), paint.scaled(0.85))
+        self.face(high, paint)
+
+    def build(self, *, is_dented: bool = False) -> Mesh:
+        """The collected faces as a Mesh; `is_dented` where the convex hull is not a good outline."""
+        counts = np.array([len(points) for points in self._points], dtype=np.int32)
+        flags = np.array(self._flags, dtype=bool)
+        normals = np.stack([_normal(points) for points in self._points])
+        normals[flags[:, 2]] = 0.0
+        points = np.concatenate(self._points)
+        # A picture's corners lie outside what it shows.
+        outlines = [p for face, p in enumerate(self._points) if face not in self._textures]
+        return Mesh(
+            points=points,
+            counts=counts,
+            starts=(np.cumsum(counts) - counts).astype(np.int32),
+            bgr=np.array([p.bgr for p in self._paints], dtype=np.float64),
+            heat=np.array([p.heat for p in self._paints], dtype=np.float64),
+            solid=flags[:, 0].copy(),
+            convex=flags[:, 1].copy(),
+            normals=normals,
+            textures=dict(self._textures),
+            extremes=_extremes(np.concatenate(outlines)),
+            is_dented=is_dented,
+        )
+
+
+def rectangle(x_m: tuple[float, float], y_m: tuple[float, float]) -> FloatArray:
+    """(4, 2) counter-clockwise corners."""
+    return np.array([[x_m[0], y_m[0]], [x_m[1], y_m[0]], [x_m[1], y_m[1]], [x_m[0], y_m[1]]], dtype=np.float64)
+
+
+def ellipse(radii_m: Sequence[float], corners: int = 8, turn: float = 0.0) -> FloatArray:
+    """(corners, 2) counter-clockwise points on an ellipse about the origin."""
+    angles = turn + np.linspace(0.0, 2 * np.pi, corners, endpoint=False)
+    return np.stack([radii_m[0] * np.cos(angles), radii_m[1] * np.sin(angles)], axis=1)
+
+
+def at_height(outline: FloatArray, z_m: float) -> FloatArray:
+    """(N, 3) the outline laid at one height."""
+    return np.column_stack([outline, np.full(len(outline), z_m)])
+
+
+def hull_outline(points: FloatArray) -> FloatArray:
+    """(M, 2) counter-clockwise convex hull of (N, 2) points."""
+    hull: FloatArray = cv2.convexHull(points.astype(np.float32), clockwise=False)[:, 0].astype(np.float64)
+    area = np.sum(hull[:, 0] * np.roll(hull[:, 1], -1) - np.roll(hull[:, 0], -1) * hull[:, 1])
+    return hull if area > 0 else hull[::-1].copy()

@@ -1,0 +1,202 @@
+"""Draws what a camera over the world sees, with the truth about it.
+
+The ground is one picture warped into the frame. Things stand on it as flat faces, painted far to near.
+A second picture of numbers, painted in the same order, says how much of each thing can be seen.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.craft.camera import Camera, CameraPose
+from sim.world.batch import PAD_PX, SHIFT, Batch, gather, in_frame, outline
+from sim.world.ground import paint_ground
+from sim.world.layout import Look, World
+from sim.world.lighting import Lighting
+from sim.world.mesh import Mesh, PlacedMesh
+from sim.world.motion import MotionTable
+from sim.world.painting import draw_picture
+from sim.world.sensor import Sensor, draw_traits
+from sim.world.truth import TruthObject
+
+Bytes = NDArray[np.uint8]
+Numbers = NDArray[np.uint16]
+FloatArray = NDArray[np.float64]
+
+SMALLEST_SIDE_PX = 1.0
+FAINTEST_SHADOW = 0.97
+
+
+class Renderer:
+    """Renders frames of one world with one camera in one look; frames depend on pose and time only."""
+
+    def __init__(self, world: World, camera: Camera, look: Look | str, metres_per_px: float = 0.1) -> None:
+        """Paints the ground and prepares the sensor.
+
+        Args:
+            world: what there is to see.
+            camera: the optics.
+            look: visible light or heat.
+            metres_per_px: sharpness of the ground.
+        """
+        self.world = world
+        self.camera = camera
+        self.look = Look(look)
+        self._lighting = Lighting(world, self.look)
+        self._ground = paint_ground(world, self.look, metres_per_px)
+        self._ground_pixels = self._lighting.lit_ground(self._ground.pixels)
+        rng = world.rng("sensor")
+        self._sensor = Sensor(draw_traits(rng, self.look), self.look, (camera.height, camera.width), rng)
+        self._meshes: dict[int, Mesh] = {}
+        self._standing: dict[int, PlacedMesh] = {}
+        self._textures: dict[tuple[int, int], list[Bytes]] = {}
+        self._half = np.array([t.half_m for t in world.things]).reshape(-1, 2)
+        self._height = np.array([t.height_m for t in world.things])
+        shadow_m = np.minimum(self._height * self._lighting.shadow_per_m, 15.0)
+        self._reach = 1.15 * np.hypot(np.hypot(self._half[:, 0], self._half[:, 1]), self._height / 2) + 0.3 + shadow_m
+        self._motions = MotionTable([t.motion for t in world.things])
+
+    def render(self, pose: CameraPose, time_s: float) -> tuple[Bytes, list[TruthObject]]:
+        """One frame.
+
+        Returns:
+            (H, W, 3) uint8 BGR, and the truth about every labelled thing whose silhouette meets the frame.
+        """
+        where = self._motions.at(time_s)
+        image = self._warp_ground(pose)
+        chosen = self._in_view(pose, where)
+        if not chosen:
+            return self._sensor.expose(image, time_s), []
+        placed = [self._place(i, where[i]) for i in chosen]
+        self._draw_shadows(image, pose, placed)
+        batch = gather([self.world.things[i] for i in chosen], placed, self.camera, pose, self._lighting)
+        if batch is None:
+            return self._sensor.expose(image, time_s), []
+        numbers: Numbers = np.zeros((self.camera.height + 2 * PAD_PX, self.camera.width + 2 * PAD_PX), dtype=np.uint16)
+        areas = self._draw_things(image, numbers, batch)
+        return self._sensor.expose(image, time_s), self._truth(numbers, batch, areas)
+
+    def _warp_ground(self, pose: CameraPose) -> Bytes:
+        to_pixels = self.camera.ground_homography(pose)
+        centre_of_pixel = np.array([[1.0, 0.0, -0.5], [0.0, 1.0, -0.5], [0.0, 0.0, 1.0]])
+        matrix = centre_of_pixel @ to_pixels @ np.linalg.inv(self._ground.from_metres())
+        size = (self.camera.width, self.camera.height)
+        warped = cv2.warpPerspective(
+            self._ground_pixels, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+        )
+        return np.asarray(warped, dtype=np.uint8)
+
+    def _in_view(self, pose: CameraPose, where: FloatArray) -> list[int]:
+        """Numbers of the things that may be in view, far to near."""
+        if not self.world.things:
+            return []
+        pixels, depth = self.camera.project(pose, np.column_stack([where[:, :2], self._height / 2]))
+        reach = self.camera.focal_px * self._reach / np.maximum(depth, 1.0)
+        inside = (depth > 5.0) & (depth > self._reach)
+        inside &= np.abs(pixels[:, 0] - self.camera.width / 2) < self.camera.width / 2 + reach
+        inside &= np.abs(pixels[:, 1] - self.camera.height / 2) < self.camera.height / 2 + reach
+        chosen = np.flatnonzero(inside)
+        away = where[chosen, :2] - np.array([pose.east_m, pose.north_m])
+        cos, sin = np.cos(where[chosen, 2]), np.sin(where[chosen, 2])
+        along, across = away[:, 0] * cos + away[:, 1] * sin, away[:, 1] * cos - away[:, 0] * sin
+        gaps = np.maximum(np.abs(np.stack([along, across], axis=1)) - self._half[chosen], 0.0)
+        # Along one line of sight, what begins nearer to the point below the camera hides what begins farther.
+        nearest = np.hypot(gaps[:, 0], gaps[:, 1])
+        return [int(i) for i in chosen[np.argsort(-nearest, kind="stable")]]
+
+    def _place(self, index: int, where: FloatArray) -> PlacedMesh:
+        standing = self._standing.get(index)
+        if standing is not None:
+            return standing
+        thing = self.world.things[index]
+        mesh = self._meshes.get(index)
+        if mesh is None:
+            mesh = self._meshes[index] = thing.make()
+        east, north, heading = where.tolist()
+        cos, sin = math.cos(heading), math.sin(heading)
+        turn = np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])
+        shift = np.array([east, north, 0.0])
+        placed = PlacedMesh(mesh, mesh.points @ turn + shift, mesh.normals @ turn, mesh.extremes @ turn + shift)
+        if thing.is_static:
+            self._standing[index] = placed
+        return placed
+
+    def _draw_shadows(self, image: Bytes, pose: CameraPose, placed: list[PlacedMesh]) -> None:
+        if self._lighting.shadow_gain > FAINTEST_SHADOW:
+            return
+        cast = self._lighting.cast_matrix().T
+        shadows = outline([p.extremes @ cast for p in placed], self.camera, pose)
+        mask = np.zeros((self.camera.height, self.camera.width), dtype=np.uint8)
+        for index in in_frame(shadows, self.camera):
+            cv2.fillConvexPoly(mask, cv2.convexHull(shadows.hulls[index]), 255.0, cv2.LINE_8, SHIFT)
+        cv2.copyTo(self._lighting.shaded(image), mask, image)
+
+    def _draw_things(self, image: Bytes, numbers: Numbers, batch: Batch) -> list[int]:
+        """Paints everything, far to near; returns the pixels of each silhouette before others hide it."""
+        padded = batch.fixed + (PAD_PX << SHIFT)
+        areas = []
+        for index, thing in enumerate(batch.things):
+            if not batch.placed[index].mesh.is_dented:
+                hull = cv2.convexHull(batch.hulls[index] + (PAD_PX << SHIFT))
+                cv2.fillConvexPoly(numbers, hull, index + 1, cv2.LINE_8, SHIFT)
+            self._draw_faces(image, batch, index)
+            self._number_faces(numbers, padded, batch, index)
+            areas.append(self._count(numbers, batch, index) if thing.label else 0)
+        return areas
+
+    def _draw_faces(self, image: Bytes, batch: Batch, index: int) -> None:
+        faces, textures = batch.faces, batch.placed[index].mesh.textures
+        for face in batch.face_ranges[index]:
+            if not faces.is_painted[face]:
+                continue
+            span = faces.spans[face]
+            if textures and faces.local[face] in textures:
+                draw_picture(image, self._lit_texture(batch, index, faces.local[face]), batch.pixels[span])
+            elif faces.is_convex[face]:
+                cv2.fillConvexPoly(image, batch.fixed[span], faces.colours[face], cv2.LINE_AA, SHIFT)
+            else:
+                cv2.fillPoly(image, [batch.fixed[span]], faces.colours[face], cv2.LINE_AA, SHIFT)
+
+    def _number_faces(self, numbers: Numbers, padded: NDArray[np.int32], batch: Batch, index: int) -> None:
+        if not batch.placed[index].mesh.is_dented:
+            return
+        faces = batch.faces
+        for face in batch.face_ranges[index]:
+            if faces.is_solid[face] and faces.is_convex[face]:
+                cv2.fillConvexPoly(numbers, padded[faces.spans[face]], index + 1, cv2.LINE_8, SHIFT)
+            elif faces.is_solid[face]:
+                cv2.fillPoly(numbers, [padded[faces.spans[face]]], index + 1, cv2.LINE_8, SHIFT)
+
+    def _lit_texture(self, batch: Batch, index: int, local: int) -> list[Bytes]:
+        key = (batch.things[index].object_id, local)
+        lit = self._textures.get(key)
+        if lit is None:
+            texture = batch.placed[index].mesh.textures[local]
+            lit = self._textures[key] = self._lighting.lit_texture(texture)
+        return lit
+
+    def _count(self, numbers: Numbers, batch: Batch, index: int) -> int:
+        """Pixels of a silhouette just drawn, also beyond the frame."""
+        x1, y1, x2, y2 = (int(v) + PAD_PX for v in batch.bounds[index].tolist())
+        window = numbers[max(y1 - 2, 0) : max(y2 + 3, 0), max(x1 - 2, 0) : max(x2 + 3, 0)]
+        return int(np.count_nonzero(window == index + 1))
+
+    def _truth(self, numbers: Numbers, batch: Batch, areas: list[int]) -> list[TruthObject]:
+        frame = numbers[PAD_PX:-PAD_PX, PAD_PX:-PAD_PX]
+        size = np.array([self.camera.width, self.camera.height, self.camera.width, self.camera.height], dtype=float)
+        boxes = np.clip(batch.bounds, 0.0, size).tolist()
+        found = []
+        for index, (thing, area) in enumerate(zip(batch.things, areas, strict=True)):
+            x1, y1, x2, y2 = boxes[index]
+            if thing.label is None or area == 0 or min(x2 - x1, y2 - y1) < SMALLEST_SIDE_PX:
+                continue
+            rows, columns = slice(max(int(y1) - 1, 0), int(y2) + 2), slice(max(int(x1) - 1, 0), int(x2) + 2)
+            seen = int(np.count_nonzero(frame[rows, columns] == index + 1))
+            if seen:
+                box, visible = (x1, y1, x2, y2), min(seen / area, 1.0)
+                found.append(TruthObject(thing.object_id, thing.label, thing.kind, box, visible, seen))
+        return found

@@ -1,0 +1,78 @@
+import hashlib
+import json
+
+import cv2
+import pytest
+
+from sim.dataset import CATEGORIES, render_sequence, render_training_set
+from sim.scenes import training_scene
+
+
+def _digest(folder):
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+@pytest.fixture(scope="module")
+def training_set(tmp_path_factory):
+    out = tmp_path_factory.mktemp("first")
+    seen = []
+    render_training_set(out, 9, 5, ["rgb", "thermal"], novel=True, debris=False, bicycles=False, on_frame=seen.append)
+    assert seen == list(range(1, 10))
+    return out
+
+
+def test_training_set_same_arguments_same_bytes(training_set, tmp_path):
+    render_training_set(tmp_path, 9, 5, ["rgb", "thermal"], novel=True, debris=False, bicycles=False)
+    assert _digest(tmp_path) == _digest(training_set)
+
+
+def test_training_set_is_coco(training_set):
+    content = json.loads((training_set / "annotations.json").read_text())
+    assert {c["name"]: c["id"] for c in content["categories"]} == {
+        "Person": 1, "Car": 2, "Bicycle": 3, "OtherVehicle": 4, "Debris": 5, "Novel": 6,
+    }  # fmt: skip
+    assert len(content["images"]) == 9
+    names = {image["file_name"] for image in content["images"]}
+    assert names == {path.name for path in (training_set / "images").iterdir()}
+    assert cv2.imread(str(training_set / "images" / min(names))).shape == (512, 640, 3)
+
+
+def test_training_set_boxes_lie_in_the_frame(training_set):
+    content = json.loads((training_set / "annotations.json").read_text())
+    assert content["annotations"]
+    for annotation in content["annotations"]:
+        x, y, width, height = annotation["bbox"]
+        assert min(x, y) >= 0
+        assert x + width <= 640.01
+        assert y + height <= 512.01
+        hidden = annotation["visible"] < 0.35 or min(width, height) < 4
+        assert annotation["ignore"] == int(hidden)
+        assert annotation["iscrowd"] == 0
+
+
+def test_training_set_without_debris_and_bicycles_has_none(training_set):
+    content = json.loads((training_set / "annotations.json").read_text())
+    labels = {number: label.value for label, number in CATEGORIES.items()}
+    found = {labels[a["category_id"]] for a in content["annotations"]}
+    assert found.isdisjoint({"Debris", "Bicycle"})
+    assert {"Car", "Novel"} <= found
+
+
+def test_sequence_writes_frames_with_poses(tmp_path):
+    render_sequence(training_scene(2, "thermal", True, False, False), tmp_path, 0.5, 4.0)
+    lines = [json.loads(line) for line in (tmp_path / "frames.jsonl").read_text().splitlines()]
+    assert [line["file"] for line in lines] == ["images/000000.jpg", "images/000001.jpg"]
+    assert lines[1]["time_s"] == 0.25
+    keys = {"lat_deg", "lon_deg", "altitude_m", "yaw_deg", "pitch_deg", "roll_deg", "gsd_m"}
+    assert set(lines[0]["pose"]) == keys
+    content = json.loads((tmp_path / "annotations.json").read_text())
+    assert [image["time_s"] for image in content["images"]] == [0.0, 0.25]
+
+
+def test_sequence_refuses_unknown_suffix(tmp_path):
+    with pytest.raises(ValueError, match="jpg or png"):
+        render_sequence(training_scene(2, "rgb", False, False, False), tmp_path, 1.0, 1.0, suffix="gif")

@@ -1,0 +1,120 @@
+"""The truth must match the drawn pixels: tiny worlds with one or two things, evenly lit, without noise."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from sim.craft.camera import Camera, CameraPose
+from sim.world import Label, Look, Renderer, Sun, Thing, World, models, novel_object, rng_for
+from sim.world.buildings import BuildingSize, building
+from sim.world.debris import pile
+from sim.world.motion import Motion
+from sim.world.sensor import SensorTraits
+
+EVEN_LIGHT = Sun(azimuth_deg=120.0, elevation_deg=60.0, ambient=1.0, tint=(1.0, 1.0, 1.0))
+CAMERA = Camera(focal_px=700.0)
+ABOVE = CameraPose(0.0, 0.0, 40.0, yaw_deg=20.0, pitch_deg=-70.0)
+CLEAR = SensorTraits(blur_px=0.3, noise=0.0, vignette=0.0, gain=1.0, bias=0.0, haze=0.0, bloom=0.0)
+
+
+def _car():
+    return models.car(np.random.default_rng(1), False)
+
+
+def _house():
+    return building(np.random.default_rng(2), BuildingSize(9.0, 6.0, 9.0, False))
+
+
+THINGS = {
+    "car": (Label.CAR, _car, (2.2, 0.9), 1.7),
+    "person": (Label.PERSON, lambda: models.person(np.random.default_rng(3)), (0.4, 0.4), 1.9),
+    "debris": (Label.DEBRIS, lambda: pile(np.random.default_rng(4), 2.0), (1.6, 1.6), 2.4),
+    "novel": (Label.NOVEL, partial(novel_object, 3), (2.0, 2.0), 6.0),
+    "house": (None, _house, (9.0, 6.0), 11.0),
+}
+
+
+def _thing(number, name, place=(0.0, 5.0), **motion):
+    label, make, half, height = THINGS[name]
+    return Thing(number, label, 7, Motion(place, 0.6, **motion), make, half, height)
+
+
+@pytest.fixture
+def render(monkeypatch):
+    monkeypatch.setattr("sim.world.render.draw_traits", lambda rng, look: CLEAR)
+
+    def run(*things, pose=ABOVE, look=Look.RGB, time_s=0.0):
+        world = World(("test", 0), 40.0, [], [], EVEN_LIGHT, (52.0, 105.0, 78.0), list(things))
+        return Renderer(world, CAMERA, look, metres_per_px=0.25).render(pose, time_s)
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["car", "person", "debris", "novel"])
+@pytest.mark.parametrize("look", list(Look))
+def test_box_matches_drawn_pixels(render, name, look):
+    drawn, truth = render(_thing(1, name), look=look)
+    empty, _ = render(look=look)
+    changed = np.abs(drawn.astype(int) - empty).max(axis=2) > 6
+    rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+    pixels = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+    assert truth[0].box_xyxy == pytest.approx(pixels, abs=5.0 if look is Look.THERMAL else 3.0)
+
+
+def test_truth_names_the_thing(render):
+    _, (truth,) = render(_thing(42, "car"))
+    assert (truth.object_id, truth.label, truth.kind) == (42, Label.CAR, 7)
+    assert truth.visible == pytest.approx(1.0)
+
+
+def test_visible_halves_at_the_edge_of_the_frame(render):
+    edge_m = 320.0 / 700.0 * 40.0
+    pose = CameraPose(0.0, 0.0, 40.0)
+    _, (truth,) = render(_thing(1, "car", (edge_m, 0.0)), pose=pose)
+    assert truth.visible == pytest.approx(0.5, abs=0.12)
+    assert truth.box_xyxy[2] == 640.0
+
+
+def test_thing_outside_the_frame_has_no_truth(render):
+    assert render(_thing(1, "car", (60.0, 0.0)))[1] == []
+
+
+def test_house_hides_the_person_behind_it(render):
+    low = CameraPose(0.0, -30.0, 25.0, 0.0, -50.0)
+    person = _thing(1, "person", (0.0, 10.5))
+    assert render(person, pose=low)[1][0].visible == pytest.approx(1.0)
+    assert render(person, _thing(2, "house", (0.0, 0.0)), pose=low)[1] == []
+
+
+def test_person_before_the_house_is_not_hidden(render):
+    low = CameraPose(0.0, -30.0, 25.0, 0.0, -50.0)
+    _, truth = render(_thing(1, "person", (0.0, -12.0)), _thing(2, "house", (0.0, 0.0)), pose=low)
+    assert truth[0].visible > 0.95
+
+
+def test_moving_thing_moves(render):
+    thing = _thing(1, "car", (0.0, 0.0), speed_mps=5.0, span_m=100.0)
+    (before,), (after,) = (render(thing, pose=CameraPose(0, 0, 60.0), time_s=t)[1] for t in (0.0, 1.0))
+    shift = np.array(after.box_xyxy)[:2] - np.array(before.box_xyxy)[:2]
+    assert np.hypot(*shift) == pytest.approx(5.0 * 700 / 60, rel=0.05)
+
+
+def test_frame_has_the_promised_form(render):
+    for look in Look:
+        frame, _ = render(_thing(1, "car"), look=look)
+        assert frame.shape == (512, 640, 3)
+        assert frame.dtype == np.uint8
+    assert (frame[:, :, 0] == frame[:, :, 2]).all()
+
+
+def test_empty_world_renders(render):
+    frame, truth = render()
+    assert truth == []
+    assert frame.std() > 1.0
+
+
+def test_rng_for_gives_every_purpose_its_own_stream():
+    draws = [rng_for(purpose, key).random() for purpose in ("a", "b") for key in (0, 1)]
+    assert len(set(draws)) == 4
+    assert rng_for("a", 0).random() == draws[0]

@@ -1,0 +1,102 @@
+"""Writing bundles: files, digests, manifest; whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from distill.errors import DistillError
+from distill.export import export_onnx, file_entry, space_id
+from distill.files import disk_errors
+from distill.network import STRIDE_PX
+from distill.recipe import INPUT_MULTIPLE_PX, Recipe, Workspace
+from distill.train import load_network, read_card
+from edge.bundle import MANIFEST_NAME, Manifest
+from edge.durable import write_durably
+
+_SUITS = {"fp32": ("cpu", "cuda"), "u8s8": ("cpu",)}
+
+ATTRIBUTION = {
+    "hit_uav": "HIT-UAV, Suo et al., Scientific Data 2023, doi 10.1038/s41597-023-02066-6, CC BY 4.0",
+    "renders": "skyloop-sim renders, Apache-2.0",
+}
+"""What a manifest says about each data set that weights were trained on."""
+
+
+def export_run(recipe: Recipe, workspace: Workspace) -> Path:
+    """Write a finished run's `fp32.onnx` beside its weights and return its path."""
+    network, _ = load_network(workspace.weights(recipe.name))
+    path = workspace.folder(recipe.name) / "fp32.onnx"
+    export_onnx(network, path)
+    return path
+
+
+def write_bundle(recipe: Recipe, workspace: Workspace, out: Path, metrics: dict[str, Any] | None = None) -> Manifest:
+    """Write the bundle of a finished, exported run.
+
+    Args:
+        recipe: what was trained.
+        workspace: where the run lies.
+        out: the bundle's folder; an older bundle there is replaced, whole or not at all.
+        metrics: measurements to keep in the manifest.
+
+    Raises:
+        DistillError: the run was not exported, `out` holds something else, or the disk is full.
+    """
+    run = workspace.folder(recipe.name)
+    files = {name: run / f"{name}.onnx" for name in _SUITS if (run / f"{name}.onnx").is_file()}
+    if "fp32" not in files:
+        raise DistillError(f"{run}: holds no fp32.onnx; train the run first")
+    manifest = _manifest(recipe, workspace, files, metrics or {})
+    text = json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n"
+    with disk_errors(out):
+        contents = {path.name: path.read_bytes() for path in files.values()}
+        _replace_folder(out.resolve(), contents | {MANIFEST_NAME: text.encode()})
+    return manifest
+
+
+def _replace_folder(out: Path, contents: dict[str, bytes]) -> None:
+    if out.exists() and not (out / MANIFEST_NAME).is_file() and not (out.is_dir() and not any(out.iterdir())):
+        raise DistillError(f"{out}: exists and is no bundle, so it is not overwritten; choose another --out")
+    temporary, old = out.with_name(out.name + ".tmp"), out.with_name(out.name + ".old")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        for name, content in contents.items():
+            write_durably(temporary / name, content)
+        shutil.rmtree(old, ignore_errors=True)
+        if out.exists():
+            out.replace(old)
+        temporary.replace(out)
+    except OSError:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if old.exists() and not out.exists():
+            old.replace(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _manifest(recipe: Recipe, workspace: Workspace, files: dict[str, Path], metrics: dict[str, Any]) -> Manifest:
+    weights = workspace.weights(recipe.name)
+    network, labels = load_network(weights)
+    card = read_card(weights)
+    sources = {source.path if source.root == "data" else "renders" for source in recipe.sources}
+    return Manifest(
+        name=recipe.name,
+        labels=labels,
+        space_id=space_id(network),
+        embedding_dim=network.config.embedding_dim,
+        stride_px=STRIDE_PX,
+        multiple_px=INPUT_MULTIPLE_PX,
+        score_floor=recipe.score_floor,
+        variants={name: file_entry(path, _SUITS[name]) for name, path in files.items()},
+        training={
+            "recipe": card["recipe"],
+            "data": card["data"],
+            "torch": card["torch"],
+            "attribution": sorted(ATTRIBUTION.get(name, f"{name}: not recorded") for name in sources),
+        },
+        metrics=metrics,
+    )

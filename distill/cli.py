@@ -1,0 +1,183 @@
+"""`skyloop-distill`: train a teacher, distil a student, quantize it, write its bundle, evaluate either."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from distill.errors import DistillError
+from distill.recipe import Recipe, Workspace
+from edge.config import read_toml
+from protocols.errors import SkyloopError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Turn a large teacher into a small student that flies.\n\n"
+    "The bundled models come from: skyloop-sim render (once for each mix), then "
+    "skyloop-distill train-teacher distill/recipes/teacher.toml, skyloop-distill distill distill/recipes/student.toml, "
+    "then quantize and bundle.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+error_console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
+
+Config = Annotated[Path, typer.Argument(help="Recipe, for example distill/recipes/student.toml")]
+DataRoot = Annotated[Path, typer.Option("--data", help="Folder that holds the real data sets (hit_uav, …)")]
+RunsRoot = Annotated[Path, typer.Option("--runs", help="Folder for checkpoints, curves and renders")]
+DATA_DEFAULT, RUNS_DEFAULT = Path("../shared/data"), Path("runs")
+
+
+def main() -> None:
+    """Entry point: one clear line and exit code 1 for every error we foresee."""
+    try:
+        app()
+    except SkyloopError as exc:
+        # Text, not markup: a message may hold brackets, and some libraries' messages hold line breaks.
+        error_console.print(Text.assemble(("error:", "red"), " ", " ".join(str(exc).split())))
+        raise SystemExit(1) from exc
+
+
+@app.command("train-teacher")
+def train_teacher(config: Config, data: DataRoot = DATA_DEFAULT, runs: RunsRoot = RUNS_DEFAULT) -> None:
+    """Train a teacher (supervised), and the runs it starts from, and export it as ONNX.
+
+    Example: skyloop-distill train-teacher distill/recipes/teacher.toml --data ../shared/data
+    """
+    recipe = read_toml(config, Recipe)
+    if recipe.teacher:
+        raise DistillError(f"{config}: names a teacher; use `skyloop-distill distill` for it")
+    _train_chain(config, Workspace(data, runs))
+
+
+@app.command()
+def distill(config: Config, data: DataRoot = DATA_DEFAULT, runs: RunsRoot = RUNS_DEFAULT) -> None:
+    """Train a student, from its teacher where the recipe names one, and export it as ONNX.
+
+    Runs that the recipe needs (its teacher, its starting weights) and that do not exist yet are trained first.
+    """
+    _train_chain(config, Workspace(data, runs))
+
+
+def _train_chain(config: Path, workspace: Workspace, above: tuple[str, ...] = ()) -> None:
+    """Train what a recipe needs, then the recipe; finished runs are kept. `above` are the runs that wait for it."""
+    from distill.bundle import export_run
+
+    recipe = read_toml(config, Recipe)
+    if recipe.name in above:
+        raise DistillError(f"{config}: needs itself ({' → '.join((*above, recipe.name))}); change an init or teacher")
+    for needed in (recipe.init, recipe.teacher):
+        if needed and not workspace.weights(needed).is_file():
+            _train_chain(config.with_name(f"{needed}.toml"), workspace, (*above, recipe.name))
+    if workspace.weights(recipe.name).is_file():
+        error_console.print(f"{recipe.name}: already trained, kept; delete {workspace.folder(recipe.name)} to repeat")
+    else:
+        _train_with_progress(recipe, workspace)
+    path = export_run(recipe, workspace)
+    error_console.print(f"{recipe.name}: exported to {path}")
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=error_console,
+    )
+
+
+def _train_with_progress(recipe: Recipe, workspace: Workspace) -> None:
+    from distill.train import train
+
+    with _progress() as progress:
+        task = progress.add_task(recipe.name, total=recipe.steps)
+
+        def show(step: int, losses: dict[str, float]) -> None:
+            if step % 10 == 0:
+                text = " ".join(f"{name} {value:.2f}" for name, value in losses.items())
+                progress.update(task, completed=step, description=f"{recipe.name}: {text}")
+
+        train(recipe, workspace, show)
+
+
+@app.command()
+def quantize(config: Config, data: DataRoot = DATA_DEFAULT, runs: RunsRoot = RUNS_DEFAULT) -> None:
+    """Quantize a trained run to INT8 (QDQ, U8S8) and check that its embedding stayed where it was."""
+    from distill.quantize import quantize_run
+
+    typer.echo(json.dumps(quantize_run(read_toml(config, Recipe), Workspace(data, runs))))
+
+
+@app.command()
+def bundle(
+    config: Config,
+    out: Annotated[Path | None, typer.Option("--out", help="Bundle folder; by default <runs>/<name>/bundle")] = None,
+    data: DataRoot = DATA_DEFAULT,
+    runs: RunsRoot = RUNS_DEFAULT,
+) -> None:
+    """Write the bundle of a trained run: ONNX files, digests, labels, training data and their attribution."""
+    from distill.bundle import write_bundle
+
+    recipe, workspace = read_toml(config, Recipe), Workspace(data, runs)
+    folder = out or workspace.folder(recipe.name) / "bundle"
+    parity = workspace.folder(recipe.name) / "parity.json"
+    metrics: dict[str, Any] = {"parity": json.loads(parity.read_text())} if parity.is_file() else {}
+    manifest = write_bundle(recipe, workspace, folder, metrics)
+    size = sum(entry.size_bytes for entry in manifest.variants.values())
+    typer.echo(f"{folder}: {', '.join(manifest.variants)}, {size / 1e6:.2f} MB, space {manifest.space_id}")
+
+
+@app.command()
+def evaluate(
+    bundle_or_teacher: Annotated[str, typer.Argument(help="Bundle folder, or the bundled `student` or `teacher`")],
+    data: Annotated[Path, typer.Option("--data", help="HIT-UAV folder, or a COCO folder")] = DATA_DEFAULT / "hit_uav",
+    split: Annotated[str, typer.Option(help="val or dev (COCO folders: all)")] = "val",
+    variant: Annotated[str | None, typer.Option(help="Which file of the bundle, for example fp32")] = None,
+    labels: Annotated[
+        str, typer.Option(help="Scored classes; every other box is an ignore region")
+    ] = "Person,Car,Bicycle",
+    threads: Annotated[int, typer.Option(help="ONNX Runtime threads; 0 is all cores")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
+) -> None:
+    """Score a student or teacher: AP50 per class, mAP50, mAP50-95, milliseconds per image, file sizes.
+
+    Example: skyloop-distill evaluate student --data ../shared/data/hit_uav --split val
+    """
+    from distill.dataset import read_data_set
+    from distill.evaluate import bundle_folder
+    from distill.evaluate import evaluate as score
+    from edge.bundle import load_bundle
+    from edge.student import Student
+
+    data_set = read_data_set(data, split)
+    student = Student.open(load_bundle(bundle_folder(bundle_or_teacher), variant), threads=threads)
+    with _progress() as progress:
+        task = progress.add_task("evaluating", total=len(data_set))
+        advance: Callable[[int], None] = lambda _: progress.advance(task)  # noqa: E731
+        names = [name.strip() for name in labels.split(",")]
+        result = score(student, data_set, names, advance)
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        _print_scores(result)
+
+
+def _print_scores(result: dict[str, Any]) -> None:
+    table = Table(title=f"{result['bundle']} ({result['variant']}) on {result['data']}, {result['images']} images")
+    table.add_column("measure")
+    table.add_column("value", justify="right")
+    rows = {f"AP50 {label}": value for label, value in result["ap50"].items()}
+    rows |= {"mAP50": result["map50"], "mAP50-95": result["map50_95"]}
+    for name, value in rows.items():
+        table.add_row(name, "no such box" if value is None else f"{value:.3f}")
+    table.add_row("ms per image", f"{result['ms_per_image']:.1f}")
+    for name, size in result["file_bytes"].items():
+        table.add_row(f"{name} file", f"{size / 1e6:.2f} MB")
+    Console().print(table)

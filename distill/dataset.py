@@ -1,0 +1,186 @@
+"""One index over the data sets we read: images, boxes, labels, kinds and ignore regions.
+
+Two layouts for now, told apart by their files: HIT-UAV (`annotations/<split>.json`) and COCO JSON as renders write it
+(`annotations.json` beside `images/`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from distill.errors import DataSetError
+from protocols.arrays import Boxes, ImageArray
+
+IGNORED_LABEL = "DontCare"
+"""HIT-UAV's label of things that are neither right nor wrong to detect."""
+
+NOVEL_LABEL = "Novel"
+"""Rendered random objects: they teach objectness, boxes and the embedding, never a class."""
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """One image and its truth.
+
+    Attributes:
+        path: the image file.
+        boxes_xyxy: (N, 4) float32 pixels.
+        labels: N labels.
+        kinds: (N,) int64; -1 where the label says all, else the number of a novel kind.
+        ignore: (N,) bool, True for regions that neither teach nor count.
+        image_id: id within the data set.
+    """
+
+    path: Path
+    boxes_xyxy: Boxes
+    labels: tuple[str, ...]
+    kinds: np.ndarray[Any, np.dtype[np.int64]]
+    ignore: np.ndarray[Any, np.dtype[np.bool_]]
+    image_id: int
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Labelled images with their decoded pixels close at hand."""
+
+    name: str
+    items: tuple[LabelledImage, ...]
+    _pixels: dict[Path, ImageArray] = field(default_factory=dict, compare=False, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def image(self, index: int) -> ImageArray:
+        """Pixels of one item: (H, W) uint8 gray or (H, W, 3) uint8 BGR.
+
+        Raises:
+            DataSetError: the file does not decode.
+        """
+        path = self.items[index].path
+        pixels = self._pixels.get(path)
+        return read_image(path) if pixels is None else pixels
+
+    def preload(self) -> None:
+        """Decode every image once and keep it, so that training never waits for a decoder."""
+        paths = [item.path for item in self.items]
+        with ThreadPoolExecutor(2) as pool:
+            self._pixels.update(zip(paths, pool.map(read_image, paths), strict=True))
+
+    def without_labels(self, left_out: Iterable[str]) -> DataSet:
+        """This set without *every image* that holds one of the labels."""
+        forbidden = set(left_out)
+        kept = tuple(item for item in self.items if forbidden.isdisjoint(item.labels))
+        return DataSet(self.name, kept, self._pixels)
+
+    def __iter__(self) -> Iterator[LabelledImage]:
+        return iter(self.items)
+
+
+def read_image(path: Path) -> ImageArray:
+    """Pixels of an image file, (H, W) or (H, W, 3) uint8 BGR.
+
+    Raises:
+        DataSetError: the file is missing or cut, does not decode, or has more than 8 bits per channel.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as exc:
+        raise DataSetError(f"{path}: cannot be read ({exc.strerror}); restore the file") from exc
+    # libjpeg fills what a cut file lacks with gray and only warns; a whole one ends its last scan with an end marker.
+    is_cut = content.startswith(b"\xff\xd8") and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
+    pixels = None if is_cut or not content else cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise DataSetError(f"{path}: truncated, or no image that OpenCV can read; restore the file")
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
+        raise DataSetError(f"{path}: holds {pixels.dtype} pixels, 8 bits per channel wanted; convert it")
+    return np.asarray(pixels if pixels.ndim == 2 else pixels[..., :3], dtype=np.uint8)
+
+
+def read_data_set(folder: Path, split: str) -> DataSet:
+    """The data set in a folder.
+
+    Args:
+        folder: a HIT-UAV folder (holds `annotations/`) or a COCO folder (holds `annotations.json`).
+        split: HIT-UAV: `train` (less dev), `dev` or `val`; a COCO folder is one split, whatever it is called here.
+
+    Raises:
+        DataSetError: the folder is neither, its JSON is damaged, or the split is unknown or empty.
+    """
+    if (folder / "annotations.json").is_file():
+        data_set = DataSet(folder.name, tuple(_read_coco(folder / "annotations.json", folder / "images", "file_name")))
+    elif (folder / "annotations").is_dir():
+        data_set = DataSet(f"{folder.name}/{split}", tuple(_read_hit_uav(folder, split)))
+    else:
+        raise DataSetError(
+            f"{folder}: holds neither annotations.json (COCO) nor annotations/ (HIT-UAV); check the path"
+        )
+    if not data_set.items:
+        raise DataSetError(f"{folder}: split {split!r} holds no image; choose another split")
+    return data_set
+
+
+def _read_hit_uav(folder: Path, split: str) -> Iterator[LabelledImage]:
+    if split not in ("train", "dev", "val"):
+        raise DataSetError(f"split {split!r} of {folder} is unknown; choose train, dev or val")
+    part = "val" if split == "val" else "train"
+    items = _read_coco(folder / "annotations" / f"{part}.json", folder / part, "filename")
+    if split == "val":
+        yield from items
+        return
+    try:
+        dev_groups = set((folder / "dev_groups.txt").read_text().split())
+    except OSError as exc:
+        raise DataSetError(
+            f"{folder}/dev_groups.txt: cannot be read ({exc.strerror}); it tells train from dev"
+        ) from exc
+    for item in items:
+        group = item.path.stem.rsplit("_", 1)[0]
+        if (group in dev_groups) == (split == "dev"):
+            yield item
+
+
+def _read_coco(path: Path, images: Path, file_key: str) -> list[LabelledImage]:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as exc:
+        raise DataSetError(f"{path}: no readable COCO JSON ({exc}); restore the file") from exc
+    try:
+        return list(_images_of(content, images, file_key))
+    except (KeyError, TypeError, ValueError) as exc:
+        what = f"no {exc}" if isinstance(exc, KeyError) else str(exc)
+        raise DataSetError(f"{path}: not laid out as COCO ({what}); restore the file") from exc
+
+
+def _images_of(content: Any, images: Path, file_key: str) -> Iterator[LabelledImage]:  # noqa: ANN401 - decoded JSON
+    names = {c["id"]: c["name"] for c in content["categories"]}
+    by_image: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in content["images"]}
+    # HIT-UAV spells the key `annotation`.
+    for annotation in content.get("annotations") or content.get("annotation") or []:
+        by_image[annotation["image_id"]].append(annotation)
+    for image in content["images"]:
+        yield _labelled(image, by_image[image["id"]], names, images / image[file_key])
+
+
+def _labelled(
+    image: dict[str, Any], annotations: list[dict[str, Any]], names: dict[int, str], path: Path
+) -> LabelledImage:
+    xywh = np.array([a["bbox"] for a in annotations], np.float32).reshape(len(annotations), 4)
+    if not np.isfinite(xywh).all():
+        raise ValueError(f"image {image['id']} has a box that is not finite")
+    xyxy = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+    xyxy[:, 0::2] = xyxy[:, 0::2].clip(0, image["width"])
+    xyxy[:, 1::2] = xyxy[:, 1::2].clip(0, image["height"])
+    labels = tuple(names[a["category_id"]] for a in annotations)
+    empty = (xyxy[:, 2] - xyxy[:, 0] < 1) | (xyxy[:, 3] - xyxy[:, 1] < 1)
+    marked = [bool(a.get("ignore", 0) or a.get("iscrowd", 0)) for a in annotations]
+    ignore = np.array(marked, bool) | np.array([name == IGNORED_LABEL for name in labels], bool) | empty
+    kinds = [a.get("kind", -1) if name == NOVEL_LABEL else -1 for a, name in zip(annotations, labels, strict=True)]
+    return LabelledImage(path, xyxy, labels, np.array(kinds, np.int64), ignore, int(image["id"]))

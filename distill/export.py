@@ -1,0 +1,101 @@
+"""Trained weights to ONNX: batch norms folded, preprocessing inside the graph, four named outputs."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from distill.errors import DistillError
+from distill.files import disk_errors, write_whole
+from distill.network import PIXEL_MEAN, PIXEL_SCALE, STRIDE_PX, Outputs, SkyNet, normalise
+from distill.recipe import INPUT_MULTIPLE_PX
+from edge.bundle import VariantFile
+from edge.runtime.onnx import OUTPUT_NAMES, OnnxBackend
+
+OPSET = 18
+_EXPORT_TOLERANCE = 2e-3
+_EMBEDDING_PARTS = ("stem.", "stages.", "laterals.", "describe.", "embedding.")
+
+
+class _Deployed(nn.Module):
+    """The network with its preprocessing: uint8 BGR pixels in, raw maps out."""
+
+    def __init__(self, network: SkyNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Outputs:
+        return self.network(normalise(image))  # type: ignore[no-any-return]
+
+
+def fold_batch_norms(network: SkyNet) -> SkyNet:
+    """A copy in which every batch norm is part of its convolution."""
+    folded = copy.deepcopy(network).eval()
+    for module in list(folded.modules()):
+        if isinstance(module, nn.Sequential) and len(module) >= 2 and isinstance(module[1], nn.BatchNorm2d):
+            conv = module[0]
+            assert isinstance(conv, nn.Conv2d)
+            module[0], module[1] = fuse_conv_bn_eval(conv, module[1]), nn.Identity()
+    return folded
+
+
+def space_id(network: SkyNet) -> str:
+    """Digest (32 hex digits) of everything the embedding depends on: FP32 weights, preprocessing and stride."""
+    digest = hashlib.sha256(f"uint8 bgr {PIXEL_MEAN} {PIXEL_SCALE} stride {STRIDE_PX}".encode())
+    for name, value in sorted(network.state_dict().items()):
+        if name.startswith(_EMBEDDING_PARTS) and value.is_floating_point():
+            digest.update(name.encode())
+            digest.update(value.detach().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def export_onnx(network: SkyNet, path: Path) -> None:
+    """Write the FP32 ONNX file once it agrees with the network on one random image.
+
+    Raises:
+        DistillError: the file does not compute what the network computes, or the disk is full.
+    """
+    deployed = _Deployed(fold_batch_norms(network)).eval()
+    image = torch.randint(0, 256, (1, 4 * INPUT_MULTIPLE_PX, 5 * INPUT_MULTIPLE_PX, 3), dtype=torch.uint8)
+    rows, columns = torch.export.Dim("rows", min=1, max=512), torch.export.Dim("columns", min=1, max=512)
+    multiples = {1: INPUT_MULTIPLE_PX * rows, 2: INPUT_MULTIPLE_PX * columns}
+    program = torch.onnx.export(
+        deployed,
+        (image,),
+        input_names=["image"],
+        output_names=list(OUTPUT_NAMES),
+        dynamic_shapes={"image": multiples},
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    content = program.model_proto.SerializeToString()
+    _check(deployed, content, path, image)
+    write_whole(path, content)
+
+
+def _check(deployed: _Deployed, content: bytes, path: Path, image: Tensor) -> None:
+    with torch.no_grad():
+        expected = deployed(image)
+    with disk_errors(path), TemporaryDirectory() as scratch:
+        (Path(scratch) / path.name).write_bytes(content)
+        found = OnnxBackend(Path(scratch) / path.name).run(image[0].numpy())
+    pairs = zip(expected, (found.embedding, found.objectness[None], found.box_ltrb, found.class_logits), strict=True)
+    for name, (want, got) in zip(OUTPUT_NAMES, pairs, strict=True):
+        error = float(np.abs(want[0].numpy() - got).max())
+        if not error < _EXPORT_TOLERANCE * max(float(want.abs().max()), 1.0):
+            raise DistillError(f"{path}: output {name} differs from the network by {error:.2g}; report this export")
+
+
+def file_entry(path: Path, suits: tuple[str, ...]) -> VariantFile:
+    """The manifest's entry for one file."""
+    content = path.read_bytes()
+    return VariantFile(file=path.name, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content), suits=suits)

@@ -1,0 +1,138 @@
+"""Static INT8 quantization as QDQ, calibrated on training images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from distill.dataset import DataSet
+from distill.errors import DataSetError, DistillError, GateError
+from distill.files import disk_errors, write_whole
+from distill.recipe import INPUT_MULTIPLE_PX, Recipe, Workspace, open_sources
+from edge.runtime.onnx import OnnxBackend
+from edge.student import as_bgr, pad_to_multiple, unit_rows
+from protocols.arrays import ImageArray
+
+CALIBRATION_IMAGES = 512
+MIN_MEAN_COSINE = 0.99
+MIN_P01_COSINE = 0.95
+_PARITY_IMAGES = 64
+
+
+def quantize_run(recipe: Recipe, workspace: Workspace) -> dict[str, float]:
+    """Write `u8s8.onnx` and `parity.json` beside a run's `fp32.onnx`, and return the parity.
+
+    Raises:
+        DistillError: the run was not exported.
+        GateError: the embedding moved too far; no quantized file is left.
+    """
+    folder = workspace.folder(recipe.name)
+    fp32, out = folder / "fp32.onnx", folder / "u8s8.onnx"
+    if not fp32.is_file():
+        raise DistillError(f"{folder}: holds no fp32.onnx; run `skyloop-distill distill` with this recipe first")
+    for old in (out, folder / "parity.json"):
+        old.unlink(missing_ok=True)
+    sets = open_sources(recipe, workspace)
+    with disk_errors(out), TemporaryDirectory() as scratch:
+        candidate = Path(scratch) / out.name
+        quantize_u8s8(fp32, candidate, calibration_images(sets, CALIBRATION_IMAGES, recipe.seed))
+        parity = embedding_parity(fp32, candidate, calibration_images(sets, _PARITY_IMAGES, recipe.seed + 1))
+        check_parity(parity)
+        content = candidate.read_bytes()
+    write_whole(folder / "parity.json", json.dumps(parity).encode())
+    write_whole(out, content)
+    return parity
+
+
+def calibration_images(sets: list[DataSet], count: int, seed: int) -> list[ImageArray]:
+    """Images drawn evenly from the training sets, as the network takes them.
+
+    Raises:
+        DataSetError: the sets hold fewer images than asked for.
+    """
+    rng = np.random.default_rng((seed, 11))
+    chosen = [(i, j) for i, data in enumerate(sets) for j in rng.permutation(len(data))[: -(-count // len(sets))]]
+    if len(chosen) < min(count, 64):
+        raise DataSetError(f"{len(chosen)} images to calibrate on, at least 64 wanted; add a source to the recipe")
+    return [pad_to_multiple(as_bgr(sets[i].image(j)), INPUT_MULTIPLE_PX) for i, j in chosen]
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime publishes no types
+    def __init__(self, images: list[ImageArray]) -> None:
+        self._images: Iterator[ImageArray] = iter(images)
+
+    def get_next(self) -> dict[str, Any] | None:
+        image = next(self._images, None)
+        return None if image is None else {"image": image[None]}
+
+
+def quantize_u8s8(fp32: Path, out: Path, images: list[ImageArray]) -> None:
+    """Write the U8S8 file: uint8 activations, int8 weights per channel, each output with its own range.
+
+    Args:
+        fp32: the exported model.
+        out: where the file goes, whole or not at all.
+        images: calibration images, (H, W, 3) uint8 with sides that are multiples of 32.
+
+    Raises:
+        DistillError: the disk is full, read-only or broken.
+    """
+    with disk_errors(out), TemporaryDirectory() as scratch:
+        prepared, quantized = Path(scratch) / "prepared.onnx", Path(scratch) / "quantized.onnx"
+        quant_pre_process(str(fp32), str(prepared), skip_symbolic_shape=True)
+        quantize_static(
+            str(prepared),
+            str(quantized),
+            _Reader(images),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+            op_types_to_quantize=["Conv", "Resize", "Add", "Relu"],
+            extra_options={"CalibMovingAverage": True},
+        )
+        content = quantized.read_bytes()
+    write_whole(out, content)
+
+
+def embedding_parity(fp32: Path, quantized: Path, images: list[ImageArray]) -> dict[str, float]:
+    """Cosine between the embeddings of two files, cell by cell: its mean and first percentile."""
+    a, b = OnnxBackend(fp32), OnnxBackend(quantized)
+    cosines = []
+    for image in images:
+        left, right = (unit_rows(_cells(backend, image)) for backend in (a, b))
+        cosines.append((left * right).sum(axis=1))
+    values = np.concatenate(cosines)
+    return {"mean_cosine": float(values.mean()), "p01_cosine": float(np.percentile(values, 1))}
+
+
+def _cells(backend: OnnxBackend, image: ImageArray) -> Any:  # noqa: ANN401 - a (cells, D) float32 view
+    embedding = backend.run(image).embedding
+    return embedding.reshape(embedding.shape[0], -1).T
+
+
+def check_parity(parity: dict[str, float]) -> None:
+    """Refuse a file that moved the embedding too far.
+
+    Raises:
+        GateError: below the mean or first-percentile limit.
+    """
+    if parity["mean_cosine"] < MIN_MEAN_COSINE or parity["p01_cosine"] < MIN_P01_COSINE:
+        raise GateError(
+            f"INT8 embedding has mean cosine {parity['mean_cosine']:.3f} (least {MIN_MEAN_COSINE}) and 1st percentile "
+            f"{parity['p01_cosine']:.3f} (least {MIN_P01_COSINE}); calibrate on more images"
+        )

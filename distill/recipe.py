@@ -1,0 +1,137 @@
+"""A training recipe: everything that decides what comes out of a run, read from one TOML file."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from typing_extensions import Self
+
+from distill.dataset import DataSet, read_data_set
+from distill.errors import DataSetError
+from edge.config import Settings
+
+INPUT_MULTIPLE_PX = 32
+"""Input height and width must be multiples of this: the deepest level halves five times."""
+
+LossName = Annotated[str, Field(pattern="^(kd_)?(heat|box|embedding)$")]
+
+
+class NetworkConfig(Settings):
+    """Widths and depths of one network.
+
+    Attributes:
+        widths: channels at strides 2, 4, 8, 16 and 32; a last width of 0 leaves stride 32 out.
+        blocks: residual blocks at strides 4, 8, 16 and 32.
+        neck: channels of the FPN.
+        embedding_dim: length D of one embedding vector, at most 96.
+    """
+
+    widths: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt, NonNegativeInt] = (16, 32, 56, 80, 0)
+    blocks: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt, NonNegativeInt] = (1, 2, 2, 0)
+    neck: PositiveInt = 48
+    embedding_dim: int = Field(default=64, ge=8, le=96)
+
+
+class Source(Settings):
+    """One data set of a run, and how often it is drawn.
+
+    Attributes:
+        root: `data` (real data, `--data`) or `renders` (made by `skyloop-sim render`, under `--runs`).
+        path: folder below that root.
+        split: see `distill.dataset.read_data_set`.
+        weight: relative share of the crops.
+        leave_out: every image of this set that holds one of these labels is dropped.
+    """
+
+    root: Literal["data", "renders"] = "data"
+    path: str
+    split: str = "train"
+    weight: float = Field(1.0, gt=0)
+    leave_out: tuple[str, ...] = ()
+
+
+class Recipe(Settings):
+    """One training run.
+
+    Attributes:
+        name: of the run's folder and of the bundle to be.
+        labels: known classes, spelled as the data sets spell them.
+        network: widths and depths.
+        init: name of the run whose weights to start from; tensors of another shape are skipped.
+        teacher: name of the run to distil from; without it the run is supervised only.
+        sources: data sets.
+        steps, batch, crop_px, learning_rate, weight_decay, ema_decay, seed: the optimiser's constants.
+        novel_kinds: how many kinds of random objects a batch may paste; 0 switches pasting off.
+        loss_weights: of `heat`, `box`, `embedding` and the three `kd_` losses; 0 or absent switches one off.
+        score_floor: known-class score from which the bundle reports a detection, chosen on dev.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9-]+$")
+    labels: tuple[str, ...] = Field(min_length=1)
+    network: NetworkConfig = NetworkConfig()
+    init: str | None = None
+    teacher: str | None = None
+    sources: tuple[Source, ...] = Field(min_length=1)
+    steps: int = Field(2000, gt=0)
+    batch: int = Field(12, gt=0)
+    crop_px: int = Field(256, ge=64, multiple_of=INPUT_MULTIPLE_PX)
+    learning_rate: float = Field(2e-3, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    ema_decay: float = Field(0.995, ge=0, lt=1)
+    seed: int = Field(0, ge=0)
+    novel_kinds: int = Field(4, ge=0)
+    loss_weights: dict[LossName, float] = Field({"heat": 1.0, "box": 2.0, "embedding": 0.5})
+    score_floor: float = Field(0.3, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _needs_other_runs(self) -> Self:
+        if self.name in (self.init, self.teacher):
+            raise ValueError(f"run {self.name!r} cannot start or learn from itself; name another run")
+        return self
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where data lies and where runs are kept."""
+
+    data: Path
+    runs: Path
+
+    def folder(self, run: str) -> Path:
+        """Folder of one run."""
+        return self.runs / run
+
+    def weights(self, run: str) -> Path:
+        """The averaged weights that a finished run leaves."""
+        return self.folder(run) / "model.safetensors"
+
+
+def open_sources(recipe: Recipe, workspace: Workspace) -> list[DataSet]:
+    """The recipe's data sets, less the left-out images, with pixels preloaded.
+
+    Raises:
+        DataSetError: a set is missing or nothing is left of it.
+    """
+    roots = {"data": workspace.data, "renders": workspace.runs / "renders"}
+    sets = []
+    for source in recipe.sources:
+        folder = roots[source.root] / source.path
+        data = read_data_set(folder, source.split).without_labels(source.leave_out)
+        if not len(data):
+            raise DataSetError(f"{folder}: leave_out {', '.join(source.leave_out)} leaves no image; leave out less")
+        data.preload()
+        sets.append(data)
+    return sets
+
+
+def data_digest(data: DataSet) -> str:
+    """SHA-256 over file names, sizes and boxes of a data set, in order."""
+    digest = hashlib.sha256()
+    for item in data:
+        digest.update(f"{item.path.name}:{item.path.stat().st_size}:{item.labels}".encode())
+        digest.update(item.boxes_xyxy.tobytes())
+    return digest.hexdigest()

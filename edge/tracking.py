@@ -75,7 +75,19 @@ class CameraMotion:
             return np.zeros(2, np.float32)
         assert self._window is not None
         shift, response = cv2.phaseCorrelate(previous, now, self._window)
-        return np.asarray(shift if response > _MIN_RESPONSE else (0.0, 0.0), dtype=np.float32) / np.float32(scale)
+        believed = response > _MIN_RESPONSE and _explains(previous, now, shift)
+        return np.asarray(shift if believed else (0.0, 0.0), dtype=np.float32) / np.float32(scale)
+
+
+def _explains(previous: FloatArray, now: FloatArray, shift: Sequence[float]) -> bool:
+    """Whether moving the old picture makes it look more like the new one; one object's motion does not."""
+    x, y = round(shift[0]), round(shift[1])
+    height, width = now.shape
+    if abs(x) >= width or abs(y) >= height:
+        return False
+    new = now[max(y, 0) : height + min(y, 0), max(x, 0) : width + min(x, 0)]
+    old = previous[max(-y, 0) : height + min(-y, 0), max(-x, 0) : width + min(-x, 0)]
+    return float(np.abs(new - old).mean()) <= float(np.abs(now - previous).mean())
 
 
 class Tracker:

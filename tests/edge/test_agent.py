@@ -1,0 +1,141 @@
+"""The agent on a hand-made student, without a link: what it writes, counts and survives."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.agent import Agent, AgentSettings
+from edge.bank import BankStore
+from edge.capture import open_source
+from edge.outputs import RunOutputs
+from edge.scheduler import SchedulerSettings
+from edge.spool import Spool
+from edge.student import Student
+from protocols.values import BankChange, Prompt, PromptBank
+from protocols.vectors import Vectors
+
+GREEN, RED = (60, 220, 60), (40, 40, 250)
+
+
+@pytest.fixture
+def flight(tmp_path):
+    """Twelve frames: a known red thing all the time, an unknown green one from frame 2 on."""
+    folder = tmp_path / "flight"
+    folder.mkdir()
+    for i in range(12):
+        image = np.zeros((128, 160, 3), np.uint8)
+        image[26:42, 26 + 4 * i : 42 + 4 * i] = RED
+        if i >= 2:
+            image[90:106, 90:106] = GREEN
+        cv2.imwrite(str(folder / f"{i:03d}.png"), image)
+    return folder
+
+
+@pytest.fixture
+def student(tiny_bundle):
+    return Student.open(tiny_bundle, threads=1)
+
+
+def fly(student, flight, folder, *, bank=None, spool=None, **scheduler):
+    settings = AgentSettings(scheduler=SchedulerSettings(**scheduler))
+    source = open_source(str(flight))
+    bank = bank or BankStore(folder / "bank")
+    with RunOutputs(folder / "out", fps=15, video=True) as outputs:
+        agent = Agent(student=student, bank=bank, spool=spool, outputs=outputs, settings=settings)
+        summary = agent.run(source)
+        outputs.summarise(summary)
+    lines = [json.loads(line) for line in (folder / "out" / "detections.jsonl").read_text().splitlines()]
+    return summary, lines
+
+
+def green_prompt(student, case_id=None):
+    image = np.zeros((128, 160, 3), np.uint8)
+    image[90:106, 90:106] = GREEN
+    vector = student.perceive(image).embeddings[:1]
+    return Prompt(
+        prompt_id="green",
+        label="Green",
+        space_id=student.manifest.space_id,
+        variant="fp32",
+        positives=Vectors.from_array(vector),
+        negatives=Vectors.from_array(np.zeros((0, vector.shape[1]), np.float32)),
+        threshold=0.9,
+        issued_at_s=1.0,
+        origin="person",
+        confidence=1.0,
+        case_id=case_id,
+    )
+
+
+def test_run_writes_a_line_a_frame_and_follows_the_known_thing(student, flight, tmp_path):
+    summary, lines = fly(student, flight, tmp_path)
+    assert [line["frame"] for line in lines] == list(range(12))
+    red = [d for line in lines for d in line["detections"] if d["label"] == "Red"]
+    assert len(red) == 12
+    assert {d["provenance"] for d in red} == {"edge"}
+    assert len({d["track_id"] for d in red}) == 1
+    assert summary["detections"] == {"edge/Red": 12}
+
+
+def test_run_writes_a_video_of_every_frame(student, flight, tmp_path):
+    fly(student, flight, tmp_path)
+    capture = cv2.VideoCapture(str(tmp_path / "out" / "video.mp4"))
+    count = 0
+    while capture.read()[0]:
+        count += 1
+    assert count == 12
+
+
+def test_run_spools_one_case_for_the_unknown_thing(student, flight, tmp_path):
+    spool = Spool(tmp_path / "spool")
+    summary, lines = fly(student, flight, tmp_path, spool=spool)
+    spool.flush()
+    sent = [line for line in lines if "case_id" in line]
+    assert len(sent) == 1
+    assert summary["cases"]["planned"] == len(spool) == 1
+    assert spool.best().case.case_id == sent[0]["case_id"]
+
+
+def test_run_without_spool_makes_no_case(student, flight, tmp_path):
+    summary, _ = fly(student, flight, tmp_path)
+    assert summary["cases"]["planned"] == 0
+
+
+def test_run_uses_a_durable_prompt_from_the_first_frame(student, flight, tmp_path):
+    bank = BankStore(tmp_path / "bank")
+    new = PromptBank(epoch="e1", revision=1, prompts=(green_prompt(student),))
+    bank.apply(BankChange(base=None, target=new.ref, upserts=new.prompts))
+    _, lines = fly(student, flight, tmp_path, bank=BankStore(tmp_path / "bank"))
+    green = [d for line in lines for d in line["detections"] if d["label"] == "Green"]
+    assert len(green) == 10
+    assert {d["provenance"] for d in green} == {"prompt:green"}
+    assert len({d["track_id"] for d in green}) == 1
+
+
+def test_run_measures_the_loop_from_capture_to_prompt_in_force(student, flight, tmp_path):
+    bank, spool = BankStore(tmp_path / "bank"), Spool(tmp_path / "spool")
+    source = open_source(str(flight))
+    agent = Agent(student=student, bank=bank, spool=spool)
+    for frame in source:
+        agent.step(frame)
+        spool.flush()
+        if spool.best() is not None and bank.current.revision == 0:
+            new = PromptBank(epoch="e1", revision=1, prompts=(green_prompt(student, spool.best().case.case_id),))
+            bank.apply(BankChange(base=None, target=new.ref, upserts=new.prompts))
+    assert agent.summary(source)["loop_ms"]["count"] == 1
+    assert agent.summary(source)["loop_ms"]["p50"] > 0
+
+
+def test_run_known_detections_are_the_same_with_a_prompt(student, flight, tmp_path):
+    bank = BankStore(tmp_path / "b" / "bank")
+    new = PromptBank(epoch="e1", revision=1, prompts=(green_prompt(student),))
+    bank.apply(BankChange(base=None, target=new.ref, upserts=new.prompts))
+    without = fly(student, flight, tmp_path / "a")[1]
+    with_prompt = fly(student, flight, tmp_path / "b", bank=bank)[1]
+
+    def red(lines):
+        return [(d["box_xyxy"], d["score"]) for line in lines for d in line["detections"] if d["label"] == "Red"]
+
+    assert red(with_prompt) == red(without)

@@ -15,17 +15,18 @@ from typing import Any
 
 import numpy as np
 import structlog
-from edge.link import Link
 
+from edge.ahead import run_ahead
 from edge.bank import BankStore
 from edge.capture import Frame, Source
 from edge.config import Settings
 from edge.errors import SpoolError
+from edge.link import Link
 from edge.outputs import RunOutputs
 from edge.pipeline import FramePipeline, FrameResult, PipelineSettings
 from edge.scheduler import PlannedCase, Scheduler, SchedulerSettings
 from edge.spool import Spool
-from edge.student import Student
+from edge.student import Perception, Student
 from protocols.values import PromptBank
 
 log = structlog.get_logger()
@@ -99,7 +100,7 @@ class Agent:
         max_frames: int | None = None,
         on_frame: Callable[[Frame, FrameResult], bool] | None = None,
     ) -> dict[str, Any]:
-        """Fly until the source ends and return the summary.
+        """Fly until the source ends and return the summary; inference runs one frame ahead of the rest.
 
         Args:
             source: where frames come from; closed at the end.
@@ -107,8 +108,9 @@ class Agent:
             on_frame: called with every result; returning False stops the run.
         """
         try:
-            for frame in source:
-                result = self.step(frame)
+            perceived = ((frame, self.pipeline.student.perceive(frame.image)) for frame in source)
+            for frame, seen in run_ahead(perceived, 1, source.stopped, "perceive"):
+                result = self.step(frame, seen)
                 if on_frame is not None and not on_frame(frame, result):
                     break
                 if max_frames is not None and self.statistics.frames >= max_frames:
@@ -118,13 +120,13 @@ class Agent:
         self._deliver()
         return self.summary(source)
 
-    def step(self, frame: Frame) -> FrameResult:
-        """One frame: newest bank, perception, perhaps a case, one line of output."""
+    def step(self, frame: Frame, seen: Perception | None = None) -> FrameResult:
+        """One frame: newest bank, perception (unless made ahead), perhaps a case, one line of output."""
         begin_s = time.perf_counter()
         if self.statistics.started_s is None:
             self.statistics.started_s = frame.captured_s
         self._take_bank(frame.captured_s)
-        result = self.pipeline.process(frame)
+        result = self.pipeline.process(frame, seen)
         planned = self.scheduler.consider(frame, result) if self._spool is not None else None
         extra: dict[str, Any] = {
             "bank_revision": self._bank.revision if self._bank else 0,

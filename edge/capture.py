@@ -20,6 +20,7 @@ import numpy as np
 import structlog
 from pydantic import ValidationError
 
+from edge.ahead import run_ahead
 from edge.clock import Clock, SystemClock
 from edge.errors import CaptureError
 from protocols.arrays import ImageArray
@@ -74,6 +75,7 @@ class Source:
         fps: nominal rate, for the annotated video and for pacing.
         is_live: newest frame wins.
         counts: updated while iterating.
+        stopped: set by `close`.
     """
 
     source_id: str
@@ -83,16 +85,16 @@ class Source:
     paced: bool = False
     counts: CaptureCounts = field(default_factory=CaptureCounts)
     clock: Clock = field(default_factory=SystemClock)
-    _stop: threading.Event = field(default_factory=threading.Event)
+    stopped: threading.Event = field(default_factory=threading.Event)
 
     def __iter__(self) -> Iterator[Frame]:
         """Frames in order; with `paced`, none before its recorded time."""
         start_s, start_wall_s = self.clock.monotonic_s(), self.clock.wall_s()
-        for index, picture in enumerate(_ahead(self.pictures, self._stop)):
+        for index, picture in enumerate(run_ahead(self.pictures, _DECODE_AHEAD, self.stopped, "decode")):
             offset_s = index / self.fps if picture.time_s is None else picture.time_s
             if self.paced:
-                self._stop.wait(max(0.0, start_s + offset_s - self.clock.monotonic_s()))
-            if self._stop.is_set():
+                self.stopped.wait(max(0.0, start_s + offset_s - self.clock.monotonic_s()))
+            if self.stopped.is_set():
                 return
             self.counts.frames += 1
             wall_s = self.clock.wall_s() if self.is_live else start_wall_s + offset_s
@@ -114,7 +116,7 @@ class Source:
 
     def close(self) -> None:
         """Stop decoding; safe to call twice."""
-        self._stop.set()
+        self.stopped.set()
 
 
 def open_source(spec: str, *, paced: bool = False, clock: Clock | None = None) -> Source:
@@ -140,43 +142,6 @@ def open_source(spec: str, *, paced: bool = False, clock: Clock | None = None) -
             return _open_images(glob.escape(spec), paced=paced, clock=clock)
         return _open_video(path, paced=paced, clock=clock)
     raise CaptureError(f"source {spec!r}: no such file or folder; give a video, an image folder, a glob or a URL")
-
-
-def _ahead(pictures: Iterable[_Picture], stop: threading.Event) -> Iterator[_Picture]:
-    """Decode a few pictures ahead in a thread, so that decoding and inference overlap; the queue blocks when full."""
-    ready: queue.Queue[_Picture | BaseException | None] = queue.Queue(_DECODE_AHEAD)
-    threading.Thread(target=_decode, args=(pictures, ready, stop), name="decode", daemon=True).start()
-    while not stop.is_set():
-        try:
-            item = ready.get(timeout=0.2)
-        except queue.Empty:
-            continue
-        if isinstance(item, BaseException):
-            raise item
-        if item is None:
-            return
-        yield item
-
-
-def _decode(
-    pictures: Iterable[_Picture], ready: queue.Queue[_Picture | BaseException | None], stop: threading.Event
-) -> None:
-    """Fill the queue, then end it with None, or with the error for the reader to raise."""
-    items = iter(pictures)
-    item: _Picture | BaseException | None = None
-    while not stop.is_set():
-        try:
-            item = next(items, None)
-        except Exception as exc:  # noqa: BLE001 - handed to the reader, which raises it
-            item = exc
-        while not stop.is_set():
-            try:
-                ready.put(item, timeout=0.2)
-                break
-            except queue.Full:
-                continue
-        if not isinstance(item, _Picture):
-            return
 
 
 def _open_images(spec: str, *, paced: bool, clock: Clock) -> Source:
@@ -298,7 +263,7 @@ def _newest(capture: cv2.VideoCapture, source: Source) -> Iterator[_Picture]:
 
     def read() -> None:
         try:
-            while not source._stop.is_set():
+            while not source.stopped.is_set():
                 ok, pixels = capture.read()
                 if not ok:
                     break

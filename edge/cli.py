@@ -15,6 +15,7 @@ import structlog
 import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from threadpoolctl import threadpool_limits
 
 from edge.agent import Agent, AgentSettings
 from edge.bank import BankStore
@@ -109,6 +110,8 @@ def run(
     configure_logging()
     settings = read_toml(config, RunConfig) if config else RunConfig()
     with ExitStack() as stack:
+        # Our matrices are small: a second, spinning BLAS thread would only take the core from ONNX Runtime.
+        stack.enter_context(threadpool_limits(1, user_api="blas"))
         agent, frames, outputs = _assemble(
             settings, stack, source=source, cloud=cloud, keys=keys, bundle=bundle, out=out
         )

@@ -103,9 +103,10 @@ def _unexplained(
     inside &= (boxes[:, 2] < width - settings.border_px) & (boxes[:, 3] < height - settings.border_px)
     large = (boxes[:, 2:] - boxes[:, :2] >= settings.min_side_px).all(axis=1)
     strange = (seen.objectness >= settings.min_objectness) & (seen.objectness > _best_class(seen)) & inside & large
-    if len(named):
-        strange &= box_iou(boxes, boxes[named]).max(axis=1) < settings.explained_iou
-    return np.flatnonzero(strange)
+    rows = np.flatnonzero(strange)
+    if len(named) and len(rows):
+        rows = rows[box_iou(boxes[rows], boxes[named]).max(axis=1) < settings.explained_iou]
+    return rows
 
 
 def _doubt(best_class: FloatArray) -> float:

@@ -61,9 +61,14 @@ class FramePipeline:
         """Match against another prompt bank from the next frame on."""
         self.matcher = PromptMatcher(bank, self.student.manifest.space_id)
 
-    def process(self, frame: Frame) -> FrameResult:
-        """Everything the craft can say about one frame by itself."""
-        seen = self.student.perceive(frame.image)
+    def process(self, frame: Frame, seen: Perception | None = None) -> FrameResult:
+        """Everything the craft can say about one frame by itself.
+
+        Args:
+            frame: the next frame of the video.
+            seen: the student's perception of it, where that was made ahead in another thread.
+        """
+        seen = seen or self.student.perceive(frame.image)
         known = self.student.known(seen, self.settings.score_floor)
         pose = frame.header.pose
         match = self.matcher.match(seen, frame.header.captured_at_s, pose.gsd_m if pose else None, known.rows)

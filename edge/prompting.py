@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge.student import Perception, sigmoid
 from protocols.arrays import FloatArray
-from protocols.boxes import box_iou, nms
+from protocols.boxes import box_iou, boxes_area, nms
 from protocols.values import Prompt, PromptBank
 
 MIN_OBJECTNESS = 0.12
@@ -24,6 +24,8 @@ PROMPT_NMS_IOU = 0.4
 KNOWN_OVERLAP_IOU = 0.5
 SIZE_SLACK = 1.6
 """How far outside a prompt's size range (in either direction, as a factor) a candidate may lie."""
+
+_ANY_SIZE = (0.0, np.inf)
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,11 @@ class PromptMatcher:
         self.skipped: tuple[str, ...] = tuple(p.prompt_id for p in bank.prompts if p.space_id != space_id)
         self._positives, self._positive_owner = _stack([p.positives.to_array() for p in self.prompts])
         self._negatives, self._negative_owner = _stack([p.negatives.to_array() for p in self.prompts])
+        self._thresholds = np.array([p.threshold for p in self.prompts], np.float32)
+        self._temperatures = np.array([p.temperature for p in self.prompts], np.float32)
+        self._expiries_s = np.array([np.inf if p.expires_at_s is None else p.expires_at_s for p in self.prompts])
+        self._size_px = np.array([p.size_px or _ANY_SIZE for p in self.prompts], np.float32).reshape(-1, 2)
+        self._size_m = np.array([p.size_m or (np.nan, np.nan) for p in self.prompts], np.float32).reshape(-1, 2)
 
     def match(
         self,
@@ -90,35 +97,32 @@ class PromptMatcher:
     def _admissible(
         self, seen: Perception, similarity: FloatArray, wall_s: float, gsd_m: float | None
     ) -> NDArray[np.bool_]:
-        thresholds = np.array([p.threshold for p in self.prompts], np.float32)
-        alive = np.array([p.expires_at_s is None or p.expires_at_s > wall_s for p in self.prompts])
-        fits = np.stack([size_fits(seen, prompt, gsd_m) for prompt in self.prompts], axis=1)
-        admitted = (similarity > thresholds) & alive & fits & (seen.objectness > MIN_OBJECTNESS)[:, None]
+        """(N, P) whether a candidate may answer a prompt at all: alive, alike, an object, of a fitting size."""
+        alive = self._expiries_s > wall_s
+        fits = self._size_fits(seen, gsd_m)
+        admitted = (similarity > self._thresholds) & alive & fits & (seen.objectness > MIN_OBJECTNESS)[:, None]
         return np.asarray(admitted, dtype=np.bool_)
+
+    def _size_fits(self, seen: Perception, gsd_m: float | None) -> NDArray[np.bool_]:
+        """(N, P) whether sizes agree with the priors: in metres where both gsd and prior are known, else in pixels."""
+        size_px = np.sqrt(boxes_area(seen.boxes_xyxy))[:, None]
+        low, high = self._size_px.T
+        if gsd_m is not None:
+            metric = ~np.isnan(self._size_m[:, 0])
+            low = np.where(metric, self._size_m[:, 0] / gsd_m, low)
+            high = np.where(metric, self._size_m[:, 1] / gsd_m, high)
+        return np.asarray((size_px > low / SIZE_SLACK) & (size_px < high * SIZE_SLACK), dtype=np.bool_)
 
     def _likeness(
         self, seen: Perception, similarity: FloatArray, rows: NDArray[np.int64], prompts: NDArray[np.int64]
     ) -> FloatArray:
         """Probability-like (K,): how far the positive similarity exceeds threshold and nearest negative."""
-        rival = np.array([p.threshold for p in self.prompts], np.float32)[prompts]
+        rival = self._thresholds[prompts]
         if len(self._negatives):
             unique, inverse = np.unique(rows, return_inverse=True)
             against = _best(seen.embeddings[unique] @ self._negatives.T, self._negative_owner, len(self.prompts))
             rival = np.maximum(rival, against[inverse, prompts])
-        temperature = np.array([p.temperature for p in self.prompts], np.float32)[prompts]
-        return sigmoid((similarity[rows, prompts] - rival) / temperature)
-
-
-def size_fits(seen: Perception, prompt: Prompt, gsd_m: float | None) -> NDArray[np.bool_]:
-    """(N,) whether a candidate's size agrees with a prompt's size prior (metres where gsd is known, else pixels)."""
-    size_px = np.sqrt(np.prod(seen.boxes_xyxy[:, 2:] - seen.boxes_xyxy[:, :2], axis=1))
-    if prompt.size_m is not None and gsd_m is not None:
-        low, high, size = prompt.size_m[0], prompt.size_m[1], size_px * gsd_m
-    elif prompt.size_px is not None:
-        low, high, size = prompt.size_px[0], prompt.size_px[1], size_px
-    else:
-        return np.ones(len(size_px), bool)
-    return np.asarray((size > low / SIZE_SLACK) & (size < high * SIZE_SLACK), dtype=np.bool_)
+        return sigmoid((similarity[rows, prompts] - rival) / self._temperatures[prompts])
 
 
 def _stack(groups: Sequence[FloatArray]) -> tuple[FloatArray, NDArray[np.int64]]:

@@ -111,8 +111,7 @@ class Tracker:
         Returns:
             N track ids.
         """
-        for track in self.tracks:
-            track.box_xyxy = track.box_xyxy + np.tile(shift_px + track.velocity_px, 2)
+        self._predict(shift_px)
         ids = [0] * len(labels)
         unmatched = set(range(len(self.tracks)))
         for row, column in self._pairs(boxes_xyxy, labels):
@@ -124,6 +123,15 @@ class Tracker:
             if not ids[row]:
                 ids[row] = self._start(boxes_xyxy[row], label, float(scores[row]))
         return ids
+
+    def _predict(self, shift_px: FloatArray) -> None:
+        """Move every track to where it should be now."""
+        if not self.tracks:
+            return
+        moved = np.stack([track.velocity_px for track in self.tracks]) + shift_px
+        boxes = np.stack([track.box_xyxy for track in self.tracks]) + np.concatenate([moved, moved], axis=1)
+        for track, box in zip(self.tracks, boxes, strict=True):
+            track.box_xyxy = box
 
     def _pairs(self, boxes: Boxes, labels: Sequence[str]) -> list[tuple[int, int]]:
         if not self.tracks or not len(labels):

@@ -57,7 +57,9 @@ def test_match_finds_the_prompted_thing_and_nothing_else(student):
 
 def test_match_negative_closer_than_positive_rejects(student):
     negative = Vectors.from_array(embedding_of(student, GREEN))
-    prompt = make_prompt(student, positives=Vectors.from_array(embedding_of(student, (70, 210, 75))), negatives=negative)
+    prompt = make_prompt(
+        student, positives=Vectors.from_array(embedding_of(student, (70, 210, 75))), negatives=negative
+    )
     _, _, found = match(student, [prompt], scene((34, 34, GREEN)))
     assert len(found.rows) == 0
 

@@ -55,9 +55,7 @@ def test_perceive_odd_size_clips_boxes_to_the_picture(student):
 
 def test_gray_picture_equals_its_replicated_self(student):
     image = scene((34, 34, (200, 200, 200)))
-    np.testing.assert_array_equal(
-        student.perceive(image[..., 0]).objectness, student.perceive(image).objectness
-    )
+    np.testing.assert_array_equal(student.perceive(image[..., 0]).objectness, student.perceive(image).objectness)
 
 
 @pytest.mark.parametrize("image", [np.zeros((8, 8), np.float32), np.zeros((8, 8, 5), np.uint8)], ids=["float", "bands"])

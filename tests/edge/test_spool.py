@@ -1,0 +1,186 @@
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge.errors import SpoolError
+from edge.spool import MAX_WAITING_CASES, Spool
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def fill(make_case):
+    """Puts one case per value and flushes; returns their ids in order."""
+
+    def put(spool, values, payload=b"imagery", **changes):
+        cases = [make_case(payload, **changes) for _ in values]
+        for case, value in zip(cases, values, strict=True):
+            spool.put(case, payload, value)
+        spool.flush()
+        return [case.case_id for case in cases]
+
+    return put
+
+
+def test_most_valuable_case_comes_first_and_ties_by_age(tmp_path, fill):
+    spool = Spool(tmp_path)
+    ids = fill(spool, [1.0, 3.0, 3.0, 2.0])
+    order = []
+    while (best := spool.best()) is not None:
+        order.append(ids.index(best.case.case_id))
+        spool.done(best.case.case_id)
+    assert order == [1, 2, 3, 0]
+    assert len(spool) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_put_touches_no_disk_and_flush_makes_durable(tmp_path, make_case):
+    spool, case = Spool(tmp_path), make_case()
+    assert spool.put(case, b"imagery", 1.0)
+    assert (list(tmp_path.iterdir()), spool.best(), len(spool)) == ([], None, 1)
+    assert spool.flush() == 1
+    assert Spool(tmp_path).best().case == case
+
+
+def test_reopened_spool_has_the_same_cases_in_the_same_order(tmp_path, fill):
+    ids = fill(Spool(tmp_path), [1.0, 2.0], payload=b"picture")
+    spool = Spool(tmp_path)
+    assert spool.best().case.case_id == ids[1]
+    assert spool.payload(ids[0]) == b"picture"
+    assert (len(spool), spool.total_bytes, spool.stats.set_aside) == (2, 14, 0)
+
+
+def test_same_case_again_is_kept_once(tmp_path, make_case):
+    spool, case = Spool(tmp_path), make_case()
+    for _ in range(3):
+        assert spool.put(case, b"imagery", 1.0)
+        spool.flush()
+    assert len(spool) == 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "kept"), [({"max_cases": 2}, [1, 2]), ({"max_bytes": 15}, [1, 2]), ({"max_bytes": 6}, [])]
+)
+def test_full_spool_drops_the_least_valuable_and_counts(tmp_path, fill, limits, kept):
+    spool = Spool(tmp_path, **limits)
+    ids = fill(spool, [1.0, 3.0, 2.0])
+    assert {ids[i] for i in kept} == {entry.stem for entry in tmp_path.iterdir()}
+    assert spool.stats.dropped == 3 - len(kept)
+
+
+def test_memory_before_flush_is_bounded(tmp_path, make_case):
+    spool = Spool(tmp_path)
+    kept = [spool.put(make_case(), b"imagery", float(value)) for value in range(MAX_WAITING_CASES + 3, 0, -1)]
+    assert kept == [True] * MAX_WAITING_CASES + [False] * 3
+    assert spool.stats.dropped == 3
+
+
+def test_case_expires_by_its_time_to_live_also_across_a_restart(tmp_path, fill, fake_clock):
+    spool = Spool(tmp_path, clock=fake_clock)
+    ids = fill(spool, [1.0, 2.0], ttl_s=10)
+    fake_clock.advance(6)
+    spool = Spool(tmp_path, clock=fake_clock)
+    assert spool.best().case.case_id == ids[1]
+    fake_clock.advance(5)
+    assert spool.best() is None
+    assert (spool.stats.expired, len(spool)) == (2, 0)
+
+
+def test_wall_clock_set_back_does_not_lengthen_a_life(tmp_path, fill, fake_clock):
+    fill(Spool(tmp_path, clock=fake_clock), [1.0], ttl_s=10)
+    fake_clock.wall_now_s -= 1e6
+    spool = Spool(tmp_path, clock=fake_clock)
+    fake_clock.advance(11)
+    assert spool.best() is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda data: b"", id="empty"),
+        pytest.param(lambda data: data[:-1], id="cut"),
+        pytest.param(lambda data: data + b"x", id="longer"),
+        pytest.param(lambda data: data[:-1] + bytes([data[-1] ^ 1]), id="flipped"),
+        pytest.param(lambda data: os.urandom(len(data)), id="random"),
+    ],
+)
+def test_damaged_file_is_set_aside_and_counted(tmp_path, fill, damage):
+    good, bad = fill(Spool(tmp_path), [1.0, 2.0])
+    path = tmp_path / f"{bad}.case"
+    path.write_bytes(damage(path.read_bytes()))
+    spool = Spool(tmp_path)
+    assert (spool.best().case.case_id, len(spool), spool.stats.set_aside) == (good, 1, 1)
+    assert path.with_suffix(".corrupt").exists()
+
+
+def test_file_damaged_later_is_set_aside_when_read(tmp_path, fill):
+    spool = Spool(tmp_path)
+    (case_id,) = fill(spool, [1.0])
+    (tmp_path / f"{case_id}.case").write_bytes(b"rot")
+    with pytest.raises(SpoolError, match="set aside"):
+        spool.payload(case_id)
+    assert spool.best() is None
+
+
+def test_half_written_file_is_removed_and_counted(tmp_path):
+    (tmp_path / "aaaa.case.partial").write_bytes(b"half")
+    spool = Spool(tmp_path)
+    assert (len(spool), spool.stats.set_aside, list(tmp_path.iterdir())) == (0, 1, [])
+
+
+def test_full_disk_is_an_error_that_loses_one_case_and_leaves_no_rest(tmp_path, fill, make_case, files_at_most):
+    spool = Spool(tmp_path)
+    (kept,) = fill(spool, [1.0])
+    spool.put(make_case(), b"imagery", 2.0)
+    with files_at_most(64), pytest.raises(SpoolError, match="free some space"):
+        spool.flush()
+    assert spool.stats.write_errors == 1
+    assert [path.stem for path in tmp_path.iterdir()] == [kept]
+    fill(spool, [3.0])
+    assert len(Spool(tmp_path)) == 2
+
+
+def test_imagery_of_another_size_is_refused(tmp_path, make_case):
+    with pytest.raises(SpoolError, match="announced"):
+        Spool(tmp_path).put(make_case(b"imagery"), b"image", 1.0)
+
+
+def test_folder_that_cannot_be_made_is_one_clear_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SpoolError, match="check the folder"):
+        Spool(tmp_path / "file" / "spool")
+
+
+_WRITER = """
+import hashlib, itertools, pathlib, sys
+from edge.spool import Spool
+from protocols import Case, FrameHeader, new_case_id
+spool = Spool(pathlib.Path(sys.argv[1]))
+frame = FrameHeader(index=0, source_id="test", captured_at_s=1.7e9, width=64, height=64)
+for number in itertools.count():
+    payload = number.to_bytes(4, "big") * 20000
+    case = Case(case_id=new_case_id(), frame=frame, region_xyxy=(0, 0, 32, 32), hardness=0.5, space_id="s",
+                variant="v", media_type="image/jpeg", payload_bytes=len(payload),
+                payload_sha256=hashlib.sha256(payload).hexdigest())
+    spool.put(case, payload, 1.0)
+    spool.flush()
+    print(case.case_id, flush=True)
+"""
+
+
+def test_everything_flushed_survives_kill_9(tmp_path):
+    command = [sys.executable, "-c", _WRITER, str(tmp_path)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    promised = [line.strip() for line in itertools.islice(process.stdout, 5)]
+    process.send_signal(signal.SIGKILL)
+    promised += [line.strip() for line in process.stdout if line.endswith("\n")]
+    process.wait()
+    process.stdout.close()
+    spool = Spool(tmp_path)
+    assert all(len(spool.payload(case_id)) == 80000 for case_id in promised)
+    assert len(promised) <= len(spool) <= len(promised) + 1

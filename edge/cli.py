@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +23,7 @@ from edge.bundle import bundled_student, load_bundle
 from edge.capture import Frame, Source, open_source
 from edge.config import Settings, read_toml
 from edge.errors import ConfigError
-from edge.keys import EDGE_NAME, load_keys, load_server_key, new_keys, trust_server
+from edge.keys import EDGE_NAME, KeyPair, load_keys, load_server_key, new_keys, trust_server
 from edge.link import HelloProfile, Link, LinkSettings
 from edge.outputs import RunOutputs, draw
 from edge.pipeline import FrameResult
@@ -144,33 +144,28 @@ def _assemble(
 ) -> tuple[Agent, Source, RunOutputs]:
     student = Student.open(load_bundle(bundle or bundled_student(), settings.variant), threads=settings.threads)
     frames = open_source(source, paced=settings.paced)
+    outputs = stack.enter_context(RunOutputs(out, fps=frames.fps, video=settings.video))
     bank = BankStore(out / "state" / "bank")
     spool = link = None
     if cloud or settings.link:
         spool = Spool(out / "state" / "spool", max_bytes=settings.spool_max_bytes, max_cases=settings.spool_max_cases)
-        link = stack.enter_context(_open_link(settings.link or LinkSettings(), cloud, keys, spool, bank, student))
-    outputs = stack.enter_context(RunOutputs(out, fps=frames.fps, video=settings.video))
+        options = (settings.link or LinkSettings()).model_copy(update={"endpoint": cloud} if cloud else {})
+        pair, server = _open_keys(keys, options)
+        hello = HelloProfile(student.manifest.space_id, student.bundle.variant, student.manifest.labels)
+        keep = outputs.write_interpretation
+        link = Link(options, pair, server, spool, bank, hello, on_interpretation=keep)
+        stack.enter_context(_started(link))
     agent = Agent(student=student, bank=bank, spool=spool, link=link, outputs=outputs, settings=settings.agent)
     return agent, frames, outputs
 
 
-def _open_link(
-    settings: LinkSettings,
-    endpoint: str | None,
-    keys: Path | None,
-    spool: Spool,
-    bank: BankStore,
-    student: Student,
-) -> AbstractContextManager[Link]:
-    """The started link; closed when the run ends."""
-    if endpoint:
-        settings = settings.model_copy(update={"endpoint": endpoint})
-    if keys is None and not settings.plaintext:
+def _open_keys(keys: Path | None, settings: LinkSettings) -> tuple[KeyPair | None, bytes | None]:
+    """The craft's key pair and the cloud's public key; neither on a plaintext link."""
+    if settings.plaintext:
+        return None, None
+    if keys is None:
         raise ConfigError("--cloud needs --keys: make them with `skyloop-edge keys new`, then `skyloop-edge trust`")
-    pair, server = (load_keys(keys, EDGE_NAME), load_server_key(keys)) if keys else (None, None)
-    manifest = student.manifest
-    hello = HelloProfile(manifest.space_id, student.bundle.variant, manifest.labels)
-    return _started(Link(settings, pair, server, spool, bank, hello))
+    return load_keys(keys, EDGE_NAME), load_server_key(keys)
 
 
 @contextmanager

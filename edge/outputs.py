@@ -1,4 +1,4 @@
-"""What a run leaves behind: `detections.jsonl`, `summary.json` and an annotated `video.mp4`."""
+"""What a run leaves behind: detections, the cloud's interpretations, a summary and an annotated video."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edge.capture import Frame
 from edge.errors import ConfigError
 from edge.student import as_bgr
 from protocols.arrays import ImageArray
-from protocols.values import Detection
+from protocols.values import Detection, Interpretation
 
 _VIDEO_QUEUE_FRAMES = 8
 _KNOWN_BGR, _PROMPTED_BGR, _REGION_BGR = (80, 200, 80), (40, 120, 255), (0, 255, 255)
@@ -36,6 +36,7 @@ class RunOutputs:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lines = (folder / "detections.jsonl").open("w", buffering=1 << 16)
+            self._answers = (folder / "interpretations.jsonl").open("a", buffering=1)
         except OSError as exc:
             raise ConfigError(f"{folder}: cannot write here ({exc.strerror}); choose another --out") from exc
         self.folder = folder
@@ -50,6 +51,7 @@ class RunOutputs:
     ) -> None:
         """Flush and close everything."""
         self._lines.close()
+        self._answers.close()
         if self._video:
             self._video.close()
 
@@ -70,6 +72,13 @@ class RunOutputs:
             raise ConfigError(f"{self.folder}: cannot write detections ({exc.strerror}); free some space") from exc
         if self._video:
             self._video.write(draw(frame.image, detections, extra.get("region_xyxy")))
+
+    def write_interpretation(self, interpretation: Interpretation) -> None:
+        """Append the cloud's answer to a case; answers to an earlier run's cases find their way here too.
+
+        Called in the link's thread, before the answer is acknowledged.
+        """
+        self._answers.write(interpretation.model_dump_json() + "\n")
 
     def summarise(self, summary: dict[str, Any]) -> None:
         """Write `summary.json`, whole or not at all.

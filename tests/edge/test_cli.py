@@ -1,0 +1,89 @@
+"""`skyloop-edge` as a user meets it: what it prints, what it leaves, how it refuses."""
+
+import json
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+RED = (40, 40, 250)
+
+
+def edge(*arguments, cwd=None):
+    command = [sys.executable, "-c", "from edge.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=cwd)
+
+
+@pytest.fixture(scope="module")
+def flight(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("flight")
+    for i in range(6):
+        image = np.zeros((128, 160, 3), np.uint8)
+        image[26:42, 26 + 4 * i : 42 + 4 * i] = RED
+        cv2.imwrite(str(folder / f"{i}.png"), image)
+    return folder
+
+
+def test_run_alone_writes_results_and_says_where(flight, tiny_bundle, tmp_path):
+    done = edge("run", "--source", flight, "--bundle", tiny_bundle.folder, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "6 frames" in done.stdout
+    assert {p.name for p in (tmp_path / "out").iterdir()} >= {"detections.jsonl", "summary.json", "video.mp4"}
+
+
+def test_run_json_prints_the_summary_alone(flight, tiny_bundle, tmp_path):
+    done = edge("run", "--source", flight, "--bundle", tiny_bundle.folder, "--out", tmp_path, "--max-frames", 3, "--json")
+    assert json.loads(done.stdout)["frames"] == 3
+
+
+def test_run_with_nobody_at_the_endpoint_detects_the_same(flight, tiny_bundle, tmp_path):
+    keys = tmp_path / "keys"
+    edge("keys", "new", "--out", keys)
+    edge("trust", keys / "edge.pub", "--keys", keys)
+    common = ("run", "--source", flight, "--bundle", tiny_bundle.folder)
+    assert edge(*common, "--out", tmp_path / "a").returncode == 0
+    linked = edge(*common, "--out", tmp_path / "b", "--cloud", "tcp://127.0.0.1:9", "--keys", keys)
+    assert linked.returncode == 0, linked.stderr
+
+    def detections(folder):
+        return [json.loads(line)["detections"] for line in (folder / "detections.jsonl").read_text().splitlines()]
+
+    assert detections(tmp_path / "b") == detections(tmp_path / "a")
+    assert "nobody answers" in linked.stderr
+
+
+BAD_INPUT = [
+    pytest.param(["--source", "nowhere.mp4"], "nowhere.mp4", id="missing-source"),
+    pytest.param(["--source", "{flight}", "--bundle", "{tmp}"], "bundle.json", id="no-bundle"),
+    pytest.param(["--source", "{flight}", "--config", "{tmp}/bad.toml"], "unknown key 'thread'", id="unknown-key"),
+    pytest.param(["--source", "{flight}", "--cloud", "tcp://127.0.0.1:9"], "needs --keys", id="no-keys"),
+    pytest.param(["--source", "{flight}", "--out", "/dev/null/out"], "choose another --out", id="bad-out"),
+    pytest.param(
+        ["--source", "{flight}", "--cloud", "tcp://127.0.0.1:9", "--keys", "{tmp}/open"], "chmod", id="open-key"
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD_INPUT)
+def test_run_bad_input_is_one_clear_line(arguments, message, flight, tiny_bundle, tmp_path):
+    (tmp_path / "bad.toml").write_text("thread = 2\n")
+    edge("keys", "new", "--out", tmp_path / "open")
+    os.chmod(tmp_path / "open" / "edge.key", 0o644)
+    filled = [a.format(flight=flight, tmp=tmp_path) for a in arguments]
+    if "--bundle" not in filled:
+        filled += ["--bundle", str(tiny_bundle.folder)]
+    if "--out" not in filled:
+        filled += ["--out", str(tmp_path / "out")]
+    done = edge("run", *filled)
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert message in done.stderr
+
+
+def test_help_teaches_with_an_example():
+    done = edge("run", "--help")
+    assert done.returncode == 0
+    assert "skyloop-edge run --source" in done.stdout

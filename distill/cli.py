@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from distill.errors import DistillError
-from distill.recipe import Recipe, Workspace
+from distill.recipe import Recipe, Workspace, open_source
 from edge.config import read_toml
 from protocols.errors import SkyloopError
 
@@ -124,12 +124,15 @@ def bundle(
 ) -> None:
     """Write the bundle of a trained run: ONNX files, digests, labels, training data and their attribution."""
     from distill.bundle import write_bundle
+    from distill.calibrate import calibrate_bundle
 
     recipe, workspace = read_toml(config, Recipe), Workspace(data, runs)
     folder = out or workspace.folder(recipe.name) / "bundle"
     parity = workspace.folder(recipe.name) / "parity.json"
     metrics: dict[str, Any] = {"parity": json.loads(parity.read_text())} if parity.is_file() else {}
     manifest = write_bundle(recipe, workspace, folder, metrics)
+    if recipe.held_out:
+        manifest = calibrate_bundle(folder, [open_source(source, workspace) for source in recipe.held_out])
     size = sum(entry.size_bytes for entry in manifest.variants.values())
     typer.echo(f"{folder}: {', '.join(manifest.variants)}, {size / 1e6:.2f} MB, space {manifest.space_id}")
 

@@ -64,6 +64,7 @@ class Recipe(Settings):
         init: name of the run whose weights to start from; tensors of another shape are skipped.
         teacher: name of the run to distil from; without it the run is supervised only.
         sources: data sets.
+        held_out: data sets that were not trained on, which the bundle's scores are calibrated on.
         steps, batch, crop_px, learning_rate, weight_decay, ema_decay, seed: the optimiser's constants.
         novel_kinds: how many kinds of random objects a batch may paste; 0 switches pasting off.
         loss_weights: of `heat`, `box`, `embedding` and the three `kd_` losses; 0 or absent switches one off.
@@ -76,6 +77,7 @@ class Recipe(Settings):
     init: str | None = None
     teacher: str | None = None
     sources: tuple[Source, ...] = Field(min_length=1)
+    held_out: tuple[Source, ...] = ()
     steps: int = Field(2000, gt=0)
     batch: int = Field(12, gt=0)
     crop_px: int = Field(256, ge=64, multiple_of=INPUT_MULTIPLE_PX)
@@ -111,21 +113,29 @@ class Workspace:
 
 
 def open_sources(recipe: Recipe, workspace: Workspace) -> list[DataSet]:
-    """The recipe's data sets, less the left-out images, with pixels preloaded.
+    """The recipe's training sets, less the left-out images, with pixels preloaded.
 
     Raises:
         DataSetError: a set is missing or nothing is left of it.
     """
-    roots = {"data": workspace.data, "renders": workspace.runs / "renders"}
-    sets = []
-    for source in recipe.sources:
-        folder = roots[source.root] / source.path
-        data = read_data_set(folder, source.split).without_labels(source.leave_out)
-        if not len(data):
-            raise DataSetError(f"{folder}: leave_out {', '.join(source.leave_out)} leaves no image; leave out less")
+    sets = [open_source(source, workspace) for source in recipe.sources]
+    for data in sets:
         data.preload()
-        sets.append(data)
     return sets
+
+
+def open_source(source: Source, workspace: Workspace) -> DataSet:
+    """One data set, less its left-out images.
+
+    Raises:
+        DataSetError: it is missing or nothing is left of it.
+    """
+    roots = {"data": workspace.data, "renders": workspace.runs / "renders"}
+    folder = roots[source.root] / source.path
+    data = read_data_set(folder, source.split).without_labels(source.leave_out)
+    if not len(data):
+        raise DataSetError(f"{folder}: leave_out {', '.join(source.leave_out)} leaves no image; leave out less")
+    return data
 
 
 def data_digest(data: DataSet) -> str:

@@ -186,7 +186,7 @@ def _step(recipe: Recipe, run: Run, batch: Batch, teacher: _Teacher | None) -> d
         losses |= distillation_loss(outputs, answers, teacher.class_map, batch.heat)
     total = torch.stack([recipe.loss_weights.get(name, 0.0) * loss for name, loss in losses.items()]).sum()
     if not torch.isfinite(total):
-        raise TrainingError(f"loss is {float(total)} at step {run.step}; lower learning_rate in the recipe")
+        raise TrainingError(f"loss is {float(total.detach())} at step {run.step}; lower learning_rate in the recipe")
     run.optimiser.zero_grad(set_to_none=True)
     total.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(run.network.parameters(), _CLIP_NORM)

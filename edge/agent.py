@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -108,13 +109,14 @@ class Agent:
             on_frame: called with every result; returning False stops the run.
         """
         try:
-            perceived = ((frame, self.pipeline.student.perceive(frame.image)) for frame in source)
-            for frame, seen in run_ahead(perceived, 1, source.stopped, "perceive"):
-                result = self.step(frame, seen)
-                if on_frame is not None and not on_frame(frame, result):
-                    break
-                if max_frames is not None and self.statistics.frames >= max_frames:
-                    break
+            images = ((frame, self.pipeline.student.perceive(frame.image)) for frame in source)
+            with closing(run_ahead(images, 1, source.stopped, "perceive")) as perceived:
+                for frame, seen in perceived:
+                    result = self.step(frame, seen)
+                    if on_frame is not None and not on_frame(frame, result):
+                        break
+                    if max_frames is not None and self.statistics.frames >= max_frames:
+                        break
         finally:
             source.close()
         self._deliver()
@@ -205,7 +207,7 @@ class Agent:
                 "refused": s.cases_refused,
                 "deferred": self.scheduler.deferred,
             },
-            "spool": asdict(self._spool.stats) if self._spool else None,
+            "spool": asdict(self._spool.stats) if self._spool is not None else None,
             "link": asdict(self._link.stats()) if self._link else None,
             "loop_ms": {
                 "count": len(s.loop_ms),

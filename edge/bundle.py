@@ -9,7 +9,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from typing_extensions import Self
 
 from edge.config import first_problem
 from edge.errors import ModelError
@@ -49,6 +50,7 @@ class Manifest(BaseModel):
         bands: input bands, in the order that `band_order` names.
         band_order: `bgr`; one-band images are replicated.
         score_floor: known-class score from which a detection is reported.
+        score_scale, score_bias: per label, what turns class logits into calibrated ones; empty leaves them.
         variants: the files, by variant name.
         training, metrics: provenance and measurements, for people.
     """
@@ -65,9 +67,18 @@ class Manifest(BaseModel):
     bands: int = 3
     band_order: Literal["bgr"] = "bgr"
     score_floor: float = Field(0.3, ge=0, le=1)
+    score_scale: tuple[float, ...] = ()
+    score_bias: tuple[float, ...] = ()
     variants: dict[str, VariantFile] = Field(min_length=1)
     training: dict[str, Any] = {}
     metrics: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in ("score_scale", "score_bias"):
+            if len(getattr(self, name)) not in (0, len(self.labels)):
+                raise ValueError(f"{name} has {len(getattr(self, name))} numbers for {len(self.labels)} labels")
+        return self
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,10 @@ class Bundle:
     def model_path(self) -> Path:
         """The ONNX file of the chosen variant."""
         return self.folder / self.manifest.variants[self.variant].file
+
+    def with_manifest(self, manifest: Manifest) -> Bundle:
+        """The same files under another manifest."""
+        return Bundle(self.folder, manifest, self.variant)
 
 
 def bundled_student() -> Path:

@@ -63,9 +63,7 @@ def _tiny_model() -> onnx.ModelProto:
     nodes = [
         helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["pixels"], ["planes"], perm=[0, 3, 1, 2]),
-        helper.make_node(
-            "AveragePool", ["planes"], ["mean"], kernel_shape=[16, 16], strides=[4, 4], pads=[6, 6, 6, 6]
-        ),
+        helper.make_node("AveragePool", ["planes"], ["mean"], kernel_shape=[16, 16], strides=[4, 4], pads=[6, 6, 6, 6]),
         helper.make_node("Conv", ["mean", "mix"], ["embedding"]),
         helper.make_node("Conv", ["mean", "bright", "bright_bias"], ["objectness"]),
         helper.make_node("Conv", ["mean", "still", "log_cells"], ["box_ltrb"]),

@@ -55,9 +55,7 @@ def test_lossy_formats_keep_shape_and_band_order(media_type, bands):
     data = encode_image(array, media_type)
     back = decode_image(data, media_type)
     assert back.shape == array.shape
-    assert (
-        np.abs(back.astype(int) - array).max() <= 6
-    )  # a flat colour costs only rounding and colour conversion
+    assert np.abs(back.astype(int) - array).max() <= 6  # a flat colour costs only rounding and colour conversion
     assert image_size(data, media_type) == (47, 33, bands)
 
 
@@ -88,9 +86,7 @@ def test_lossless_and_extended_webp_sizes_are_read():
 
 def test_exif_orientation_is_ignored():
     data = encode_image(smooth(), "image/jpeg")
-    tiff = b"II*\0" + struct.pack(
-        "<IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0
-    )  # orientation 6: turn by 90 degrees
+    tiff = b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)  # orientation 6: turn by 90 degrees
     exif = b"Exif\0\0" + tiff
     turned = data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:]
     assert cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR).shape == (60, 40, 3)
@@ -151,9 +147,7 @@ BOMBS = [
     pytest.param("image/jpeg", jpeg(5, 0), id="jpeg without height"),
     pytest.param("image/jpeg", jpeg(5, 5, precision=12), id="jpeg 12 bit"),
     pytest.param("image/jpeg", jpeg(5, 5, bands=4), id="jpeg cmyk"),
-    pytest.param(
-        "image/webp", b"RIFF\0\0\0\0WEBPVP8X" + struct.pack("<IBxxxHBHB", 10, 0, 0, 9, 0, 9), id="webp sides"
-    ),
+    pytest.param("image/webp", b"RIFF\0\0\0\0WEBPVP8X" + struct.pack("<IBxxxHBHB", 10, 0, 0, 9, 0, 9), id="webp sides"),
     pytest.param(
         "image/webp",
         b"RIFF\0\0\0\0WEBPVP8X" + struct.pack("<IBxxxHBHB", 10, 2, 9, 0, 9, 0),

@@ -38,9 +38,7 @@ boxes = st.tuples(coords, coords, coords, coords).map(
 )
 ranges = st.none() | st.tuples(st.floats(0.01, 1e4), st.floats(0.01, 1e4)).map(lambda r: (min(r), max(r)))
 refs = st.builds(p.BankRef, epoch=ids, revision=counters, digest=hex64)
-kinds = st.just(p.KINDS) | st.lists(st.from_regex("[A-Z][a-zA-Z0-9]{0,31}", fullmatch=True), max_size=5).map(
-    tuple
-)
+kinds = st.just(p.KINDS) | st.lists(st.from_regex("[A-Z][a-zA-Z0-9]{0,31}", fullmatch=True), max_size=5).map(tuple)
 poses = st.none() | st.builds(
     p.Pose,
     lat_deg=st.none() | st.floats(-90, 90),
@@ -83,9 +81,7 @@ cases = st.builds(
     payload_sha256=hex64,
     ttl_s=durations,
 )
-corners = st.lists(st.tuples(coords, coords), min_size=3, max_size=6).map(
-    lambda c: tuple(np.ravel(c).tolist())
-)
+corners = st.lists(st.tuples(coords, coords), min_size=3, max_size=6).map(lambda c: tuple(np.ravel(c).tolist()))
 
 
 @st.composite
@@ -169,9 +165,7 @@ STRATEGIES = {
         ),
         no_blob,
     ),
-    "Interpretation": st.tuples(
-        st.builds(p.InterpretationMessage, interpretation=interpretations()), no_blob
-    ),
+    "Interpretation": st.tuples(st.builds(p.InterpretationMessage, interpretation=interpretations()), no_blob),
     "InterpretationReceipt": st.tuples(st.builds(p.InterpretationReceipt, case_id=hex32), no_blob),
     "PromptUpdate": st.tuples(updates, blobs),
     "PromptReceipt": st.tuples(

@@ -223,9 +223,7 @@ def test_change_from_another_base_is_a_bank_mismatch():
 
 
 def test_change_with_another_resulting_digest_is_a_bank_mismatch():
-    change = p.diff_banks(bank("a"), bank("a", "b", revision=2)).model_copy(
-        update={"upserts": (prompt("z"),)}
-    )
+    change = p.diff_banks(bank("a"), bank("a", "b", revision=2)).model_copy(update={"upserts": (prompt("z"),)})
     with pytest.raises(p.MessageError) as caught:
         p.apply_change(bank("a"), change)
     assert caught.value.code == "bank_mismatch"

@@ -56,12 +56,8 @@ def bank() -> p.PromptBank:
 
 def case() -> p.Case:
     """A case with every field set."""
-    pose = p.Pose(
-        lat_deg=48.5, lon_deg=-9.25, altitude_m=120, yaw_deg=270, pitch_deg=-90, roll_deg=1.5, gsd_m=0.03125
-    )
-    frame = p.FrameHeader(
-        index=41, source_id="cam0", captured_at_s=1_750_000_000.5, width=1920, height=1080, pose=pose
-    )
+    pose = p.Pose(lat_deg=48.5, lon_deg=-9.25, altitude_m=120, yaw_deg=270, pitch_deg=-90, roll_deg=1.5, gsd_m=0.03125)
+    frame = p.FrameHeader(index=41, source_id="cam0", captured_at_s=1_750_000_000.5, width=1920, height=1080, pose=pose)
     return p.Case(
         case_id=CASE_ID,
         frame=frame,
@@ -130,9 +126,7 @@ def messages() -> dict[str, tuple[p.AnyMessage, bytes]]:
         (p.CaseOffer(case=case()), b""),
         (p.CaseChunk(case_id=CASE_ID, offset=16384), bytes(range(32))),
         (
-            p.CaseReceipt(
-                case_id=CASE_ID, payload_sha256=SHA, state="partial", next_offset=16416, credit_bytes=65536
-            ),
+            p.CaseReceipt(case_id=CASE_ID, payload_sha256=SHA, state="partial", next_offset=16416, credit_bytes=65536),
             b"",
         ),
         (p.InterpretationMessage(interpretation=interpretation()), b""),

@@ -1,0 +1,209 @@
+import json
+import shutil
+import sys
+
+import pytest
+
+from distill import bundle as bundling
+from distill import cli, quantize
+from edge.bundle import load_bundle
+
+RECIPE = """
+name = "{name}"
+labels = ["Person", "Car"]
+steps = 1
+batch = 1
+crop_px = 64
+novel_kinds = 0
+network = {{ widths = [8, 8, 8, 8, 0], blocks = [0, 0, 0, 0], neck = 8, embedding_dim = 8 }}
+sources = [{{ path = "hit_uav" }}]
+"""
+
+
+@pytest.fixture
+def run_cli(monkeypatch, capsys):
+    """Exit code, stdout and stderr of one command line."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["skyloop-distill", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        printed = capsys.readouterr()
+        return caught.value.code, printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture
+def write_recipe(tmp_path):
+    def write(name, extra=""):
+        path = tmp_path / f"{name}.toml"
+        path.write_text(extra + RECIPE.format(name=name))
+        return path
+
+    return write
+
+
+def places(workspace):
+    return "--data", workspace.data, "--runs", workspace.runs
+
+
+def test_help_names_every_command(run_cli):
+    code, out, _ = run_cli("--help")
+    assert code == 0
+    assert all(name in out for name in ("train-teacher", "distill", "quantize", "bundle", "evaluate"))
+
+
+@pytest.mark.parametrize("command", ["train-teacher", "distill", "quantize", "bundle"])
+def test_unknown_recipe_key_is_one_line_that_names_it(run_cli, write_recipe, command):
+    code, out, err = run_cli(command, write_recipe("a", "stepz = 3\n"))
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith("error: ")
+    assert "unknown key 'stepz'" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param("steps = [", "not valid TOML", id="not-toml"),
+        pytest.param("name = 3", "name: Input should be a valid string; got 3", id="bad-type"),
+        pytest.param('name = "[/red]"', "'[/red]'", id="brackets-are-no-markup"),
+    ],
+)
+def test_bad_recipe_is_one_clear_line(run_cli, tmp_path, text, words):
+    (tmp_path / "a.toml").write_text(text)
+    code, _, err = run_cli("distill", tmp_path / "a.toml")
+    assert (code, err.count("\n")) == (1, 1)
+    assert words in err
+
+
+def test_missing_recipe_is_one_clear_line(run_cli, tmp_path):
+    code, _, err = run_cli("distill", tmp_path / "absent.toml")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "absent.toml: cannot be read" in err
+
+
+def test_missing_data_is_one_clear_line(run_cli, write_recipe, tmp_path):
+    code, _, err = run_cli("distill", write_recipe("a"), "--data", tmp_path / "absent", "--runs", tmp_path / "runs")
+    assert code == 1
+    assert "absent/hit_uav: holds neither" in err.splitlines()[-1]
+
+
+def test_train_teacher_refuses_a_recipe_with_a_teacher(run_cli, write_recipe):
+    code, _, err = run_cli("train-teacher", write_recipe("a", 'teacher = "b"\n'))
+    assert code == 1
+    assert "names a teacher; use `skyloop-distill distill`" in err
+
+
+def test_recipes_that_need_each_other_are_refused(run_cli, write_recipe, workspace):
+    first = write_recipe("a", 'init = "b"\n')
+    write_recipe("b", 'init = "a"\n')
+    code, _, err = run_cli("distill", first, *places(workspace))
+    assert code == 1
+    assert "needs itself (a → b → a)" in err
+
+
+@pytest.fixture
+def _no_export(monkeypatch):
+    # Exporting takes seconds and has tests of its own.
+    monkeypatch.setattr(bundling, "export_run", lambda recipe, workspace: workspace.folder(recipe.name) / "fp32.onnx")
+
+
+@pytest.mark.usefixtures("_no_export")
+def test_distill_trains_first_what_a_recipe_needs(run_cli, write_recipe, workspace):
+    write_recipe("start")
+    path = write_recipe("goal", 'init = "start"\n')
+    code, _, err = run_cli("distill", path, *places(workspace))
+    assert code == 0
+    assert err.index("start: exported to") < err.index("goal: exported to")
+    assert all(workspace.weights(name).is_file() for name in ("start", "goal"))
+
+
+@pytest.mark.usefixtures("_no_export")
+def test_distill_keeps_a_finished_run(run_cli, write_recipe, workspace):
+    path = write_recipe("a")
+    run_cli("distill", path, *places(workspace))
+    before = workspace.weights("a").stat().st_mtime_ns
+    code, _, err = run_cli("distill", path, *places(workspace))
+    assert code == 0
+    assert "a: already trained, kept" in err
+    assert workspace.weights("a").stat().st_mtime_ns == before
+
+
+def test_bundle_command_writes_the_run_bundle(run_cli, write_recipe, run_copy):
+    _, workspace = run_copy
+    code, out, _ = run_cli("bundle", write_recipe("tiny"), *places(workspace))
+    bundle = load_bundle(workspace.folder("tiny") / "bundle")
+    assert code == 0
+    assert out.startswith(f"{bundle.folder}: fp32, ")
+    assert bundle.manifest.space_id in out
+
+
+def test_bundle_command_puts_parity_into_the_manifest(run_cli, write_recipe, run_copy, tmp_path):
+    _, workspace = run_copy
+    (workspace.folder("tiny") / "parity.json").write_text('{"mean_cosine": 0.995}')
+    run_cli("bundle", write_recipe("tiny"), *places(workspace), "--out", tmp_path / "out")
+    assert load_bundle(tmp_path / "out").manifest.metrics == {"parity": {"mean_cosine": 0.995}}
+
+
+def test_quantize_command_prints_the_parity(run_cli, write_recipe, run_copy, monkeypatch):
+    _, workspace = run_copy
+    for name, value in {
+        "CALIBRATION_IMAGES": 2,
+        "_PARITY_IMAGES": 2,
+        "MIN_MEAN_COSINE": 0,
+        "MIN_P01_COSINE": -1,
+    }.items():
+        monkeypatch.setattr(quantize, name, value)
+    code, out, _ = run_cli("quantize", write_recipe("tiny"), *places(workspace))
+    assert code == 0
+    assert set(json.loads(out)) == {"mean_cosine", "p01_cosine"}
+
+
+def evaluate_arguments(tiny_bundle, data, *more):
+    return "evaluate", tiny_bundle.folder, "--data", data, "--labels", "Red, Green", "--threads", 1, *more
+
+
+def test_evaluate_json_prints_the_documented_keys(run_cli, tiny_bundle, coco_folder):
+    code, out, _ = run_cli(*evaluate_arguments(tiny_bundle, coco_folder, "--json"))
+    result = json.loads(out)
+    assert code == 0
+    assert set(result) == {
+        "bundle", "variant", "data", "images", "map50", "map50_95", "ap50", "ms_per_image", "file_bytes",
+    }  # fmt: skip
+    assert result["ap50"]["Red"] > 0.8
+    assert result["ap50"]["Green"] is None
+
+
+def test_evaluate_reads_a_hit_uav_split(run_cli, tiny_bundle, hit_uav):
+    code, out, _ = run_cli(*evaluate_arguments(tiny_bundle, hit_uav, "--json", "--split", "dev"))
+    assert (code, json.loads(out)["data"], json.loads(out)["images"]) == (0, "hit_uav/dev", 1)
+
+
+def test_evaluate_prints_a_table(run_cli, tiny_bundle, coco_folder):
+    code, out, _ = run_cli(*evaluate_arguments(tiny_bundle, coco_folder))
+    assert code == 0
+    assert "AP50 Red" in out
+    assert "2 images" in out
+    assert "no such box" in out
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        pytest.param(["--variant", "u4"], "has no variant 'u4'; choose one of fp32", id="variant"),
+        pytest.param(["--data", "absent"], "absent: holds neither", id="data"),
+    ],
+)
+def test_evaluate_bad_option_is_one_clear_line(run_cli, tiny_bundle, coco_folder, more, words):
+    code, _, err = run_cli(*evaluate_arguments(tiny_bundle, coco_folder, *more))
+    assert (code, err.count("\n")) == (1, 1)
+    assert words in err
+
+
+def test_evaluate_altered_bundle_is_one_clear_line(run_cli, tiny_bundle, coco_folder, tmp_path):
+    copy = shutil.copytree(tiny_bundle.folder, tmp_path / "altered")
+    (copy / "fp32.onnx").write_bytes(b"x")
+    code, _, err = run_cli("evaluate", copy, "--data", coco_folder)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "does not match the manifest's" in err

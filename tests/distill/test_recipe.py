@@ -1,0 +1,108 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+import distill
+from distill.dataset import DataSet
+from distill.errors import DataSetError
+from distill.recipe import NetworkConfig, Recipe, Source, Workspace, data_digest, open_sources
+from edge.config import read_toml
+
+RECIPES = sorted((Path(distill.__file__).parent / "recipes").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_shipped_recipe_is_valid_and_named_like_its_file(path):
+    recipe = read_toml(path, Recipe)
+    assert recipe.name == path.stem
+    assert {recipe.init, recipe.teacher} - {None} <= {other.stem for other in RECIPES}
+
+
+def test_shipped_student_can_learn_from_the_shipped_teacher():
+    student, teacher = (read_toml(p, Recipe) for p in RECIPES if p.stem in ("student", "teacher"))
+    assert set(student.labels) <= set(teacher.labels)
+    assert student.network.embedding_dim == teacher.network.embedding_dim
+
+
+def test_shipped_leaveout_recipe_never_names_a_bicycle_to_learn():
+    recipe = read_toml(next(p for p in RECIPES if p.stem == "leaveout"), Recipe)
+    assert "Bicycle" not in recipe.labels
+    assert [set(s.leave_out) for s in recipe.sources if s.root == "data"] == [{"Bicycle", "OtherVehicle"}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        pytest.param({"name": "Bad Name"}, "name", id="name"),
+        pytest.param({"labels": ()}, "labels", id="no-labels"),
+        pytest.param({"sources": ()}, "sources", id="no-sources"),
+        pytest.param({"steps": 0}, "steps", id="no-steps"),
+        pytest.param({"crop_px": 100}, "crop_px", id="crop-off-grid"),
+        pytest.param({"seed": -1}, "seed", id="negative-seed"),
+        pytest.param({"ema_decay": 1.0}, "ema_decay", id="frozen-average"),
+        pytest.param({"loss_weights": {"boxes": 1.0}}, "loss_weights", id="unknown-loss"),
+        pytest.param({"speed": 3}, "speed", id="unknown-key"),
+        pytest.param({"init": "tiny"}, "cannot start or learn from itself", id="starts-from-itself"),
+        pytest.param({"teacher": "tiny"}, "cannot start or learn from itself", id="own-teacher"),
+    ],
+)
+def test_recipe_bad_value_is_refused_by_name(tiny_recipe, changes, field):
+    with pytest.raises(ValidationError, match=field):
+        tiny_recipe(**changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"embedding_dim": 97}, id="embedding-too-long-for-the-wire"),
+        pytest.param({"widths": (8, 0, 8, 8, 8)}, id="missing-level"),
+        pytest.param({"neck": 0}, id="no-neck"),
+    ],
+)
+def test_network_bad_value_is_refused(changes):
+    with pytest.raises(ValidationError, match=next(iter(changes))):
+        NetworkConfig(**changes)
+
+
+def test_default_loss_weights_are_not_shared(tiny_recipe):
+    first, second = tiny_recipe(), tiny_recipe()
+    assert first.loss_weights == {"heat": 1.0, "box": 2.0, "embedding": 0.5}
+    assert first.loss_weights is not second.loss_weights
+
+
+def test_open_sources_preloads_what_is_left(tiny_recipe, workspace):
+    (data,) = open_sources(tiny_recipe(sources=(Source(path="hit_uav", leave_out=("Bicycle",)),)), workspace)
+    assert len(data) == 3
+    assert data.image(0) is data.image(0)
+
+
+def test_open_sources_looks_for_renders_under_runs(tiny_recipe, coco_folder):
+    workspace = Workspace(Path("absent"), coco_folder.parent)
+    (coco_folder.parent / "renders").symlink_to(coco_folder.parent)
+    (data,) = open_sources(tiny_recipe(sources=(Source(root="renders", path="coco", split="all"),)), workspace)
+    assert len(data) == 2
+
+
+def test_open_sources_leaving_nothing_is_refused(tiny_recipe, workspace):
+    source = Source(path="hit_uav", leave_out=("Person", "Bicycle", "OtherVehicle"))
+    with pytest.raises(DataSetError, match="leave_out Person, Bicycle, OtherVehicle leaves no image"):
+        open_sources(tiny_recipe(sources=(source,)), workspace)
+
+
+def test_data_digest_changes_with_a_box(tiny_recipe, workspace):
+    (data,) = open_sources(tiny_recipe(), workspace)
+    moved = DataSet(data.name, (*data.items[:-1], move(data.items[-1])))
+    assert data_digest(data) == data_digest(DataSet(data.name, data.items))
+    assert data_digest(data) != data_digest(moved)
+
+
+def move(item):
+    boxes = item.boxes_xyxy + np.float32(1)
+    return type(item)(item.path, boxes, item.labels, item.kinds, item.ignore, item.image_id)
+
+
+def test_workspace_places_runs_in_folders_of_their_name():
+    workspace = Workspace(Path("data"), Path("runs"))
+    assert workspace.weights("teacher") == Path("runs/teacher/model.safetensors")

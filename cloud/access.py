@@ -1,0 +1,92 @@
+"""Who may speak to the cloud: CURVE keys enrolled in the store, asked at every handshake and every message.
+
+With CURVE alone, and nobody answering ZAP requests, libzmq lets every key in: `start_zap` comes before bind.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import structlog
+import zmq.asyncio
+from zmq.auth.asyncio import AsyncioAuthenticator
+
+from cloud.errors import StoreError
+from cloud.store import CaseStore
+
+log = structlog.get_logger()
+
+ZAP_DOMAIN = "skyloop"
+
+_MAX_CACHED = 4096
+"""Keys whose answer is remembered; strangers may try any number."""
+
+
+class Access:
+    """Which craft a key belongs to.
+
+    Answers are remembered until anybody, in this process or another, writes to the store: so a revoked key is
+    out from its next message on, and asking costs microseconds.
+
+    Attributes:
+        handshakes: `accepted` and `refused` ones.
+    """
+
+    def __init__(self, store: CaseStore) -> None:
+        self.handshakes: Counter[str] = Counter()
+        self._store = store
+        self._version: int | None = None
+        self._crafts: dict[str, str | None] = {}
+
+    def craft_of(self, public_key_z85: str) -> str | None:
+        """Name of the enrolled craft with this key, else None.
+
+        Raises:
+            StoreError: the store cannot be asked.
+        """
+        version = self._store.data_version()
+        if version != self._version or len(self._crafts) >= _MAX_CACHED:
+            self._crafts.clear()
+            self._version = version
+        if public_key_z85 not in self._crafts:
+            self._crafts[public_key_z85] = self._store.craft_of_key(public_key_z85)
+        return self._crafts[public_key_z85]
+
+    def callback(self, domain: str, key: bytes) -> bool:
+        """Whether a key may connect; the name and the signature are pyzmq's.
+
+        Args:
+            domain: ZAP domain of the socket.
+            key: z85.
+        """
+        try:
+            craft = self.craft_of(key.decode("ascii"))
+        except StoreError as exc:  # must not leave: it would end the ZAP handler, and nobody could connect
+            log.warning("handshake refused, the store cannot be asked", reason=str(exc))
+            craft = None
+        self.handshakes["refused" if craft is None else "accepted"] += 1
+        return craft is not None and domain == ZAP_DOMAIN
+
+
+def start_zap(context: zmq.asyncio.Context, access: Access) -> AsyncioAuthenticator:
+    """Answer libzmq's questions about keys in a running event loop; the `User-Id` becomes the key in z85.
+
+    Args:
+        context: the one whose sockets are guarded.
+        access: who may connect.
+
+    Returns:
+        The handler; `stop` it before the context ends.
+    """
+    authenticator = AsyncioAuthenticator(context)
+    authenticator.start()
+    authenticator.configure_curve_callback(domain=ZAP_DOMAIN, credentials_provider=access)
+    return authenticator
+
+
+def user_id(frame: zmq.Frame) -> str:
+    """The CURVE key a frame came with, as ZAP confirmed it; empty when there is none."""
+    try:
+        return str(frame.get("User-Id"))
+    except zmq.ZMQError:
+        return ""

@@ -1,0 +1,138 @@
+"""One craft's cases on their way into the store: offers, chunks, and receipts that tell the truth."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Literal, Protocol
+
+import structlog
+
+from cloud.desk import Desk
+from cloud.errors import StoreError
+from cloud.uploads import Upload
+from protocols.errors import MessageError
+from protocols.messages import AnyMessage, CaseChunk, CaseReceipt
+from protocols.values import Case
+
+log = structlog.get_logger()
+
+
+class Complain(Protocol):
+    """Tells the craft what is wrong."""
+
+    def __call__(self, error: MessageError, about: str | None = None) -> Awaitable[None]:
+        """Answer with a Problem, perhaps."""
+        ...
+
+
+class CaseIntake:
+    """The cases of one connection; `stored` is said only of what survives power loss."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        craft: str,
+        *,
+        send: Callable[[AnyMessage], Awaitable[None]],
+        complain: Complain,
+        on_duplicate: Callable[[], None],
+    ) -> None:
+        """Begin with nothing.
+
+        Args:
+            desk: see `Desk`.
+            craft: whose cases.
+            send: sends a message to the craft.
+            complain: sends a Problem.
+            on_duplicate: called for a case that was kept before: its answer may be here already.
+        """
+        self._desk, self._craft = desk, craft
+        self._send, self._complain, self._on_duplicate = send, complain, on_duplicate
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._touched: dict[str, Upload] = {}  # uploads that want a receipt
+
+    async def on_offer(self, case: Case) -> None:
+        """Take a new case, go on with an unfinished one, or say again what became of it.
+
+        Raises:
+            MessageError: see `Uploads.open`.
+            StoreError: the store cannot be asked.
+        """
+        desk = self._desk
+        upload = desk.uploads.find(self._craft, case.case_id)
+        known = None if upload else await desk.ask(desk.store.case_state, self._craft, case.case_id)
+        if known is not None:
+            await self._tell_verdict(case, "duplicate" if known[0] == case.payload_sha256 else "conflict")
+            return
+        upload = desk.uploads.open(self._craft, case)
+        if upload.verdict is not None:  # an earlier connection brought all of it
+            self._conclude(upload)
+        self._touched[case.case_id] = upload
+
+    def on_chunk(self, chunk: CaseChunk, blob: bytes) -> None:
+        """Take a piece of a case's imagery.
+
+        Raises:
+            MessageError: `unknown_case`, or see `Uploads.add` and `Reassembly.finish`.
+        """
+        uploads = self._desk.uploads
+        upload = uploads.find(self._craft, chunk.case_id)
+        if upload is None:
+            raise MessageError("no such case was offered, or it had to make room", code="unknown_case")
+        self._touched[chunk.case_id] = upload
+        if upload.verdict is not None:
+            return  # seen before: all of it is here
+        uploads.add(upload, chunk.offset, blob)
+        if upload.parts.is_complete:
+            payload = upload.parts.finish()
+            upload.verdict = self._desk.commits.add(self._craft, upload.case, payload)
+            self._conclude(upload)
+
+    async def send_receipts(self) -> None:
+        """One `partial` receipt for each upload that something came for since the last call."""
+        touched, self._touched = self._touched, {}
+        for upload in touched.values():
+            await self._send(self._receipt(upload.case, "partial", upload.parts.next_offset))
+
+    async def finish(self) -> None:
+        """Wait until every case that is being committed has its receipt."""
+        await asyncio.gather(*self._tasks)
+
+    def _conclude(self, upload: Upload) -> None:
+        task = asyncio.ensure_future(self._tell_when_durable(upload))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _tell_when_durable(self, upload: Upload) -> None:
+        assert upload.verdict is not None
+        try:
+            verdict = await asyncio.shield(upload.verdict)
+        except StoreError as exc:
+            log.warning("case not kept", craft=self._craft, case_id=upload.case.case_id, reason=str(exc))
+            self._desk.stats.cases["failed"] += 1
+            self._desk.uploads.remove(upload)
+            await self._complain(MessageError(str(exc), code="busy"), about=upload.case.case_id)
+            return
+        self._desk.uploads.remove(upload)
+        await self._tell_verdict(upload.case, verdict)
+
+    async def _tell_verdict(self, case: Case, verdict: Literal["stored", "duplicate", "conflict"]) -> None:
+        self._desk.stats.cases[verdict] += 1
+        self._touched.pop(case.case_id, None)
+        if verdict == "conflict":
+            error = MessageError("kept before with another payload_sha256", code="case_conflict")
+            await self._complain(error, about=case.case_id)
+            return
+        await self._send(self._receipt(case, "stored", case.payload_bytes))
+        if verdict == "duplicate":
+            self._on_duplicate()
+
+    def _receipt(self, case: Case, state: Literal["partial", "stored"], next_offset: int) -> CaseReceipt:
+        return CaseReceipt(
+            case_id=case.case_id,
+            payload_sha256=case.payload_sha256,
+            state=state,
+            next_offset=next_offset,
+            credit_bytes=self._desk.settings.credit_bytes,
+        )

@@ -1,0 +1,239 @@
+"""`skyloop-cloud`: serve, keys, crafts, cases, reviews and prompts."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, cast, get_args
+
+import structlog
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from cloud import banks
+from cloud.asking import check_review, parse_box, public_key
+from cloud.config import CloudSettings
+from cloud.data_lock import is_served
+from cloud.errors import RequestError
+from cloud.listings import case_record, case_table, prompt_record, prompt_table, write_images
+from cloud.review_shelf import Scope
+from cloud.store import CaseStore, Review
+from edge.config import first_problem, read_toml
+from edge.errors import ConfigError
+from edge.keys import CLOUD_NAME, load_keys, new_keys
+from protocols.errors import SkyloopError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The cloud: takes hard cases from crafts, lets teacher and people answer, sends prompts back.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+keys_app = typer.Typer(no_args_is_help=True, help="The server's identity on the wire.")
+prompts_app = typer.Typer(no_args_is_help=True, help="The prompts that crafts hold.")
+app.add_typer(keys_app, name="keys")
+app.add_typer(prompts_app, name="prompts")
+console = Console(soft_wrap=True)
+error_console = Console(stderr=True, soft_wrap=True)
+
+_OUTCOME_WAIT_S = 5.0
+
+Data = Annotated[Path, typer.Option(help="Data folder of the server")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program")]
+
+
+def main() -> None:
+    """Entry point: one clear line and exit code 1 for every error we foresee."""
+    try:
+        app()
+    except SkyloopError as exc:
+        error_console.print(f"[red]error:[/red] {exc}", highlight=False)
+        raise SystemExit(1) from exc
+
+
+@app.command()
+def serve(
+    bind: Annotated[str | None, typer.Option(help="Where crafts connect; default tcp://0.0.0.0:7600")] = None,
+    http: Annotated[str | None, typer.Option(help="HOST:PORT of /healthz /readyz /metrics")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder; default skyloop-data")] = None,
+    keys: Annotated[Path | None, typer.Option(help="Folder with cloud.key; default keys in the data folder")] = None,
+    teacher: Annotated[str | None, typer.Option(help="`bundled`, or the folder of a bundle")] = None,
+    student: Annotated[list[Path] | None, typer.Option(help="Further student bundle that crafts fly")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file; options win over it")] = None,
+    json_logs: Annotated[bool, typer.Option("--json-logs", help="One JSON object per log line")] = False,
+) -> None:
+    """Serve crafts until SIGTERM or Ctrl-C.
+
+    First: skyloop-cloud keys new --out skyloop-data/keys
+
+    Then: skyloop-cloud enroll edge.pub --name uav1 --data skyloop-data
+
+    Then: skyloop-cloud serve --data skyloop-data
+    """
+    configure_logging(as_json=json_logs)
+    given = {"bind": bind, "http": http, "data": data, "keys": keys, "teacher": teacher, "students": student}
+    settings = _settings(config, {name: value for name, value in given.items() if value})
+    pair = load_keys(settings.keys_folder, CLOUD_NAME)
+    asyncio.run(_serve(settings, pair))
+
+
+async def _serve(settings: CloudSettings, pair: Any) -> None:  # noqa: ANN401
+    from cloud.service import CloudService  # the networks and the web server, which no other command needs
+
+    await CloudService(settings, pair).run()
+
+
+@keys_app.command("new")
+def keys_new(out: Annotated[Path, typer.Option(help="Folder for cloud.pub and cloud.key")]) -> None:
+    """Make the server's key pair. Hand cloud.pub to crafts: skyloop-edge trust cloud.pub --keys edge-keys."""
+    pair = new_keys(out, CLOUD_NAME)
+    typer.echo(f"{pair.public.decode()}  (public key, also in {out / 'cloud.pub'})")
+
+
+@app.command()
+def enroll(
+    public: Annotated[str, typer.Argument(metavar="PUBLIC_KEY", help="The craft's .pub file, or the text in it")],
+    name: Annotated[str, typer.Option(help="What the craft is called from now on")],
+    data: Data,
+) -> None:
+    """Let a craft in, at once. Example: skyloop-cloud enroll edge-keys/edge.pub --name uav1 --data skyloop-data."""
+    key = public_key(public)
+    with _store(data, make=True) as store:
+        store.enroll(name, key)
+    typer.echo(f"{name} is enrolled")
+
+
+@app.command()
+def revoke(name: Annotated[str, typer.Argument(help="The craft's name")], data: Data) -> None:
+    """Shut a craft out, also while it is connected. Example: skyloop-cloud revoke uav1 --data skyloop-data."""
+    with _store(data) as store:
+        store.revoke(name)
+    typer.echo(f"{name} is revoked")
+
+
+@app.command()
+def cases(
+    data: Data,
+    every: Annotated[bool, typer.Option("--all", help="Also those the teacher is sure of")] = False,
+    images: Annotated[Path | None, typer.Option(help="Write each picture here, with rulers in frame pixels")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many, newest first")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List the cases that the teacher is unsure of. Example: skyloop-cloud cases --data skyloop-data --images out."""
+    with _store(data) as store:
+        found = store.list_cases(unsure_only=not every, limit=limit)
+        written, problems = write_images(store, found, images) if images else (0, [])
+    for problem in problems:
+        error_console.print(problem, highlight=False)
+    if as_json:
+        typer.echo(json.dumps([case_record(stored) for stored in found]))
+        return
+    console.print(case_table(found))
+    if images:
+        typer.echo(f"{written} pictures in {images}")
+
+
+@app.command()
+def review(
+    case: Annotated[str, typer.Argument(help="The case's id, or its first 6 or more digits")],
+    label: Annotated[str, typer.Option(help="What the boxes hold")],
+    box: Annotated[list[str], typer.Option(help="x,y,w,h in full-frame pixels; once for each one in the picture")],
+    data: Data,
+    scope: Annotated[str, typer.Option(help="craft, mission (all crafts now) or fleet (also later ones)")] = "craft",
+    reviewer: Annotated[str | None, typer.Option(help="Who answers; default the user's name")] = None,
+) -> None:
+    """Say what a case shows; a running server makes the prompt at once, a stopped one when it starts.
+
+    Example: skyloop-cloud review 3f2a9c --label debris --box 412,230,38,25 --data skyloop-data
+    """
+    boxes = tuple(parse_box(text) for text in box)
+    with _store(data) as store:
+        stored = store.load_case(case)
+        check_review(stored, label, boxes)
+        who = (reviewer or getpass.getuser())[:128]
+        answer = Review(stored.craft, stored.case.case_id, label, boxes, _scope(scope), who, time.time())
+        number = store.add_review(answer)
+        _report_outcome(store, number)
+
+
+@prompts_app.command("list")
+def prompts_list(
+    data: Data,
+    craft: Annotated[str | None, typer.Option(help="Only this craft's")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the prompts in force. Example: skyloop-cloud prompts list --data skyloop-data --craft uav1."""
+    with _store(data) as store:
+        names = [store.craft(craft).name] if craft else [known.name for known in store.crafts()]
+        held = [(name, prompt) for name in names for prompt in store.bank(name).prompts]
+    if as_json:
+        typer.echo(json.dumps([prompt_record(name, prompt) for name, prompt in held]))
+    else:
+        console.print(prompt_table(held))
+
+
+@prompts_app.command("revoke")
+def prompts_revoke(prompt: Annotated[str, typer.Argument(help="The prompt's id")], data: Data) -> None:
+    """Take a prompt back from every craft. Example: skyloop-cloud prompts revoke teacher-1f… --data skyloop-data."""
+    with _store(data) as store:
+        holders = banks.withdraw(store, prompt)
+    typer.echo(f"{prompt} is taken back from {', '.join(holders) or 'no craft'}")
+
+
+def configure_logging(*, as_json: bool) -> None:
+    """Log lines to stderr, so that standard output stays a program's answer."""
+    renderer: Any = (
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([structlog.processors.format_exc_info] if as_json else []),
+            renderer,
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def _settings(config: Path | None, given: dict[str, Any]) -> CloudSettings:
+    base = read_toml(config, CloudSettings) if config else CloudSettings()
+    try:
+        return CloudSettings.model_validate({**base.model_dump(), **given})
+    except ValidationError as exc:
+        raise ConfigError(first_problem(exc)) from exc
+
+
+@contextmanager
+def _store(data: Path, *, make: bool = False) -> Iterator[CaseStore]:
+    if not make and not (data / "skyloop.sqlite").is_file():
+        raise RequestError(f"{data}: no case store there; give the server's --data folder")
+    store = CaseStore(data)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _scope(text: str) -> Scope:
+    if text not in get_args(Scope):
+        raise RequestError(f"--scope {text!r} is not one of {', '.join(get_args(Scope))}")
+    return cast(Scope, text)
+
+
+def _report_outcome(store: CaseStore, number: int) -> None:
+    """Wait a little for a running server to use the answer, and say what became of it."""
+    deadline = time.monotonic() + (_OUTCOME_WAIT_S if is_served(store.data_dir) else 0.0)
+    state, reason = store.review_outcome(number)
+    while state == "waiting" and time.monotonic() < deadline:
+        time.sleep(0.1)
+        state, reason = store.review_outcome(number)
+    if state == "failed":
+        raise RequestError(f"the answer is kept, but no prompt was made: {reason}")
+    typer.echo("the prompt is in force" if state == "done" else "kept; the server makes the prompt when it runs")

@@ -1,0 +1,79 @@
+"""Settings of the cloud service: the file of `skyloop-cloud serve --config`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from cloud.gateway_settings import GatewaySettings
+from edge.config import Settings
+from protocols import limits
+
+
+class PromptSettings(Settings):
+    """When a prompt is made, and how its threshold is chosen.
+
+    Attributes:
+        min_score: the teacher's score from which one of its detections becomes a prompt.
+        floor: no threshold lies below; unrelated things reach about this cosine.
+        ceiling: no threshold lies above; another instance of the same kind is never this much alike.
+        background_quantile: which of the background's similarities counts as its highest; at 50 candidates a frame
+            0.98 is one false alarm, before the negatives take theirs away.
+        positive_quantile: which of the true similarities must still match.
+        share: where the threshold lies between the two, 0 at the background.
+        min_separation: least distance between the two; a closer pair makes no prompt by a teacher alone.
+        background_cases: recent cases of a craft whose background every new prompt is replayed on.
+        max_bytes: of one prompt with its chips.
+    """
+
+    min_score: float = Field(default=0.2, ge=0, le=1)
+    floor: float = Field(default=0.45, ge=-1, le=1)
+    ceiling: float = Field(default=0.95, ge=-1, le=1)
+    background_quantile: float = Field(default=0.98, ge=0, le=1)
+    positive_quantile: float = Field(default=0.5, ge=0, le=1)
+    share: float = Field(default=0.25, ge=0, le=1)
+    min_separation: float = Field(default=0.02, ge=-1, le=1)
+    background_cases: int = Field(default=8, ge=0, le=100)
+    max_bytes: int = Field(default=24_000, ge=2_000, le=limits.MAX_UPDATE_BYTES)
+
+
+class CloudSettings(GatewaySettings):
+    """Everything `skyloop-cloud serve` can be told, the gateway's settings among it; options win over the file.
+
+    Attributes:
+        bind: where crafts connect. All interfaces is safe: only enrolled keys get in.
+        http: host:port of /healthz, /readyz and /metrics; loopback, for it asks nobody who they are.
+        data: folder of the case store.
+        keys: folder with cloud.key and cloud.pub; None is `keys` inside the data folder.
+        teacher: `bundled`, or the folder of a bundle.
+        students: further student bundles that crafts fly; the bundled one is always known.
+        threads: ONNX Runtime threads, 0 for all cores.
+        max_batch: cases one run of the teacher takes at most.
+        max_wait_s: how long a case waits for others to share its run.
+        unsure_below: a teacher's answer of less confidence is left for a person.
+        unexplained_objectness: something the twin is this sure of and the teacher does not name is left for a person.
+        unexplained_overlap: IoU with a teacher's box from which it counts as named.
+        prompts: how prompts are made.
+        poll_s: how often the work of other processes (reviews, revocations) is looked for.
+    """
+
+    bind: str = "tcp://0.0.0.0:7600"
+    http: str = "127.0.0.1:7601"
+    data: Path = Path("skyloop-data")
+    keys: Path | None = None
+    teacher: str = "bundled"
+    students: tuple[Path, ...] = ()
+    threads: int = Field(default=0, ge=0, le=1024)
+    max_batch: int = Field(default=8, ge=1, le=256)
+    max_wait_s: float = Field(default=0.02, ge=0, le=10)
+    unsure_below: float = Field(default=0.2, ge=0, le=1)
+    unexplained_objectness: float = Field(default=0.5, ge=0, le=1)
+    unexplained_overlap: float = Field(default=0.1, ge=0, le=1)
+    prompts: PromptSettings = PromptSettings()
+    poll_s: float = Field(default=0.2, gt=0, le=10)
+
+    @property
+    def keys_folder(self) -> Path:
+        """Where the server's key pair lies."""
+        return self.keys or self.data / "keys"

@@ -1,0 +1,306 @@
+"""One connected craft: its messages in order, its receipts, prompts and answers.
+
+A session is one task. The gateway puts messages into its inbox and never waits for it, so a craft whose store
+work takes long, or whose link is slow, keeps nobody else waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from cloud.bank_sender import BankSender
+from cloud.case_intake import CaseIntake
+from cloud.desk import Desk
+from cloud.errors import CloudError, StoreError
+from protocols.errors import MessageError
+from protocols.messages import (
+    KINDS,
+    AnyMessage,
+    CaseChunk,
+    CaseOffer,
+    Heartbeat,
+    Hello,
+    InterpretationMessage,
+    InterpretationReceipt,
+    Problem,
+    PromptReceipt,
+    Welcome,
+    encode,
+)
+
+log = structlog.get_logger()
+
+MAX_INBOX = 256
+"""Messages of one craft waiting for its session; more are refused with `busy`."""
+
+MAX_OUTBOX = 256
+"""Messages waiting for one craft's socket; a craft that reads so little is cut off."""
+
+_STEP_S = 0.02
+"""How soon a full socket is tried again; also the pace of update slices."""
+
+_LIVENESS_HEARTBEATS = 6
+_PROBLEMS_PER_S = 10.0
+
+
+Transmit = Callable[["CraftSession", list[bytes]], Awaitable[bool]]
+
+
+class CraftSession:
+    """The conversation with one craft on one connection, from its Hello on.
+
+    Attributes:
+        craft: its name.
+        key: the key it proved, z85.
+        route: routing id of the connection; an address, never an identity.
+        ended: why the session is over; None while it is not.
+    """
+
+    def __init__(self, desk: Desk, craft: str, key: str, route: bytes, transmit: Transmit) -> None:
+        """Begin; the Hello is the first message to `put`.
+
+        Args:
+            desk: see `Desk`.
+            craft: see the class.
+            key: see the class.
+            route: see the class.
+            transmit: sends both frames of a message to this craft; False when there is no room, or when it is
+                gone or not enrolled any more (then the session has been ended).
+        """
+        self.craft, self.key, self.route = craft, key, route
+        self.ended: str | None = None
+        self._desk, self._transmit_frames = desk, transmit
+        self._cases = CaseIntake(desk, craft, send=self._send, complain=self.complain, on_duplicate=self.notify)
+        self._inbox: deque[tuple[AnyMessage, bytes]] = deque()
+        self._inbox_bytes = 0
+        self._outbox: deque[list[bytes]] = deque()
+        self._wake = asyncio.Event()
+        self._banks: BankSender | None = None  # from Hello on
+        self._unreceipted: dict[str, str] = {}  # case_id -> who made the interpretation on its way
+        self._received_s = self._sent_s = self._looked_s = desk.clock.monotonic_s()
+        self._seen_version: int | None = None
+        self._problems_left, self._problems_s = _PROBLEMS_PER_S, self._sent_s
+        self._seq = 0
+
+    def put(self, message: AnyMessage, blob: bytes) -> None:
+        """Take a message of this craft.
+
+        Raises:
+            MessageError: `busy` when it sends faster than its credit and the inbox allow.
+        """
+        if len(self._inbox) >= MAX_INBOX or self._inbox_bytes + len(blob) > self._desk.settings.credit_bytes:
+            raise MessageError("more than the credit allows is on its way: wait for receipts", code="busy")
+        self._received_s = self._desk.clock.monotonic_s()
+        self._inbox.append((message, blob))
+        self._inbox_bytes += len(blob)
+        self._wake.set()
+
+    def notify(self) -> None:
+        """Look at the store again soon: there is news for this craft."""
+        self._seen_version = None
+        self._looked_s = float("-inf")
+        self._wake.set()
+
+    def end(self, reason: str) -> None:
+        """Stop speaking with this connection."""
+        self.ended = self.ended or reason
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Serve the craft until it is gone."""
+        try:
+            while self.ended is None:
+                await self._wait()
+                while self._inbox and self.ended is None:
+                    message, blob = self._inbox.popleft()
+                    self._inbox_bytes -= len(blob)
+                    await self._handle(message, blob)
+                await self._cases.send_receipts()
+                await self._look()
+                await self._send_slice()
+                await self._keep_alive()
+                await self._drain()
+        except Exception:  # the top loop of this task: other crafts go on, this one starts again with Hello
+            self._desk.stats.faults += 1
+            log.exception("craft session fault", craft=self.craft)
+            self.ended = self.ended or "fault"
+        finally:
+            if self._banks is not None:
+                self._desk.stats.crafts_online -= 1
+            log.info("craft offline", craft=self.craft, reason=self.ended or "stopped")
+
+    async def finish(self) -> None:
+        """Wait for the receipts of cases that are being committed."""
+        await self._cases.finish()
+        await self._drain()
+
+    async def complain(self, error: MessageError, about: str | None = None) -> None:
+        """Answer with a Problem, unless this craft has been told too many already."""
+        self._desk.stats.refused[error.code] += 1
+        now_s = self._desk.clock.monotonic_s()
+        refill = (now_s - self._problems_s) * _PROBLEMS_PER_S
+        self._problems_left, self._problems_s = min(_PROBLEMS_PER_S, self._problems_left + refill), now_s
+        if self._problems_left >= 1:
+            self._problems_left -= 1
+            problem = Problem.from_error(error, about)
+            if error.code == "busy":
+                problem = problem.model_copy(update={"retry_after_s": self._desk.settings.retry_after_s})
+            await self._send(problem)
+
+    async def _wait(self) -> None:
+        busy = self._outbox or (self._banks is not None and self._banks.is_sending)
+        try:
+            await asyncio.wait_for(self._wake.wait(), _STEP_S if busy else self._desk.settings.heartbeat_s / 2)
+        except asyncio.TimeoutError:
+            return
+        self._wake.clear()
+
+    async def _handle(self, message: AnyMessage, blob: bytes) -> None:
+        try:
+            if isinstance(message, Hello):
+                await self._on_hello(message)
+            elif self._banks is None:  # the store could not be asked when Hello came
+                raise MessageError(f"{message.kind} before Welcome: begin again", code="not_welcome")
+            elif isinstance(message, CaseOffer):
+                await self._cases.on_offer(message.case)
+            elif isinstance(message, CaseChunk):
+                self._cases.on_chunk(message, blob)
+            elif isinstance(message, PromptReceipt):
+                self._on_prompt_receipt(message)
+            elif isinstance(message, InterpretationReceipt):
+                await self._on_interpretation_receipt(message)
+            elif not isinstance(message, Heartbeat | Problem):
+                raise MessageError(f"{message.kind} is for the edge", code="bad_value")
+        except MessageError as exc:
+            await self.complain(exc, about=_about(message))
+        except CloudError as exc:
+            log.warning("store error", craft=self.craft, reason=str(exc))
+            await self.complain(MessageError(str(exc), code="busy"), about=_about(message))
+
+    async def _on_hello(self, hello: Hello) -> None:
+        desk = self._desk
+        await desk.ask(desk.store.set_craft_profile, self.craft, hello.space_id, hello.variant, list(hello.labels))
+        bank = await desk.ask(desk.store.bank, self.craft)
+        if self._banks is None:
+            desk.stats.crafts_online += 1
+            log.info("craft online", craft=self.craft, software=hello.craft_software, variant=hello.variant)
+        self._banks = BankSender(hello.bank, desk.clock, patience_s=desk.settings.receipt_patience_s)
+        self._unreceipted.clear()
+        welcome = Welcome(
+            server_software=desk.software,
+            session_id=hello.session_id,
+            kinds=KINDS,
+            credit_bytes=desk.settings.credit_bytes,
+            heartbeat_s=desk.settings.heartbeat_s,
+            wall_time_s=desk.clock.wall_s(),
+            bank=bank.ref,
+        )
+        await self._send(welcome)
+        self.notify()
+
+    def _on_prompt_receipt(self, receipt: PromptReceipt) -> None:
+        assert self._banks is not None
+        self._desk.stats.prompts["applied" if receipt.applied else "refused"] += 1
+        if not receipt.applied:
+            log.warning("prompt update refused", craft=self.craft, reason=receipt.reason)
+        self._banks.on_receipt(receipt)
+        self.notify()
+
+    async def _on_interpretation_receipt(self, receipt: InterpretationReceipt) -> None:
+        by = self._unreceipted.get(receipt.case_id)
+        if by is None:
+            return
+        await self._desk.ask(self._desk.store.mark_delivered, self.craft, receipt.case_id, by)
+        del self._unreceipted[receipt.case_id]
+        self._desk.stats.interpretations_delivered += 1
+        self.notify()
+
+    async def _look(self) -> None:
+        """Start what the store has for this craft; asks at most once a heartbeat unless notified."""
+        desk, banks = self._desk, self._banks
+        now_s = desk.clock.monotonic_s()
+        if self.ended or banks is None or now_s - self._looked_s < desk.settings.heartbeat_s:
+            return
+        self._looked_s = now_s
+        if banks.give_up_unanswered():
+            desk.stats.prompts["unanswered"] += 1
+            self._seen_version = None
+        try:
+            version = desk.store.data_version()
+            if version != self._seen_version:
+                self._seen_version = version
+                await self._look_for_bank(banks)
+                await self._look_for_answers()
+        except StoreError as exc:
+            self._seen_version = None
+            log.warning("store error", craft=self.craft, reason=str(exc))
+
+    async def _look_for_bank(self, banks: BankSender) -> None:
+        desk = self._desk
+        bank = await desk.ask(desk.store.bank, self.craft)
+        if banks.wants(bank):
+            held = banks.held
+            base = await desk.ask(desk.store.bank_at, self.craft, held) if banks.wants_delta(bank) else None
+            banks.start(bank, base)
+
+    async def _look_for_answers(self) -> None:
+        desk = self._desk
+        limit = desk.settings.max_unreceipted
+        for answer in await desk.ask(desk.store.undelivered, self.craft, limit):
+            if answer.case_id in self._unreceipted or len(self._unreceipted) >= limit:
+                continue
+            self._unreceipted[answer.case_id] = answer.by
+            desk.stats.interpretations_sent += 1
+            await self._send(InterpretationMessage(interpretation=answer))
+
+    async def _send_slice(self) -> None:
+        """Send one slice of an update, after everything small."""
+        if self._banks is None or self._outbox or self.ended:
+            return
+        item = self._banks.next_slice()
+        if item is not None and await self._transmit(encode(*item)):
+            self._desk.stats.messages["cloud_to_edge", item[0].kind] += 1
+            self._banks.sent(item[1])
+
+    async def _keep_alive(self) -> None:
+        now_s, settings = self._desk.clock.monotonic_s(), self._desk.settings
+        silence_s = max(settings.liveness_s, _LIVENESS_HEARTBEATS * settings.heartbeat_s)
+        if now_s - self._received_s > silence_s:
+            self.end(f"nothing received for {silence_s:.1f} s")
+        elif self._banks is not None and now_s - self._sent_s >= settings.heartbeat_s:
+            self._seq += 1
+            await self._send(Heartbeat(seq=self._seq, wall_time_s=self._desk.clock.wall_s()))
+
+    async def _send(self, message: AnyMessage) -> None:
+        try:
+            frames = encode(message)
+        except MessageError as exc:
+            log.warning("message cannot be sent", craft=self.craft, kind=message.kind, reason=str(exc))
+            return
+        self._desk.stats.messages["cloud_to_edge", message.kind] += 1
+        if self._outbox or not await self._transmit(frames):
+            self._outbox.append(frames)
+            if len(self._outbox) > MAX_OUTBOX:
+                self.end("does not read what it is sent")
+
+    async def _drain(self) -> None:
+        while self._outbox and await self._transmit(self._outbox[0]):
+            self._outbox.popleft()
+
+    async def _transmit(self, frames: list[bytes]) -> bool:
+        if self.ended is not None or not await self._transmit_frames(self, frames):
+            return False
+        self._sent_s = self._desk.clock.monotonic_s()
+        return True
+
+
+def _about(message: AnyMessage) -> str:
+    if isinstance(message, CaseOffer):
+        return message.case.case_id
+    if isinstance(message, CaseChunk | InterpretationReceipt):
+        return message.case_id
+    return message.kind

@@ -1,0 +1,221 @@
+"""Cases to answers: waiting cases go through the teacher in batches, and what it finds becomes prompts.
+
+The store is the queue: nothing is lost on a crash, and a case is taken off only when its answer and its prompts are
+kept. A case that was answered just before a crash is answered again, to no effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+
+import numpy as np
+import structlog
+
+from cloud.answers import findings_of, interpretation_of, open_question
+from cloud.case_images import CaseImage, open_case_image
+from cloud.config import CloudSettings
+from cloud.errors import PromptRefused, StoreError, TeacherError
+from cloud.evidence import Evidence, look
+from cloud.metrics import CloudMetrics
+from cloud.prompt_desk import PromptDesk
+from cloud.store import CaseState, CaseStore, StoredCase
+from cloud.teachers.teacher import Teacher, TeacherAnswer
+from edge.errors import ModelError
+from edge.student import Student
+from protocols.arrays import Boxes
+from protocols.errors import ImageryError
+
+log = structlog.get_logger()
+
+_RETRY_S = 1.0
+"""Pause after the store failed: a full disk does not empty itself in milliseconds."""
+
+_LOOK_AGAIN_S = 1.0
+"""Waiting cases are looked for this often even if nobody calls `wake`."""
+
+
+class Interpreter:
+    """Answers batches of cases; everything here runs in one worker thread."""
+
+    def __init__(
+        self,
+        store: CaseStore,
+        teacher: Teacher,
+        desk: PromptDesk,
+        settings: CloudSettings,
+        metrics: CloudMetrics,
+    ) -> None:
+        """Use these; the desk brings the twins and the clock."""
+        self.metrics = metrics
+        self._store, self._teacher, self._desk, self._settings = store, teacher, desk, settings
+
+    def answer(self, cases: Sequence[StoredCase], notify: Callable[[str], None]) -> None:
+        """Answer a batch.
+
+        Args:
+            cases: at most one batch of waiting cases.
+            notify: called with a craft's name whenever there is something new for it.
+
+        Raises:
+            StoreError: the store cannot be written; the cases that remain are still waiting.
+        """
+        opened = [(case, image) for case in cases if (image := self._open(case)) is not None]
+        with self.metrics.teacher_s.time():
+            answers = self._ask([image for _, image in opened])
+        for (stored, image), answer in zip(opened, answers, strict=True):
+            if isinstance(answer, TeacherAnswer):
+                with self._failing(stored):
+                    self._use(stored, image, answer, notify)
+            else:
+                self._fail(stored, answer)
+
+    def _open(self, stored: StoredCase) -> CaseImage | None:
+        try:
+            return open_case_image(stored.case, self._store.read_imagery(stored))
+        except (ImageryError, StoreError) as exc:
+            self._fail(stored, str(exc))
+            return None
+
+    def _ask(self, images: Sequence[CaseImage]) -> list[TeacherAnswer | str]:
+        """An answer or a reason for each image: a batch that fails is tried again one by one."""
+        try:
+            return [*self._teacher.interpret([image.image for image in images])] if images else []
+        except Exception as exc:
+            if len(images) > 1:
+                return [answer for image in images for answer in self._ask([image])]
+            log.warning("teacher failed", teacher=self._teacher.name, exc_info=not isinstance(exc, TeacherError))
+            return [f"the teacher failed: {exc}"]
+
+    def _use(self, stored: StoredCase, image: CaseImage, answer: TeacherAnswer, notify: Callable[[str], None]) -> None:
+        case, craft = stored.case, stored.craft
+        interpretation = interpretation_of(case.case_id, answer, image, self._teacher.name, self._desk.clock.wall_s())
+        if self._store.add_interpretation(craft, interpretation):
+            notify(craft)
+        evidence = None
+        try:
+            twin = self._desk.twins.student(case.space_id, case.variant)
+            evidence = look(twin, image, case.frame.pose.gsd_m if case.frame.pose else None)
+            self._teach(stored, twin, evidence, answer, image.to_frame(answer.boxes_xyxy), notify)
+            question = open_question(interpretation, evidence, self._settings)
+        except (PromptRefused, ModelError) as exc:
+            question = open_question(interpretation, None, self._settings) or str(exc)
+        state: CaseState = "unsure" if question else "interpreted"
+        self._store.set_case_state(craft, case.case_id, state, question, interpretation.confidence)
+        self.metrics.interpreted.labels(state).inc()
+
+    def _teach(
+        self,
+        stored: StoredCase,
+        twin: Student,
+        evidence: Evidence,
+        answer: TeacherAnswer,
+        frame_xyxy: Boxes,
+        notify: Callable[[str], None],
+    ) -> None:
+        """Prompts for what the craft cannot name, and corrections of those it has."""
+        craft, boxes = stored.craft, evidence.image.from_frame(frame_xyxy)
+        known = self._known_labels(craft, twin)
+        findings = findings_of(answer, boxes, known, stored.case.case_id, self._settings.prompts.min_score)
+        names = np.asarray(answer.labels, dtype=object)
+        changed = self._desk.correct(craft, evidence, {name: boxes[names == name] for name in set(answer.labels)})
+        for finding in findings:
+            outcome = self._desk.answer(twin, craft, evidence, finding)
+            self.metrics.prompts.labels("teacher", outcome.state).inc()
+            changed = changed or bool(outcome.crafts)
+        unfamiliar = np.asarray([name not in known for name in answer.labels], dtype=bool)
+        self._desk.remember(twin, craft, evidence, boxes[unfamiliar])
+        if changed:
+            notify(craft)
+
+    def _known_labels(self, craft: str, twin: Student) -> tuple[str, ...]:
+        profile = self._store.craft(craft)
+        return twin.manifest.labels if profile.space_id is None else profile.labels
+
+    @contextlib.contextmanager
+    def _failing(self, stored: StoredCase) -> Iterator[None]:
+        """Mark a case failed when it, not the store, is at fault: it must not come back for ever."""
+        try:
+            yield
+        except StoreError:
+            raise
+        except Exception as exc:
+            log.warning("case failed", craft=stored.craft, case_id=stored.case.case_id, exc_info=True)
+            self.metrics.failures.labels("interpret").inc()
+            self._fail(stored, f"{type(exc).__name__}: {exc}")
+
+    def _fail(self, stored: StoredCase, reason: str) -> None:
+        log.warning("case cannot be interpreted", craft=stored.craft, case_id=stored.case.case_id, reason=reason)
+        self._store.set_case_state(stored.craft, stored.case.case_id, "failed", reason)
+        self.metrics.interpreted.labels("failed").inc()
+
+
+class Engine:
+    """Feeds waiting cases to an `Interpreter`, one batch at a time."""
+
+    def __init__(
+        self,
+        store: CaseStore,
+        interpreter: Interpreter,
+        settings: CloudSettings,
+        worker: Executor,
+        notify: Callable[[str], None],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            store: where cases wait.
+            interpreter: answers them.
+            settings: batch size and waiting time.
+            worker: of one thread, which the interpreter runs in.
+            notify: called in the event loop with the name of a craft there is something new for.
+        """
+        self._store, self._interpreter, self._settings = store, interpreter, settings
+        self._worker, self._notify = worker, notify
+        self._woken = asyncio.Event()
+        self._is_stopping = False
+
+    def wake(self) -> None:
+        """There may be waiting cases."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """Finish the batch in work and no more; what waits stays in the store."""
+        self._is_stopping = True
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Answer cases until `stop`."""
+        while not self._is_stopping:
+            try:
+                busy = await self._step()
+            except StoreError as exc:
+                log.warning("store failed, trying again", error=str(exc), retry_s=_RETRY_S)
+                self._interpreter.metrics.failures.labels("engine").inc()
+                await asyncio.sleep(_RETRY_S)
+                continue
+            if not busy:
+                await self._pause()
+
+    async def _pause(self) -> None:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._woken.wait(), _LOOK_AGAIN_S)
+
+    async def _step(self) -> bool:
+        """Answer one batch; False when nothing waits."""
+        self._woken.clear()
+        loop, limit = asyncio.get_running_loop(), self._settings.max_batch
+        batch = await loop.run_in_executor(None, self._store.waiting_cases, limit)
+        if batch and len(batch) < limit and self._settings.max_wait_s > 0:
+            await asyncio.sleep(self._settings.max_wait_s)
+            batch = await loop.run_in_executor(None, self._store.waiting_cases, limit)
+        if not batch or self._is_stopping:
+            return False
+
+        def notify(craft: str) -> None:
+            loop.call_soon_threadsafe(self._notify, craft)
+
+        await loop.run_in_executor(self._worker, self._interpreter.answer, batch, notify)
+        return True

@@ -1,0 +1,77 @@
+"""/healthz, /readyz and /metrics over HTTP, in the same event loop as everything else."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+from fastapi import FastAPI, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from cloud.errors import CloudError
+from edge.errors import ConfigError
+
+_SHUTDOWN_S = 2
+
+
+def create_app(registry: CollectorRegistry, not_ready: Callable[[], str]) -> FastAPI:
+    """The three pages.
+
+    Args:
+        registry: what /metrics shows.
+        not_ready: why the service cannot take cases now; empty when it can.
+    """
+    app = FastAPI(title="skyloop-cloud", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/healthz")
+    def healthz() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/readyz")
+    def readyz(response: Response) -> dict[str, str]:
+        reason = not_ready()
+        response.status_code = 503 if reason else 200
+        return {"status": reason or "ready"}
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+class HttpServer(uvicorn.Server):
+    """A server that leaves signals to the service and its socket to the caller."""
+
+    def __init__(self, app: FastAPI) -> None:
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=_SHUTDOWN_S
+        )
+        super().__init__(config)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Do not touch the process's signal handlers."""
+        yield
+
+
+def listen(address: str) -> socket.socket:
+    """A listening socket.
+
+    Args:
+        address: HOST:PORT, [HOST]:PORT for IPv6; port 0 takes any free one.
+
+    Raises:
+        ConfigError: not an address.
+        CloudError: the port is in use or the host is not this machine's.
+    """
+    host, separator, port = address.rpartition(":")
+    if not separator or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"--http {address!r} is not HOST:PORT; write it as 127.0.0.1:7601")
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    try:
+        return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=64)
+    except OSError as exc:
+        raise CloudError(f"--http {address}: cannot listen ({exc.strerror}); choose another port") from exc

@@ -1,0 +1,104 @@
+"""Tables and JSON of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from cloud.case_images import open_case_image
+from cloud.case_sheets import case_sheet
+from cloud.errors import CloudError
+from cloud.store import CaseStore, StoredCase
+from protocols.errors import ImageryError
+from protocols.imagery import encode_image
+from protocols.values import Prompt
+
+_SHORT_ID = 12
+
+
+def case_record(stored: StoredCase) -> dict[str, Any]:
+    """A case as a program may read it."""
+    case = stored.case
+    return {
+        "case_id": case.case_id,
+        "craft": stored.craft,
+        "state": stored.state,
+        "reason": stored.reason,
+        "confidence": stored.confidence,
+        "hardness": case.hardness,
+        "captured_at_s": case.frame.captured_at_s,
+        "received_at_s": stored.received_at_s,
+        "source_id": case.frame.source_id,
+        "frame_index": case.frame.index,
+        "region_xyxy": list(case.region_xyxy),
+        "frame_size": [case.frame.width, case.frame.height],
+        "labels_on_edge": sorted({detection.label for detection in case.detections}),
+    }
+
+
+def case_table(cases: Iterable[StoredCase]) -> Table:
+    """Cases as a person reads them."""
+    table = Table("case", "craft", "received (UTC)", "state", "confidence", "region x,y,w,h", "why")
+    for stored in cases:
+        x1, y1, x2, y2 = stored.case.region_xyxy
+        table.add_row(
+            stored.case.case_id[:_SHORT_ID],
+            stored.craft,
+            _utc(stored.received_at_s),
+            stored.state,
+            "-" if stored.confidence is None else f"{stored.confidence:.2f}",
+            f"{x1:.0f},{y1:.0f},{x2 - x1:.0f},{y2 - y1:.0f}",
+            stored.reason,
+        )
+    return table
+
+
+def prompt_record(craft: str, prompt: Prompt) -> dict[str, Any]:
+    """A prompt as a program may read it, without its vectors and chips."""
+    record = prompt.model_dump(exclude={"positives", "negatives", "chips"})
+    counts = {"positives": len(prompt.positives), "negatives": len(prompt.negatives), "chips": len(prompt.chips)}
+    return {"craft": craft, **record, **counts}
+
+
+def prompt_table(held: Iterable[tuple[str, Prompt]]) -> Table:
+    """Prompts as a person reads them."""
+    table = Table("prompt", "craft", "label", "scope", "by", "confidence", "threshold", "vectors", "issued (UTC)")
+    for craft, p in held:
+        vectors = f"{len(p.positives)}+ {len(p.negatives)}-"
+        numbers = (f"{p.confidence:.2f}", f"{p.threshold:.2f}", vectors)
+        table.add_row(p.prompt_id, craft, p.label, p.scope, p.origin, *numbers, _utc(p.issued_at_s))
+    return table
+
+
+def write_images(store: CaseStore, cases: Iterable[StoredCase], folder: Path) -> tuple[int, list[str]]:
+    """Write each case's picture with rulers in full-frame pixels.
+
+    Returns:
+        How many were written, and one line for each case that has no picture.
+
+    Raises:
+        CloudError: the folder cannot be written.
+    """
+    written, problems = 0, []
+    for stored in cases:
+        try:
+            image = open_case_image(stored.case, store.read_imagery(stored))
+        except ImageryError as exc:
+            problems.append(f"{stored.case.case_id}: {exc}")
+            continue
+        sheet = encode_image(case_sheet(image, stored.case.detections), "image/jpeg")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{stored.case.case_id}.jpg").write_bytes(sheet)
+        except OSError as exc:
+            raise CloudError(f"{folder}: cannot write images ({exc.strerror}); check the folder") from exc
+        written += 1
+    return written, problems
+
+
+def _utc(wall_s: float) -> str:
+    return datetime.fromtimestamp(wall_s, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,64 @@
+"""What the cloud counts, for /metrics; a registry of its own, so that two services in one process do not meet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from cloud.gateway import Gateway
+
+
+class CloudMetrics:
+    """Counters of one service's teacher and prompts."""
+
+    def __init__(self) -> None:
+        self.registry = r = CollectorRegistry()
+        self.interpreted = Counter(
+            "skyloop_interpreted", "Cases by what the teacher made of them", ["state"], registry=r
+        )
+        self.prompts = Counter("skyloop_prompts", "Prompts by origin and outcome", ["origin", "outcome"], registry=r)
+        self.reviews = Counter("skyloop_reviews", "People's answers used, by outcome", ["outcome"], registry=r)
+        self.failures = Counter("skyloop_failures", "Unforeseen errors, by task", ["task"], registry=r)
+        self.teacher_s = Histogram(
+            "skyloop_teacher_seconds",
+            "Time of one teacher run over a batch",
+            buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10),
+            registry=r,
+        )
+
+
+class GatewayCollector(Collector):
+    """The gateway's own counts, read when somebody asks."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    def collect(self) -> Iterator[Metric]:
+        """Every count as Prometheus wants it."""
+        stats, handshakes = self._gateway.stats, self._gateway.access.handshakes
+        messages = CounterMetricFamily("skyloop_messages", "Messages taken and sent", labels=["direction", "kind"])
+        for (direction, kind), count in list(stats.messages.items()):
+            messages.add_metric([direction, kind], count)
+        yield messages
+        directions = {"edge_to_cloud": stats.bytes_received, "cloud_to_edge": stats.bytes_sent}
+        yield _family("bytes", "Bytes of messages before encryption", "direction", directions)
+        yield _family("refused", "Messages refused, by problem code", "code", stats.refused)
+        yield _family("cases", "Cases offered, by what became of them", "verdict", stats.cases)
+        yield _family("bank_updates", "Bank updates by the craft's answer", "answer", stats.prompts)
+        yield _family("handshakes", "Keys that wanted to connect", "verdict", handshakes)
+        answers = {"sent": stats.interpretations_sent, "delivered": stats.interpretations_delivered}
+        yield _family("interpretations", "Answers on their way to crafts", "step", answers)
+        yield CounterMetricFamily("skyloop_not_enrolled", "Messages of keys not enrolled", value=stats.not_enrolled)
+        yield CounterMetricFamily("skyloop_unreachable", "Messages to crafts that had gone", value=stats.unreachable)
+        yield CounterMetricFamily("skyloop_gateway_faults", "Exceptions nobody expected", value=stats.faults)
+        yield GaugeMetricFamily("skyloop_crafts_online", "Crafts connected and welcomed", value=stats.crafts_online)
+
+
+def _family(name: str, text: str, label: str, counts: Mapping[str, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(f"skyloop_{name}", text, labels=[label])
+    for value, count in list(counts.items()):
+        family.add_metric([value], count)
+    return family

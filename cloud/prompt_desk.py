@@ -1,0 +1,162 @@
+"""Where findings become prompts in force: built, merged with what the craft holds, issued.
+
+Not for several threads at a time: all prompts of a service are made one after the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import structlog
+
+from cloud import banks
+from cloud.config import PromptSettings
+from cloud.errors import PromptRefused
+from cloud.evidence import Evidence, background_rows
+from cloud.merging import add_negatives, merge_prompts
+from cloud.prompting import Finding, build_prompt, false_rows, replay
+from cloud.store import CaseStore
+from cloud.twins import Twins
+from edge.clock import Clock
+from edge.prompting import MIN_OBJECTNESS
+from edge.student import Student
+from protocols.arrays import Boxes, FloatArray
+from protocols.boxes import box_iou
+from protocols.values import Prompt
+
+log = structlog.get_logger()
+
+_MAX_CRAFTS = 256
+_NAMED_IOU = 0.4
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one finding.
+
+    Attributes:
+        state: `issued`, `enough` (the craft's prompts already find all of it) or `refused`.
+        reason: for refused, readable.
+        crafts: whose bank changed.
+    """
+
+    state: Literal["issued", "enough", "refused"]
+    reason: str = ""
+    crafts: tuple[str, ...] = ()
+
+
+class PromptDesk:
+    """Makes prompts for all crafts of one service and remembers their recent background."""
+
+    def __init__(self, store: CaseStore, twins: Twins, settings: PromptSettings, clock: Clock) -> None:
+        """Make prompts for the crafts in `store`, with their students among `twins`."""
+        self.twins, self.clock = twins, clock
+        self._store, self._settings = store, settings
+        self._background: dict[tuple[str, str], deque[FloatArray]] = {}
+
+    def answer(self, twin: Student, craft: str, evidence: Evidence, finding: Finding) -> Outcome:
+        """Turn a finding into a prompt in force, unless it would not help.
+
+        Args:
+            twin: the craft's student.
+            craft: whose case it was.
+            evidence: what the twin sees in it.
+            finding: what is there.
+
+        Raises:
+            StoreError: the bank could not be kept.
+        """
+        prompt_id = prompt_id_for(craft, finding)
+        try:
+            if finding.origin == "person":
+                self._store.allow_prompt(prompt_id)
+            elif self._store.is_forbidden(prompt_id):
+                raise PromptRefused(f"a person took prompt {prompt_id} back; review a case to teach it anew")
+            return self._issue(twin, craft, evidence, finding, prompt_id)
+        except PromptRefused as exc:
+            log.info("prompt refused", craft=craft, label=finding.label, case_id=finding.case_id, reason=exc.reason)
+            return Outcome("refused", exc.reason)
+
+    def remember(self, twin: Student, craft: str, evidence: Evidence, named_xyxy: Boxes) -> None:
+        """Keep the background of a case for the next prompts of its craft.
+
+        Args:
+            twin: the craft's student.
+            craft: whose case it was.
+            evidence: what the twin sees in it.
+            named_xyxy: (N, 4) everything named in it that no prompt may take for background.
+        """
+        far = background_rows(evidence.seen, named_xyxy)
+        far = far[evidence.seen.objectness[far] > MIN_OBJECTNESS]
+        key = (craft, twin.manifest.space_id)
+        if key not in self._background and len(self._background) == _MAX_CRAFTS:
+            self._background.pop(next(iter(self._background)))
+        recent = self._background.setdefault(key, deque(maxlen=self._settings.background_cases))
+        recent.append(evidence.seen.embeddings[far])
+
+    def correct(self, craft: str, evidence: Evidence, named: dict[str, Boxes]) -> bool:
+        """Teach the teacher's prompts what they mistake for their label: things that the teacher calls otherwise.
+
+        Args:
+            craft: whose case it was.
+            evidence: what the twin sees in it.
+            named: the teacher's boxes by label, pixels of the evidence's image.
+
+        Returns:
+            Whether the craft's bank changed.
+        """
+        now_s = self.clock.wall_s()
+        better: list[Prompt] = []
+        for prompt in self._store.bank(craft).prompts:
+            others = [boxes for label, boxes in named.items() if label != prompt.label]
+            if prompt.origin != "teacher" or not others:
+                continue
+            mistaken = _mistaken(prompt, evidence, named.get(prompt.label), np.concatenate(others))
+            taught = add_negatives(prompt, mistaken, now_s) if len(mistaken) else prompt
+            if taught is not prompt:
+                better.append(taught)
+        if better:
+            banks.upsert(self._store, craft, better, now_s)
+        return bool(better)
+
+    def _issue(self, twin: Student, craft: str, evidence: Evidence, finding: Finding, prompt_id: str) -> Outcome:
+        space = twin.manifest.space_id
+        held = [p for p in self._store.bank(craft).prompts if p.label == finding.label and p.space_id == space]
+        if finding.origin == "teacher" and held and replay(tuple(held), evidence, finding).is_perfect:
+            return Outcome("enough")
+        now_s = self.clock.wall_s()
+        recent = self._background.get((craft, space), ())
+        background = np.concatenate([np.zeros((0, twin.manifest.embedding_dim), np.float32), *recent])
+        prompt = build_prompt(twin, evidence, finding, background, (prompt_id, now_s), self._settings)
+        old = next((p for p in held if p.prompt_id == prompt_id), None)
+        if old is not None:
+            near = evidence.seen.embeddings[false_rows(evidence, finding)]
+            prompt = merge_prompts(old, prompt, np.concatenate([background, near]), self._settings)
+        return Outcome("issued", crafts=self._put_in_force(craft, prompt, now_s))
+
+    def _put_in_force(self, craft: str, prompt: Prompt, now_s: float) -> tuple[str, ...]:
+        if prompt.scope == "craft":
+            banks.upsert(self._store, craft, [prompt], now_s)
+            return (craft,)
+        return tuple(banks.share(self._store, prompt, now_s))
+
+
+def prompt_id_for(craft: str, finding: Finding) -> str:
+    """The id of the one prompt that a label has per origin and craft, or per origin and wider scope."""
+    owner = craft if finding.scope == "craft" else f"/{finding.scope}"
+    digest = hashlib.sha256(f"{owner}\n{finding.label}".encode()).hexdigest()
+    return f"{finding.origin}-{digest[:16]}"
+
+
+def _mistaken(prompt: Prompt, evidence: Evidence, own: Boxes | None, others: Boxes) -> FloatArray:
+    """(K, D) embeddings of what a prompt finds where the teacher names something else."""
+    none = np.zeros((0, 4), np.float32)
+    finding = Finding(prompt.label, none, none if own is None else own, "teacher", 0.0, "craft", "")
+    rows = replay((prompt,), evidence, finding).false_rows
+    overlap = box_iou(evidence.seen.boxes_xyxy[rows], others)
+    confused = rows[overlap.max(axis=1, initial=0.0) >= _NAMED_IOU]
+    return np.asarray(evidence.seen.embeddings[confused], dtype=np.float32)

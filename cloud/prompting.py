@@ -1,0 +1,230 @@
+"""Prompts: what the twin's embeddings under some boxes tell a craft about a thing it does not know.
+
+Positives are the embeddings of the very candidates the craft would have to recognise, negatives those of the
+background most like them. The threshold lies between what the background reaches and what another view of the thing
+reaches, and the prompt is replayed on its own case before it leaves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cloud.chips import make_chips
+from cloud.config import PromptSettings
+from cloud.errors import PromptRefused
+from cloud.evidence import Evidence, background_rows, pool_boxes, true_rows, vary
+from cloud.review_shelf import Scope
+from cloud.vector_sets import best_cosine, hardest, prototypes
+from edge.prompting import MIN_OBJECTNESS, PromptMatcher
+from edge.student import Student
+from protocols import limits
+from protocols.arrays import Boxes, FloatArray
+from protocols.boxes import box_iou, boxes_area, clip_boxes
+from protocols.values import Prompt, PromptBank, Vectors, canonical_prompts
+
+SIZE_WIDENING = 1.5
+"""The same kind of thing comes in other sizes, and the craft flies at other heights."""
+
+_MIN_SIDE_PX = 2.0
+_FOUND_IOU = 0.3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a teacher or a person says is in an image.
+
+    Attributes:
+        label: what it is.
+        boxes_xyxy: (B, 4) float32, pixels of the evidence's image; every one of the kind that can be seen.
+        ignore_xyxy: (I, 4) places that may or may not be of the kind: neither positive nor negative.
+        origin: who says so.
+        confidence: 0..1.
+        scope: who may use the prompt.
+        case_id: where it was seen.
+    """
+
+    label: str
+    boxes_xyxy: Boxes
+    ignore_xyxy: Boxes
+    origin: Literal["teacher", "person"]
+    confidence: float
+    scope: Scope
+    case_id: str
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a prompt bank finds in the image that a finding is about.
+
+    Attributes:
+        found: (B,) for each of the finding's boxes whether it is found.
+        false_rows: candidates that match although nothing of the label is there.
+    """
+
+    found: NDArray[np.bool_]
+    false_rows: NDArray[np.int64]
+
+    @property
+    def is_perfect(self) -> bool:
+        """Every box and nothing else."""
+        return bool(self.found.all()) and not self.false_rows.size
+
+
+def build_prompt(
+    twin: Student,
+    evidence: Evidence,
+    finding: Finding,
+    background: FloatArray,
+    identity: tuple[str, float],
+    settings: PromptSettings,
+) -> Prompt:
+    """The prompt that lets a craft find what a finding shows.
+
+    Args:
+        twin: the craft's student.
+        evidence: what it sees in the case.
+        finding: what is where.
+        background: (K, D) embeddings of background candidates in other cases of the craft, perhaps none.
+        identity: prompt_id, and the wall time of issue.
+        settings: how the threshold is chosen.
+
+    Raises:
+        PromptRefused: a prompt would find nothing, or too much.
+    """
+    boxes = _usable_boxes(evidence, finding.boxes_xyxy)
+    owner = true_rows(evidence.seen, boxes)
+    near_background = evidence.seen.embeddings[false_rows(evidence, finding)]
+    varied = vary(twin, evidence.image.image, boxes)
+    pooled = pool_boxes(evidence.seen, boxes, twin.manifest.stride_px)
+    positives = _positives(evidence.seen.embeddings[owner >= 0], varied, pooled, near_background)
+    expected = _expected_likeness(evidence.seen.embeddings, owner, varied, pooled, settings)
+    # What looks just like the thing in another case may well be one that nobody has pointed out there.
+    background = background[best_cosine(background, positives) < expected]
+    rivals = np.concatenate([near_background, background])
+    if finding.origin == "person":  # knows what is there: better a strict prompt than none
+        settings = settings.model_copy(update={"min_separation": -1.0})
+    prompt = Prompt(
+        prompt_id=identity[0],
+        label=finding.label,
+        space_id=twin.manifest.space_id,
+        variant=twin.bundle.variant,
+        positives=Vectors.from_array(positives),
+        negatives=Vectors.from_array(hardest(rivals, positives, limits.MAX_NEGATIVES)),
+        threshold=choose_threshold(best_cosine(rivals, positives), expected, settings),
+        size_px=size_range(evidence.image.to_frame(boxes)),
+        size_m=None if evidence.gsd_m is None else size_range(evidence.image.to_frame(boxes), evidence.gsd_m),
+        chips=make_chips(evidence.image, boxes, twin.manifest.multiple_px),
+        scope=finding.scope,
+        issued_at_s=identity[1],
+        origin=finding.origin,
+        confidence=finding.confidence,
+        case_id=finding.case_id,
+    )
+    _check_replay(prompt, evidence, finding)
+    return fit_bytes(prompt, settings.max_bytes)
+
+
+def choose_threshold(background: FloatArray, expected: float, settings: PromptSettings) -> float:
+    """Where a match begins.
+
+    Args:
+        background: (K,) best similarity of each background candidate with the positives.
+        expected: similarity that another view of the thing still reaches.
+        settings: share, limits and least separation.
+
+    Raises:
+        PromptRefused: the background is as much alike as the thing itself.
+    """
+    highest = max(float(np.quantile(background, settings.background_quantile)), 0.0) if len(background) else 0.0
+    if expected - highest < settings.min_separation:
+        raise PromptRefused(
+            f"the background looks like it (cosine {highest:.2f}, the thing itself {expected:.2f}): "
+            "box it in a case where it stands out"
+        )
+    threshold = highest + settings.share * max(expected - highest, 0.0)
+    return float(np.clip(threshold, settings.floor, settings.ceiling))
+
+
+def replay(prompts: tuple[Prompt, ...], evidence: Evidence, finding: Finding) -> Replay:
+    """What prompts would have found in an image, by the craft's own matching.
+
+    Args:
+        prompts: as the craft would hold them, all of the finding's label.
+        evidence: what the twin sees.
+        finding: what is really there.
+    """
+    if not prompts:
+        return Replay(np.zeros(len(finding.boxes_xyxy), bool), np.zeros(0, np.int64))
+    matcher = PromptMatcher(PromptBank(epoch="replay", revision=0, prompts=prompts), prompts[0].space_id)
+    match = matcher.match(evidence.seen, max(p.issued_at_s for p in prompts), evidence.gsd_m, evidence.known.rows)
+    matched = evidence.seen.boxes_xyxy[match.rows]
+    found = (box_iou(finding.boxes_xyxy, matched) >= _FOUND_IOU).any(axis=1)
+    false = np.intersect1d(match.rows, false_rows(evidence, finding))
+    return Replay(np.asarray(found, dtype=np.bool_), false.astype(np.int64))
+
+
+def false_rows(evidence: Evidence, finding: Finding) -> NDArray[np.int64]:
+    """Candidates that would be false alarms if they matched: strong enough, and away from all of the kind."""
+    far = background_rows(evidence.seen, np.concatenate([finding.boxes_xyxy, finding.ignore_xyxy]))
+    return far[evidence.seen.objectness[far] > MIN_OBJECTNESS]
+
+
+def size_range(boxes_xyxy: Boxes, unit: float = 1.0) -> tuple[float, float]:
+    """(smallest, largest) sqrt(area) of boxes, widened; `unit` is metres per pixel for a range in metres."""
+    sizes = np.sqrt(boxes_area(boxes_xyxy)) * unit
+    low, high = float(sizes.min()) / SIZE_WIDENING, float(sizes.max()) * SIZE_WIDENING
+    return min(max(low, 1e-3), limits.MAX_COORD_PX), min(max(high, 1e-3), limits.MAX_COORD_PX)
+
+
+def fit_bytes(prompt: Prompt, max_bytes: int) -> Prompt:
+    """The prompt with as many of its chips as fit; its vectors always stay."""
+    while prompt.chips and len(canonical_prompts([prompt])) > max_bytes:
+        prompt = prompt.model_copy(update={"chips": prompt.chips[:-1]})
+    return prompt
+
+
+def _usable_boxes(evidence: Evidence, boxes_xyxy: Boxes) -> Boxes:
+    height, width = evidence.image.image.shape[:2]
+    boxes = clip_boxes(boxes_xyxy, width, height)
+    boxes = boxes[((boxes[:, 2:] - boxes[:, :2]) >= _MIN_SIDE_PX).all(axis=1)]
+    if not len(boxes):
+        raise PromptRefused("no box lies within the case's image: box what its picture shows")
+    return boxes
+
+
+def _positives(own: FloatArray, varied: FloatArray, pooled: FloatArray, background: FloatArray) -> FloatArray:
+    """Up to 8 means: of the candidates' own vectors, and of those others that are nearer to them than background is."""
+    if not len(own):
+        return prototypes(np.concatenate([pooled, varied]), limits.MAX_POSITIVES)
+    others = np.concatenate([varied, pooled])
+    others = others[best_cosine(others, own) > best_cosine(others, background)]
+    return prototypes(np.concatenate([own, others]), limits.MAX_POSITIVES)
+
+
+def _expected_likeness(
+    embeddings: FloatArray, owner: NDArray[np.int64], varied: FloatArray, pooled: FloatArray, settings: PromptSettings
+) -> float:
+    """The cosine that another instance, or another view of this one, still reaches with the positives."""
+    rows = np.flatnonzero(owner >= 0)
+    own = embeddings[rows] if rows.size else pooled
+    across = embeddings[rows] @ embeddings[rows].T
+    across[owner[rows][:, None] == owner[rows][None]] = -1.0  # its own box says nothing about others
+    samples = [best_cosine(varied, own)]
+    if len(np.unique(owner[rows])) > 1:
+        samples.append(across.max(axis=1))
+    values = np.concatenate(samples)
+    return float(np.quantile(values, settings.positive_quantile)) if len(values) else settings.ceiling
+
+
+def _check_replay(prompt: Prompt, evidence: Evidence, finding: Finding) -> None:
+    result = replay((prompt,), evidence, finding)
+    hits, false = int(result.found.sum()), len(result.false_rows)
+    seen = int((true_rows(evidence.seen, finding.boxes_xyxy) >= 0).sum())
+    if seen and not hits:
+        raise PromptRefused("replayed on its own case the prompt finds nothing: box it more tightly")
+    if false > 2 * max(hits, 1):
+        raise PromptRefused(f"replayed on its own case the prompt finds {hits} and {false} false ones")

@@ -1,0 +1,75 @@
+"""A person's answer put to use: an interpretation for the craft, and a prompt."""
+
+from __future__ import annotations
+
+import numpy as np
+import structlog
+
+from cloud.case_images import open_case_image
+from cloud.errors import PromptRefused
+from cloud.evidence import look
+from cloud.prompt_desk import Outcome, PromptDesk
+from cloud.prompting import Finding
+from cloud.store import CaseStore, Review, StoredCase
+from protocols.arrays import Boxes
+from protocols.values import Detection, Interpretation
+
+log = structlog.get_logger()
+
+
+def use_review(review: Review, store: CaseStore, desk: PromptDesk) -> Outcome:
+    """Answer a case as a person said, and make the prompt.
+
+    The answer itself is kept even where no good prompt can be made of it.
+
+    Args:
+        review: what the person said.
+        store: holds the case.
+        desk: makes prompts.
+
+    Raises:
+        SkyloopError: the case is gone, its imagery does not decode, or the store fails.
+    """
+    stored = store.load_case(review.case_id, review.craft)
+    store.add_interpretation(review.craft, _interpretation(review, desk.clock.wall_s()))
+    outcome = _prompt(review, stored, store, desk)
+    store.set_case_state(review.craft, review.case_id, "reviewed", outcome.reason)
+    log.info("review used", craft=review.craft, case_id=review.case_id, label=review.label, outcome=outcome.state)
+    return outcome
+
+
+def _prompt(review: Review, stored: StoredCase, store: CaseStore, desk: PromptDesk) -> Outcome:
+    case = stored.case
+    try:
+        twin = desk.twins.student(case.space_id, case.variant)
+    except PromptRefused as exc:
+        return Outcome("refused", exc.reason)
+    image = open_case_image(case, store.read_imagery(stored))
+    evidence = look(twin, image, case.frame.pose.gsd_m if case.frame.pose else None)
+    finding = Finding(
+        label=review.label,
+        boxes_xyxy=evidence.image.from_frame(_boxes(review)),
+        ignore_xyxy=np.zeros((0, 4), np.float32),
+        origin="person",
+        confidence=1.0,
+        scope=review.scope,
+        case_id=case.case_id,
+    )
+    return desk.answer(twin, review.craft, evidence, finding)
+
+
+def _boxes(review: Review) -> Boxes:
+    return np.asarray(review.boxes_xyxy, np.float32).reshape(-1, 4)
+
+
+def _interpretation(review: Review, now_s: float) -> Interpretation:
+    return Interpretation(
+        case_id=review.case_id,
+        detections=tuple(
+            Detection(box_xyxy=box, label=review.label, score=1.0, provenance="person") for box in review.boxes_xyxy
+        ),
+        confidence=1.0,
+        by="person",
+        interpreter=review.reviewer,
+        made_at_s=now_s,
+    )

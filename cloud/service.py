@@ -1,0 +1,154 @@
+"""The cloud service: store, teacher, twins, engine, gateway and HTTP in one asyncio program.
+
+What waits lies in the store, so that stopping at any moment, even by `kill -9`, loses nothing that was acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import structlog
+
+from cloud.config import CloudSettings
+from cloud.data_lock import serving
+from cloud.engine import Engine, Interpreter
+from cloud.errors import StoreError
+from cloud.gateway import Gateway
+from cloud.http import HttpServer, create_app, listen
+from cloud.metrics import CloudMetrics, GatewayCollector
+from cloud.prompt_desk import PromptDesk
+from cloud.store import CaseStore
+from cloud.teachers import Teacher, open_teacher
+from cloud.twins import Twins
+from cloud.watcher import Watcher
+from edge.bundle import bundled_student
+from edge.clock import SystemClock
+from edge.keys import KeyPair
+
+log = structlog.get_logger()
+
+
+class CloudService:
+    """One server on one data folder."""
+
+    def __init__(self, settings: CloudSettings, keys: KeyPair, teacher: Teacher | None = None) -> None:
+        """Open everything that may be missing or damaged, before a port is taken.
+
+        Args:
+            settings: where and how.
+            keys: the server's identity.
+            teacher: by default the one that the settings name.
+
+        Raises:
+            SkyloopError: the store, the teacher or a student cannot be opened.
+        """
+        self.settings, self.metrics = settings, CloudMetrics()
+        teacher = teacher or open_teacher(settings.teacher, threads=settings.threads)
+        twins = Twins(_student_folders(settings), threads=settings.threads)
+        self.store = CaseStore(settings.data)
+        desk = PromptDesk(self.store, twins, settings.prompts, SystemClock())
+        # One thread: prompts of one craft build on each other, and the networks use all cores by themselves.
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="teacher")
+        self.gateway = Gateway(settings, self.store, keys)
+        self.metrics.registry.register(GatewayCollector(self.gateway))
+        interpreter = Interpreter(self.store, teacher, desk, settings, self.metrics)
+        self._engine = Engine(self.store, interpreter, settings, self._worker, self._notify)
+        self._watcher = Watcher(self.store, desk, self.metrics)
+        self.gateway.on_case_stored = self._engine.wake
+        self._stop = asyncio.Event()
+        self._not_ready = "starting"
+        log.info("opened", teacher=teacher.name, spaces=twins.space_ids, data=str(settings.data))
+
+    def stop(self) -> None:
+        """End `run` soon: take nothing more, finish what is in work."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Serve until `stop`, SIGTERM or SIGINT.
+
+        Raises:
+            CloudError: a port is in use, or another server holds the data folder.
+        """
+        try:
+            with serving(self.settings.data), listen(self.settings.http) as http_socket, self._signals():
+                async with self._http(http_socket), self._tasks(), self._gateway():
+                    self._not_ready = ""
+                    log.info("serving", bind=self.settings.bind, http_port=http_socket.getsockname()[1])
+                    await self._stop.wait()
+                    self._not_ready = "stopping"
+                    log.info("stopping")
+        finally:
+            self._worker.shutdown(wait=True)
+            self.store.close()
+        log.info("stopped")
+
+    def _notify(self, craft: str) -> None:
+        if not self._not_ready:  # a craft that connects later asks by itself
+            self.gateway.notify(craft)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop, signals = asyncio.get_running_loop(), (signal.SIGTERM, signal.SIGINT)
+        for number in signals:
+            loop.add_signal_handler(number, self.stop)
+        try:
+            yield
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
+
+    @contextlib.asynccontextmanager
+    async def _http(self, http_socket: socket.socket) -> AsyncIterator[None]:
+        server = HttpServer(create_app(self.metrics.registry, lambda: self._not_ready))
+        task = asyncio.create_task(server.serve(sockets=[http_socket]))
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            await task
+
+    @contextlib.asynccontextmanager
+    async def _gateway(self) -> AsyncIterator[None]:
+        await self.gateway.start()
+        try:
+            yield
+        finally:
+            await self.gateway.stop()
+
+    @contextlib.asynccontextmanager
+    async def _tasks(self) -> AsyncIterator[None]:
+        """The engine and the watcher; when one of them dies, the service stops rather than limps."""
+        tasks = [asyncio.create_task(self._engine.run()), asyncio.create_task(self._watch())]
+        for task in tasks:
+            task.add_done_callback(lambda _: self.stop())
+        try:
+            yield
+        finally:
+            self._engine.stop()
+            self.stop()
+            await asyncio.gather(*tasks)
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        while not self._stop.is_set():
+            try:
+                if self._watcher.is_due:
+                    for craft in await loop.run_in_executor(self._worker, self._watcher.look):
+                        self._notify(craft)
+            except StoreError as exc:
+                log.warning("store failed, trying again", error=str(exc))
+                self.metrics.failures.labels("watch").inc()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), self.settings.poll_s)
+
+
+def _student_folders(settings: CloudSettings) -> list[Path]:
+    """Bundles that crafts may fly: the one in the package where it is there, and those the settings name."""
+    bundled = bundled_student()
+    return [*([bundled] if bundled.is_dir() else []), *settings.students]

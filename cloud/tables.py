@@ -1,0 +1,107 @@
+"""The tables of the case store, as SQLAlchemy sees them. A change here needs a new `SCHEMA_VERSION` and a migration."""
+
+from __future__ import annotations
+
+from sqlalchemy import LargeBinary, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+SCHEMA_VERSION = 1
+"""Kept in SQLite's `user_version`."""
+
+
+class Base(DeclarativeBase):
+    """Base of every table."""
+
+
+class CraftRow(Base):
+    """An enrolled craft and what its last Hello said about its student."""
+
+    __tablename__ = "crafts"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    public_key_z85: Mapped[str] = mapped_column(unique=True)
+    enrolled_at_s: Mapped[float]
+    is_revoked: Mapped[bool] = mapped_column(default=False)
+    space_id: Mapped[str | None] = mapped_column(default=None)
+    variant: Mapped[str | None] = mapped_column(default=None)
+    labels_json: Mapped[str] = mapped_column(default="[]")
+
+
+class CaseRow(Base):
+    """A case; its imagery lies in a file. (craft, case_id) is what makes delivery once and only once."""
+
+    __tablename__ = "cases"
+    __table_args__ = (UniqueConstraint("craft", "case_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    craft: Mapped[str]
+    case_id: Mapped[str] = mapped_column(index=True)
+    payload_sha256: Mapped[str]
+    case_json: Mapped[str]
+    received_at_s: Mapped[float]
+    state: Mapped[str] = mapped_column(index=True)
+    reason: Mapped[str] = mapped_column(default="")
+    confidence: Mapped[float | None] = mapped_column(default=None)
+
+
+class InterpretationRow(Base):
+    """An answer: at most one by the teacher and one by a person for each case."""
+
+    __tablename__ = "interpretations"
+    __table_args__ = (UniqueConstraint("craft", "case_id", "by"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    craft: Mapped[str] = mapped_column(index=True)
+    case_id: Mapped[str]
+    by: Mapped[str]
+    interpretation_json: Mapped[str]
+    is_delivered: Mapped[bool] = mapped_column(default=False, index=True)
+
+
+class BankRow(Base):
+    """One revision of a craft's prompt bank; the recent ones stay, so that a delta can start from them."""
+
+    __tablename__ = "banks"
+    __table_args__ = (UniqueConstraint("craft", "epoch", "revision"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    craft: Mapped[str] = mapped_column(index=True)
+    epoch: Mapped[str]
+    revision: Mapped[int]
+    digest: Mapped[str]
+    prompts: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class FleetPromptRow(Base):
+    """A prompt of scope `fleet`, kept for the crafts that are enrolled later."""
+
+    __tablename__ = "fleet_prompts"
+
+    prompt_id: Mapped[str] = mapped_column(primary_key=True)
+    prompt: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class RevokedPromptRow(Base):
+    """A prompt id that a person took back: the teacher may not issue it again."""
+
+    __tablename__ = "revoked_prompts"
+
+    prompt_id: Mapped[str] = mapped_column(primary_key=True)
+    revoked_at_s: Mapped[float]
+
+
+class ReviewRow(Base):
+    """A person's answer, from any process, until the running server has used it."""
+
+    __tablename__ = "reviews"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    craft: Mapped[str]
+    case_id: Mapped[str]
+    label: Mapped[str]
+    boxes_json: Mapped[str]
+    scope: Mapped[str]
+    reviewer: Mapped[str]
+    made_at_s: Mapped[float]
+    state: Mapped[str] = mapped_column(default="waiting", index=True)
+    reason: Mapped[str] = mapped_column(default="")

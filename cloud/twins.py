@@ -1,0 +1,63 @@
+"""The twins: the very students that crafts fly, run here to compute their prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import structlog
+
+from cloud.errors import PromptRefused
+from edge.bundle import load_bundle, read_manifest
+from edge.student import Student
+
+log = structlog.get_logger()
+
+_FALLBACKS = ("fp32", "u8s8")
+"""Files that ONNX Runtime runs on any machine, closest to a TensorRT engine first."""
+
+
+class Twins:
+    """Student bundles by embedding space, opened when first needed and kept."""
+
+    def __init__(self, folders: Sequence[Path], *, threads: int = 0) -> None:
+        """Know the bundles in these folders.
+
+        Raises:
+            ModelError: a manifest is missing or malformed.
+        """
+        self._bundles: dict[str, tuple[Path, tuple[str, ...]]] = {}
+        for folder in folders:
+            manifest = read_manifest(folder)
+            self._bundles[manifest.space_id] = (folder, tuple(manifest.variants))
+        self._threads = threads
+        self._open: dict[tuple[str, str], Student] = {}
+
+    @property
+    def space_ids(self) -> tuple[str, ...]:
+        """The embedding spaces prompts can be made for."""
+        return tuple(self._bundles)
+
+    def student(self, space_id: str, variant: str) -> Student:
+        """The twin of a craft's student.
+
+        Args:
+            space_id: of the craft's bundle.
+            variant: which file the craft runs; where this machine cannot run it, the closest one.
+
+        Raises:
+            PromptRefused: no bundle of this space is known.
+            ModelError: the bundle is damaged.
+        """
+        if space_id not in self._bundles:
+            raise PromptRefused(
+                f"no bundle here has space {space_id[:12]}, which the craft flies; "
+                "start the server with --student FOLDER of that bundle"
+            )
+        folder, variants = self._bundles[space_id]
+        choices = (variant, *_FALLBACKS, *variants)
+        chosen = next(name for name in choices if name in variants and name != "engine")
+        if (space_id, chosen) not in self._open:
+            self._open[space_id, chosen] = Student.open(load_bundle(folder, chosen), threads=self._threads)
+            log.info("twin opened", space_id=space_id, variant=chosen, craft_variant=variant)
+        return self._open[space_id, chosen]

@@ -1,0 +1,156 @@
+"""Cases on their way in: unfinished uploads in bounded memory, resumable, and the group commit they end in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from cloud.errors import StoreError
+from cloud.store import CaseStore, Kept
+from edge.clock import Clock
+from protocols.errors import MessageError
+from protocols.limits import MAX_CASE_BYTES
+from protocols.reassembly import Reassembly
+from protocols.values import Case
+
+_MAX_GROUP = 64
+"""Cases in one transaction: a commit costs a few fsyncs however many there are."""
+
+
+@dataclass
+class Upload:
+    """One case of which the imagery is coming in.
+
+    Attributes:
+        craft: whose.
+        case: as offered.
+        parts: what is held of the imagery.
+        touched_s: monotonic time of the last sign of it.
+        verdict: set once all is here and it waits to be durable.
+    """
+
+    craft: str
+    case: Case
+    parts: Reassembly
+    touched_s: float
+    verdict: asyncio.Future[Kept] | None = None
+
+
+class Uploads:
+    """Every unfinished upload; they survive a lost link, and the longest untouched give way when room is needed."""
+
+    def __init__(self, clock: Clock, *, max_bytes: int, max_per_craft: int) -> None:
+        self._clock, self._max_bytes, self._max_per_craft = clock, max_bytes, max_per_craft
+        self._uploads: dict[tuple[str, str], Upload] = {}
+
+    def open(self, craft: str, case: Case) -> Upload:
+        """The upload of a case, resumed where an earlier connection left it.
+
+        Raises:
+            MessageError: `case_conflict` when other bytes were announced under this id before; `busy` when the
+                craft has too many cases waiting for the disk.
+        """
+        upload = self._uploads.get((craft, case.case_id))
+        if upload is None:
+            own = [other for other in self._uploads.values() if other.craft == craft]
+            if len(own) >= self._max_per_craft and not self._evict(own):
+                raise MessageError(f"{len(own)} cases wait for the disk: try again later", code="busy")
+            parts = Reassembly(case.payload_bytes, case.payload_sha256, cap_bytes=MAX_CASE_BYTES)
+            upload = Upload(craft, case, parts, self._clock.monotonic_s())
+            self._uploads[craft, case.case_id] = upload
+        if upload.case.payload_sha256 != case.payload_sha256:
+            raise MessageError("offered before with another payload_sha256", code="case_conflict")
+        upload.touched_s = self._clock.monotonic_s()
+        return upload
+
+    def find(self, craft: str, case_id: str) -> Upload | None:
+        """The upload of a case that was offered, or None."""
+        return self._uploads.get((craft, case_id))
+
+    def add(self, upload: Upload, offset: int, blob: bytes) -> None:
+        """Take one chunk.
+
+        Raises:
+            MessageError: see `Reassembly.add`; `busy` when there is no room for it.
+        """
+        others = [other for other in self._uploads.values() if other is not upload]
+        while sum(other.parts.next_offset for other in self._uploads.values()) + len(blob) > self._max_bytes:
+            if not self._evict(others):
+                raise MessageError("too many unfinished uploads: try again later", code="busy")
+        upload.touched_s = self._clock.monotonic_s()
+        upload.parts.add(offset, blob)
+
+    def remove(self, upload: Upload) -> None:
+        """Forget an upload that is finished or hopeless."""
+        if self._uploads.get((upload.craft, upload.case.case_id)) is upload:
+            del self._uploads[upload.craft, upload.case.case_id]
+
+    def _evict(self, candidates: list[Upload]) -> bool:
+        idle = [upload for upload in candidates if upload.verdict is None]
+        if not idle:
+            return False
+        oldest = min(idle, key=lambda upload: upload.touched_s)
+        candidates.remove(oldest)
+        self.remove(oldest)
+        return True
+
+
+class GroupCommit:
+    """Makes cases durable, all that wait in one transaction, in a thread of its own.
+
+    It is a task of the event loop: `run` it. `close` finishes what waits and ends it.
+    """
+
+    def __init__(self, store: CaseStore, on_stored: Callable[[], None]) -> None:
+        """Work on a store.
+
+        Args:
+            store: where cases are kept.
+            on_stored: called in the event loop after a commit that kept a new case.
+        """
+        self._store, self._on_stored = store, on_stored
+        self._waiting: list[tuple[str, Case, bytes, asyncio.Future[Kept]]] = []
+        self._wake = asyncio.Event()
+        self._is_closing = False
+        self._executor = ThreadPoolExecutor(1, "skyloop-commit")
+
+    def add(self, craft: str, case: Case, payload: bytes) -> asyncio.Future[Kept]:
+        """A future that is done once the case is durable, or fails with StoreError."""
+        verdict: asyncio.Future[Kept] = asyncio.get_running_loop().create_future()
+        # An edge that went away leaves nobody to ask for the outcome; its next offer does.
+        verdict.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._waiting.append((craft, case, payload, verdict))
+        self._wake.set()
+        return verdict
+
+    def close(self) -> None:
+        """Let `run` end once nothing waits."""
+        self._is_closing = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Commit until closed."""
+        while self._waiting or not self._is_closing:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                group, self._waiting = self._waiting[:_MAX_GROUP], self._waiting[_MAX_GROUP:]
+                await self._commit(group)
+        self._executor.shutdown(wait=False)
+
+    async def _commit(self, group: list[tuple[str, Case, bytes, asyncio.Future[Kept]]]) -> None:
+        loop = asyncio.get_running_loop()
+        items = [(craft, case, payload) for craft, case, payload, _ in group]
+        try:
+            verdicts = await loop.run_in_executor(self._executor, self._store.add_cases, items)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the edges must hear that nothing is kept
+            error = exc if isinstance(exc, StoreError) else StoreError(f"not kept: {exc!r}")
+            for _, _, _, future in group:
+                future.set_exception(error)
+            return
+        for (_, _, _, future), verdict in zip(group, verdicts, strict=True):
+            future.set_result(verdict)
+        if "stored" in verdicts:
+            self._on_stored()

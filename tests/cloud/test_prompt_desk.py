@@ -1,0 +1,80 @@
+"""Findings become prompts in force, once, unless a person said no."""
+
+import numpy as np
+import pytest
+
+from cloud import banks
+from cloud.case_images import CaseImage
+from cloud.evidence import look
+from cloud.prompt_desk import prompt_id_for
+from cloud.prompting import Finding
+
+NONE = np.zeros((0, 4), np.float32)
+
+
+def finding(boxes, origin="teacher", scope="craft", label="debris"):
+    return Finding(label, boxes, NONE, origin, 0.9, scope, "0" * 32)
+
+
+@pytest.fixture
+def evidence(twin, painting):
+    picture = painting.paint((50, 50, painting.GREEN), (110, 50, painting.BLUE))
+    return look(twin, CaseImage(picture), None)
+
+
+@pytest.fixture
+def boxes(painting):
+    return painting.box_at((50, 50))
+
+
+def test_answer_issues_a_prompt(desk, open_store, twin, evidence, boxes):
+    outcome = desk.answer(twin, "uav", evidence, finding(boxes))
+    assert (outcome.state, outcome.crafts) == ("issued", ("uav",))
+    assert [p.label for p in open_store.bank("uav").prompts] == ["debris"]
+
+
+def test_answer_is_enough_when_the_craft_finds_it_already(desk, open_store, twin, evidence, boxes):
+    desk.answer(twin, "uav", evidence, finding(boxes))
+    assert desk.answer(twin, "uav", evidence, finding(boxes)).state == "enough"
+    assert open_store.bank("uav").revision == 1
+
+
+def test_answer_extends_the_same_prompt(desk, open_store, twin, evidence, boxes, painting):
+    desk.answer(twin, "uav", evidence, finding(boxes))
+    other = look(twin, CaseImage(painting.paint((50, 50, (220, 110, 60)))), None)
+    assert desk.answer(twin, "uav", other, finding(boxes)).state == "issued"
+    assert len(open_store.bank("uav").prompts) == 1
+
+
+def test_answer_of_a_person_reaches_the_fleet(desk, open_store, twin, evidence, boxes):
+    open_store.enroll("second", "d" * 40)
+    outcome = desk.answer(twin, "uav", evidence, finding(boxes, "person", "fleet"))
+    assert outcome.crafts == ("second", "uav")
+    assert len(open_store.fleet_prompts()) == 1
+
+
+def test_teacher_does_not_repeat_what_a_person_took_back(desk, open_store, twin, evidence, boxes):
+    desk.answer(twin, "uav", evidence, finding(boxes))
+    banks.withdraw(open_store, prompt_id_for("uav", finding(boxes)))
+    outcome = desk.answer(twin, "uav", evidence, finding(boxes))
+    assert outcome.state == "refused"
+    assert "took prompt" in outcome.reason
+
+
+def test_remembered_background_becomes_negatives(desk, open_store, twin, evidence, boxes, painting):
+    lonely = look(twin, CaseImage(painting.paint((50, 50, painting.GREEN))), None)
+    desk.remember(twin, "uav", evidence, boxes)
+    desk.answer(twin, "uav", lonely, finding(boxes))
+    (prompt,) = open_store.bank("uav").prompts
+    blue = evidence.seen.embeddings[evidence.seen.boxes_xyxy[:, 0] > 80]
+    assert (blue @ prompt.negatives.to_array().T).max() > 0.99
+
+
+def test_correct_teaches_what_the_teacher_calls_otherwise(desk, open_store, twin, evidence, boxes, painting):
+    desk.answer(twin, "uav", evidence, finding(boxes))
+    near_green = (20, 220, 140)
+    other = look(twin, CaseImage(painting.paint((50, 50, near_green))), None)
+    before = open_store.bank("uav").prompts[0]
+    assert desk.correct("uav", other, {"hedge": boxes})
+    assert len(open_store.bank("uav").prompts[0].negatives) > len(before.negatives)
+    assert not desk.correct("uav", other, {"debris": boxes})

@@ -1,0 +1,126 @@
+"""Prompts made with the twin find the same kind of thing elsewhere, and nothing else."""
+
+import numpy as np
+import pytest
+
+from cloud.case_images import CaseImage
+from cloud.config import PromptSettings
+from cloud.errors import PromptRefused
+from cloud.evidence import background_rows, look, pool_boxes, true_rows
+from cloud.merging import add_negatives, merge_prompts
+from cloud.prompting import Finding, build_prompt, choose_threshold, replay, size_range
+from protocols.values import canonical_prompts
+
+SETTINGS = PromptSettings()
+NONE = np.zeros((0, 4), np.float32)
+NO_BACKGROUND = np.zeros((0, 8), np.float32)
+
+
+def finding(boxes, origin="teacher"):
+    return Finding("debris", boxes, NONE, origin, 0.9, "craft", "0" * 32)
+
+
+def build(twin, evidence, found, background=NO_BACKGROUND):
+    return build_prompt(twin, evidence, found, background, ("p1", 1000.0), SETTINGS)
+
+
+@pytest.fixture
+def scene(twin, painting):
+    def make(*spots, gsd_m=None):
+        return look(twin, CaseImage(painting.paint(*spots)), gsd_m)
+
+    return make
+
+
+@pytest.fixture
+def prompt(twin, scene, painting):
+    evidence = scene((50, 50, painting.GREEN), (110, 50, painting.BLUE), (50, 110, painting.BLUE), gsd_m=0.1)
+    return build(twin, evidence, finding(painting.box_at((50, 50))))
+
+
+def test_rows_tell_the_thing_from_the_background(scene, painting):
+    evidence, boxes = scene((50, 50, painting.GREEN), (110, 50, painting.BLUE)), painting.box_at((50, 50))
+    near, far = evidence.seen.boxes_xyxy[true_rows(evidence.seen, boxes) == 0], background_rows(evidence.seen, boxes)
+    assert (np.abs((near[:, :2] + near[:, 2:]) / 2 - 50) < 8).all()
+    assert len(near) > 0
+    assert (evidence.seen.boxes_xyxy[far][:, 0] > 80).all()
+
+
+def test_pooled_vector_is_that_of_the_thing(twin, scene, painting):
+    evidence, boxes = scene((50, 50, painting.GREEN)), painting.box_at((50, 50))
+    pooled = pool_boxes(evidence.seen, boxes, twin.manifest.stride_px)
+    assert (evidence.seen.embeddings[true_rows(evidence.seen, boxes) == 0] @ pooled[0]).max() > 0.99
+
+
+def test_prompt_finds_the_kind_elsewhere(prompt, scene, painting):
+    other = scene((90, 40, painting.GREEN), (40, 100, painting.BLUE))
+    result = replay((prompt,), other, finding(painting.box_at((90, 40))))
+    assert result.is_perfect
+
+
+def test_prompt_says_nothing_without_the_kind(prompt, scene, painting):
+    assert replay((prompt,), scene((40, 100, painting.BLUE)), finding(NONE)).is_perfect
+
+
+def test_prompt_is_small_and_complete(prompt, twin):
+    assert len(canonical_prompts([prompt])) <= 24_000
+    assert (prompt.space_id, prompt.variant, prompt.case_id) == (twin.manifest.space_id, "fp32", "0" * 32)
+    assert prompt.size_px == pytest.approx((16 / 1.5, 16 * 1.5))
+    assert prompt.size_m == pytest.approx((1.6 / 1.5, 1.6 * 1.5))
+    assert len(prompt.negatives) >= 1
+
+
+def test_chip_embeds_like_the_frame(prompt, twin, scene, painting):
+    from protocols import decode_image
+
+    chip = prompt.chips[0]
+    assert chip.scale == 1.0
+    evidence = look(twin, CaseImage(decode_image(chip.jpeg, "image/jpeg")), None)
+    pooled = pool_boxes(evidence.seen, np.array([chip.box_xyxy], np.float32), twin.manifest.stride_px)
+    assert (pooled @ prompt.positives.to_array().T).max() > 0.97
+
+
+def test_build_refuses_boxes_outside(twin, scene, painting):
+    with pytest.raises(PromptRefused, match="no box lies within"):
+        build(twin, scene((50, 50, painting.GREEN)), finding(painting.box_at((400, 400))))
+
+
+def test_build_refuses_what_looks_like_background(twin, scene, painting):
+    evidence = scene((50, 50, painting.GREEN), (110, 50, painting.GREEN), (50, 110, painting.GREEN))
+    with pytest.raises(PromptRefused):
+        build(twin, evidence, finding(painting.box_at((50, 50))))
+
+
+def test_threshold_lies_between_background_and_thing():
+    background = np.linspace(0.0, 0.6, 101, dtype=np.float32)
+    assert 0.58 < choose_threshold(background, 0.9, SETTINGS) < 0.9
+    assert choose_threshold(background[:0], 0.9, SETTINGS) == SETTINGS.floor
+    with pytest.raises(PromptRefused, match="looks like it"):
+        choose_threshold(background, 0.5, SETTINGS)
+
+
+def test_size_range_is_widened(painting):
+    assert size_range(painting.box_at((50, 50)), 0.5) == pytest.approx((8 / 1.5, 12))
+
+
+def test_merge_keeps_both(prompt):
+    other = prompt.model_copy(update={"size_px": (4.0, 8.0), "threshold": prompt.threshold + 0.1, "scope": "fleet"})
+    merged = merge_prompts(prompt, other, NO_BACKGROUND, SETTINGS)
+    assert merged.size_px == (4.0, pytest.approx(24.0))
+    assert merged.threshold == pytest.approx(prompt.threshold + 0.05)
+    assert merged.scope == "fleet"
+    assert len(merged.positives) <= 8
+
+
+def test_merge_stays_above_recent_background(prompt):
+    near = prompt.positives.to_array() + 0.1
+    near = near / np.linalg.norm(near, axis=1, keepdims=True)
+    merged = merge_prompts(prompt, prompt, near, SETTINGS)
+    assert merged.threshold > prompt.threshold
+
+
+def test_add_negatives_only_what_is_new(prompt):
+    known = prompt.negatives.to_array()
+    assert add_negatives(prompt, known, 2.0) is prompt
+    new = np.roll(known[:1], 1, axis=1)
+    assert len(add_negatives(prompt, new, 2.0).negatives) == len(known) + 1

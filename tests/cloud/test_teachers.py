@@ -1,0 +1,42 @@
+"""The bundled kind of teacher runs any bundle."""
+
+import numpy as np
+import pytest
+
+from cloud.errors import PromptRefused, TeacherError
+from cloud.teachers import open_teacher
+from cloud.twins import Twins
+
+
+def test_teacher_names_what_its_bundle_knows(tiny_bundle, painting):
+    teacher = open_teacher(str(tiny_bundle.folder), threads=1)
+    red, nothing = teacher.interpret([painting.paint((50, 50, painting.RED)), painting.paint()])
+    assert red.labels[0] == "Red"
+    assert np.abs(red.boxes_xyxy[0] - [42, 42, 58, 58]).max() <= 8
+    assert (nothing.labels, nothing.boxes_xyxy.shape, nothing.scores.shape) == ((), (0, 4), (0,))
+
+
+def test_dense_features_have_one_shape(tiny_bundle, painting):
+    teacher = open_teacher(str(tiny_bundle.folder), threads=1)
+    assert teacher.dense_features([painting.paint(), painting.paint()]).shape == (2, 8, 40, 40)
+    with pytest.raises(TeacherError, match="one size"):
+        teacher.dense_features([painting.paint(), painting.paint(size=(64, 64))])
+
+
+def test_open_teacher_names_the_choices(tmp_path):
+    with pytest.raises(TeacherError, match="choose 'bundled' or the folder"):
+        open_teacher("clip")
+    with pytest.raises(TeacherError, match=r"bundle\.json"):
+        open_teacher(str(tmp_path))
+
+
+def test_twin_of_a_variant_that_is_not_here_is_the_closest(tiny_bundle):
+    twins = Twins([tiny_bundle.folder], threads=1)
+    twin = twins.student("0123456789abcdef", "engine")
+    assert twin.bundle.variant == "fp32"
+    assert twins.student("0123456789abcdef", "fp32") is twin
+
+
+def test_twin_of_an_unknown_space(tiny_bundle):
+    with pytest.raises(PromptRefused, match="--student"):
+        Twins([tiny_bundle.folder]).student("another", "fp32")

@@ -1,0 +1,36 @@
+"""Means and hard negatives."""
+
+import numpy as np
+import pytest
+
+from cloud.vector_sets import best_cosine, hardest, prototypes
+
+EYE = np.eye(4, dtype=np.float32)
+
+
+def unit(*rows):
+    array = np.asarray(rows, np.float32)
+    return array / np.linalg.norm(array, axis=1, keepdims=True)
+
+
+def test_prototypes_average_what_is_alike():
+    found = prototypes(unit([1, 0.1, 0, 0], [1, -0.1, 0, 0], [0, 0, 1, 0]), 8)
+    assert found == pytest.approx(EYE[[0, 2]], abs=1e-6)
+
+
+def test_prototypes_keep_to_the_limit():
+    assert prototypes(EYE, 2).shape == (2, 4)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_prototypes_of_few(count):
+    assert np.array_equal(prototypes(EYE[:count], 8), EYE[:count])
+
+
+def test_hardest_leaves_out_copies_and_the_positive_itself():
+    negatives = unit([1, 0, 0, 0], [0.8, 0.6, 0, 0], [0.8, 0.6, 0, 0], [0, 0, 0, 1])
+    assert hardest(negatives, EYE[:1], 24) == pytest.approx(negatives[[1, 3]])
+
+
+def test_best_cosine_without_others():
+    assert best_cosine(EYE, EYE[:0]).tolist() == [-1.0] * 4

@@ -1,7 +1,8 @@
 """A seeded procedural town, seen from the air in visible light or heat.
 
-Start at `sim/world/layout.py` (what is where), then `models.py`, `buildings.py`, `debris.py`, `novel.py` (what things
-look like), `ground.py`, `lighting.py`, and `render.py` (how a frame is drawn).
+Start at `layout.py` (a town as data), then `plan.py` and `town.py` (how one is drawn at random), `models.py`,
+`buildings.py`, `debris.py` and `novel.py` (what things look like), and `render.py` (how a frame is painted, with
+`ground.py`, `lighting.py`, `batch.py` and `sensor.py`).
 """
 
 from sim.world.layout import Label, Look, Sun, Thing, TownStyle, World

@@ -1,0 +1,26 @@
+"""Worlds, flights and scenarios that run the real edge and cloud, and what they score.
+
+Reading order: `cli.py` (the commands), `demo.py` (the loop from end to end), `scenes.py` and `dataset.py` (what is
+rendered; `world/` and `craft/` say how), `processes.py` and `watch.py` (the real programs, started and looked at),
+`record.py`, `score.py` and `reference.py` (what came of it), `report.py` and `figures.py` (how it is told), `bench.py`.
+"""
+
+from __future__ import annotations
+
+from sim.dataset import render_sequence, render_training_set
+from sim.errors import LoopOpenError, OutputError, ProcessError, RecordError, ScenarioError, SimError
+from sim.scenes import Scene, disaster_scene, training_scene
+
+__all__ = [
+    "LoopOpenError",
+    "OutputError",
+    "ProcessError",
+    "RecordError",
+    "ScenarioError",
+    "Scene",
+    "SimError",
+    "disaster_scene",
+    "render_sequence",
+    "render_training_set",
+    "training_scene",
+]

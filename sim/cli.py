@@ -1,0 +1,211 @@
+"""`skyloop-sim`: the demo, renders for training, benchmarks."""
+
+from __future__ import annotations
+
+import errno
+import json
+import signal
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import structlog
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from protocols.errors import SkyloopError
+from sim.display import Display
+from sim.errors import OutputError, ScenarioError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="Try skyloop on this machine: simulated flights with the real edge and the real cloud.\n\n"
+    "Start with:  skyloop-sim demo",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+bench_app = typer.Typer(no_args_is_help=True, help="Measure what the software costs on this machine.")
+app.add_typer(bench_app, name="bench")
+console = Console(soft_wrap=True)
+error_console = Console(stderr=True, soft_wrap=True)
+
+RENDER_FPS = 15
+
+# None: an image library that says no more than that it could not write.
+_OUTPUT_ERRNOS = (None, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR)
+
+Bundle = Annotated[Path | None, typer.Option(help="Student bundle; by default the one in the package")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program")]
+
+
+class Mix(str, Enum):
+    """Training sets by who learns from them."""
+
+    STUDENT = "student"
+    TEACHER = "teacher"
+
+
+class Scenario(str, Enum):
+    """Flights through one world."""
+
+    DISASTER = "disaster"
+
+
+def main() -> None:
+    """Entry point: one clear line and exit code 1 for every error we foresee."""
+    try:
+        app()
+    except SkyloopError as exc:
+        _fail(str(exc))
+    except OSError as exc:
+        if exc.errno not in _OUTPUT_ERRNOS:
+            raise
+        where = exc.filename or "the output folder"
+        _fail(f"{where}: {exc.strerror}; free some space or choose another --out" if exc.errno else str(exc))
+
+
+def _fail(reason: str) -> None:
+    error_console.print(f"[red]error:[/red] {reason}", highlight=False)
+    raise SystemExit(1)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Output folder; an earlier demo there is replaced")] = Path("demo-out"),
+    seconds: Annotated[float, typer.Option(min=8, max=600, help="Length of the flight")] = 30.0,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed is another town and another flight")] = 1,
+    bundle: Bundle = None,
+    teacher: Annotated[str, typer.Option(help="`bundled`, or the folder of a bundle")] = "bundled",
+    as_json: AsJson = False,
+) -> None:
+    """Close the loop: edge and cloud as two real processes on one flight over a town after a disaster.
+
+    Writes report.html, report.json, video.mp4, figures and logs; exit code 1 when the loop did not close.
+
+    Example:  skyloop-sim demo --seed 3 --out /tmp/demo
+    """
+    from sim.demo import DemoOptions, run_demo
+
+    configure_logging()
+    _end_children_on_sigterm()
+    report = run_demo(DemoOptions(out, seconds, seed, bundle, teacher), Display(error_console))
+    if as_json:
+        typer.echo(json.dumps(report))
+    else:
+        _print_report(report, out)
+
+
+@app.command()
+def render(
+    frames: Annotated[int, typer.Option(min=1, max=200_000, help="How many images")],
+    out: Annotated[Path, typer.Option(help="Gets images/ and annotations.json (COCO)")],
+    mix: Annotated[Mix | None, typer.Option(help="A training set of many towns, half visible light, half heat")] = None,
+    scenario: Annotated[Scenario | None, typer.Option(help="One flight at 15 frames a second, with poses")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=10_000, help="Same seed, same images")] = 1,
+) -> None:
+    """Render labelled images: a training set, or one flight.
+
+    The student's mix holds strange objects but neither debris nor bicycles; the teacher's holds all of them.
+
+    Training set:  skyloop-sim render --mix student --frames 700 --seed 1 --out runs/renders/student
+
+    One flight:    skyloop-sim render --scenario disaster --frames 450 --seed 3 --out flight
+    """
+    if (mix is None) == (scenario is None):
+        raise ScenarioError("give one of --mix (a training set) and --scenario (one flight)")
+    _check_new(out)
+    with Display(error_console).stage(f"rendering {frames} images", frames) as advance:
+        if mix is not None:
+            _render_mix(mix, frames, seed, out, lambda done: advance(done, ""))
+        else:
+            _render_flight(frames, seed, out, lambda done: advance(done, ""))
+    typer.echo(f"{frames} images in {out}")
+
+
+@bench_app.command()
+def overhead(
+    bundle: Bundle = None,
+    threads: Annotated[int, typer.Option(min=0, help="ONNX Runtime threads of both sides; 0 is all cores")] = 0,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of each side")] = 5,
+    frames: Annotated[int, typer.Option(min=2, help="Frames in a round")] = 120,
+    as_json: AsJson = False,
+) -> None:
+    """Frame rate of the whole agent over that of the bare ONNX Runtime session, interleaved, medians.
+
+    The agent holds 32 prompts, tracks, writes its detections and sends one case a second to a real gateway in another
+    process, whose teacher does nothing: in a deployment it would not run on the craft's cores.
+
+    Example:  skyloop-sim bench overhead --json
+    """
+    from sim.bench import OverheadOptions, bench_overhead
+
+    configure_logging()
+    _end_children_on_sigterm()
+    options = OverheadOptions(bundle=bundle, threads=threads, rounds=rounds, frames=frames)
+    result = bench_overhead(options, Display(error_console))
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        console.print(
+            f"agent {result['agent_fps']:.1f} frames/s, bare session {result['session_fps']:.1f} frames/s, "
+            f"ratio [bold]{result['ratio']:.3f}[/bold]  ({result['bundle']}/{result['variant']}, "
+            f"{result['threads']} threads, {rounds} rounds of {frames} frames, {result['prompts']} prompts, "
+            f"{result['cases_delivered']} cases)",
+            highlight=False,
+        )
+
+
+def configure_logging() -> None:
+    """Only warnings, to stderr: the programs we start keep logs of their own."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(30),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def _end_children_on_sigterm() -> None:
+    """SIGTERM leaves through every `with`, so that the programs we started end before we do."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
+def _check_new(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputError(f"{out}: is not empty; choose a new folder, or remove it first")
+
+
+def _render_mix(mix: Mix, frames: int, seed: int, out: Path, on_frame: Any) -> None:  # noqa: ANN401
+    from sim.dataset import render_training_set
+    from sim.world.layout import Look
+
+    is_teacher = mix is Mix.TEACHER
+    render_training_set(
+        out, frames, seed, tuple(Look), novel=True, debris=is_teacher, bicycles=is_teacher, on_frame=on_frame
+    )
+
+
+def _render_flight(frames: int, seed: int, out: Path, on_frame: Any) -> None:  # noqa: ANN401
+    from sim.dataset import render_sequence
+    from sim.scenes import disaster_scene
+
+    seconds = frames / RENDER_FPS
+    scene = disaster_scene(seed, seconds)
+    if seconds > scene.flight.duration_s:
+        longest = int(scene.flight.duration_s * RENDER_FPS)
+        raise ScenarioError(f"--frames {frames}: the way of seed {seed} gives {longest}; ask for fewer")
+    render_sequence(scene, out, seconds, RENDER_FPS, on_frame=on_frame)
+
+
+def _print_report(report: dict[str, Any], out: Path) -> None:
+    from sim.report import requirements
+
+    table = Table(title=f"The loop closed: {report['cases_sent']} cases, {report['prompts_applied']} prompt updates")
+    table.add_column("measure")
+    table.add_column("here", justify="right")
+    table.add_column("limit", justify="right")
+    table.add_column("")
+    for item in requirements(report):
+        table.add_row(item.name, item.value, item.limit, "[green]pass[/green]" if item.is_met else "[red]fail[/red]")
+    console.print(table)
+    typer.echo(f"open {out / 'report.html'} and {out / 'video.mp4'}")

@@ -1,0 +1,45 @@
+"""What a long command shows while it works: bars on a terminal, one line per stage elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+Advance = Callable[[int, str], None]
+"""Takes how much of the stage is done, and a few words that follow its name."""
+
+
+class Display:
+    """Stages of a command, on standard error."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        """Use a console; by default standard error, so that standard output stays a program's answer."""
+        self._console = console or Console(stderr=True, soft_wrap=True)
+
+    @contextmanager
+    def stage(self, name: str, total: int | None = None) -> Iterator[Advance]:
+        """One stage, shown until the context ends.
+
+        Args:
+            name: what is being done.
+            total: how much there is of it; None where nobody knows.
+        """
+        start_s = time.monotonic()
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        said = ""
+        with Progress(*columns, console=self._console, disable=not self._console.is_terminal) as progress:
+            task = progress.add_task(name, total=total)
+
+            def advance(done: int, words: str = "") -> None:
+                nonlocal said
+                said = words
+                progress.update(task, completed=done, description=f"{name}  {words}" if words else name)
+
+            yield advance
+        if not self._console.is_terminal:
+            tail = f"  {said}" if said else ""
+            self._console.print(f"{name}{tail}  ({time.monotonic() - start_s:.1f} s)", highlight=False)

@@ -1,0 +1,200 @@
+"""The real programs as child processes on loopback: started, waited for, and always ended by their id."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from typing_extensions import Self
+
+from sim.errors import OutputError, ProcessError
+
+LOOPBACK = "127.0.0.1"
+PROGRAMS = {
+    "skyloop-edge": "edge.cli",
+    "skyloop-cloud": "cloud.cli",
+    "quiet-cloud": "sim.quiet_cloud",  # of the overhead benchmark
+}
+"""Module of each program; its function `main` is the entry point."""
+
+# The child finds modules exactly where this process does: no console script on the PATH is needed, and a folder named
+# `edge` where the user happens to stand is not mistaken for the package.
+_LAUNCH = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); sys.argv[0] = {name!r}; "
+    "from {module} import main; main()"
+)
+
+_TERM_GRACE_S = 10.0
+_POLL_S = 0.05
+_HTTP_TIMEOUT_S = 2.0
+
+
+def command_of(program: str, *arguments: str) -> list[str]:
+    """The command line that runs one of our programs with this very interpreter and source.
+
+    Args:
+        program: a key of `PROGRAMS`.
+        arguments: what follows it.
+    """
+    launch = _LAUNCH.format(name=program, module=PROGRAMS[program])
+    return [sys.executable, "-c", launch, json.dumps(sys.path), *arguments]
+
+
+class Child:
+    """One running program with its log; leaving the context ends it."""
+
+    def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
+        """Start it.
+
+        Args:
+            name: for messages.
+            command: program and arguments.
+            log: gets its standard output and standard error.
+
+        Raises:
+            OutputError: the log cannot be written.
+            ProcessError: the program cannot be started.
+        """
+        self.name, self.log = name, log
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("wb") as file:
+                # A session of its own: Ctrl-C reaches us alone, and we end the children in order.
+                self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
+                    command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
+                )
+        except FileNotFoundError as exc:
+            raise ProcessError(f"{name}: {exc.filename} cannot be started; is Python still installed there?") from exc
+        except OSError as exc:
+            raise OutputError(f"{log}: cannot be written ({exc.strerror}); choose another folder") from exc
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """How it ended; None while it runs."""
+        return self._process.poll()
+
+    def __enter__(self) -> Self:
+        """This child."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End it if it still runs."""
+        self.stop()
+
+    def ensure_running(self) -> None:
+        """Nothing while it runs.
+
+        Raises:
+            ProcessError: it ended, well or not.
+        """
+        if self.returncode is not None:
+            raise ProcessError(f"{self.name} ended with exit code {self.returncode}: {self.last_words()}")
+
+    def wait(self, timeout_s: float, on_wait: Callable[[], None] | None = None) -> None:
+        """Return once it ended well.
+
+        Args:
+            timeout_s: patience.
+            on_wait: called about 20 times a second meanwhile.
+
+        Raises:
+            ProcessError: it ended with an error, or not in time.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while self.returncode is None:
+            if time.monotonic() > deadline_s:
+                raise ProcessError(f"{self.name} did not end within {timeout_s:.0f} s; see {self.log}")
+            if on_wait is not None:
+                on_wait()
+            time.sleep(_POLL_S)
+        if self.returncode:
+            self.ensure_running()
+
+    def stop(self, grace_s: float = _TERM_GRACE_S) -> int:
+        """SIGTERM, and SIGKILL if it has not ended after the grace; returns its exit code."""
+        if self.returncode is None:
+            self._process.terminate()
+            try:
+                self._process.wait(grace_s)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        return self._process.wait()
+
+    def last_words(self) -> str:
+        """The line of its log that tells best why it ended: the last error, else the last line."""
+        lines = [line.strip() for line in _tail(self.log).splitlines() if line.strip()]
+        errors = [line for line in lines if "error" in line.lower()]
+        return (errors or lines or ["it said nothing"])[-1].removeprefix("error: ")[:400] + f" (log: {self.log})"
+
+
+def run_program(program: str, *arguments: str, log: Path, timeout_s: float = 90.0) -> None:
+    """Run one of our programs to its end.
+
+    Raises:
+        ProcessError: it ended with an error, or not in time.
+    """
+    with Child(program, command_of(program, *arguments), log) as child:
+        child.wait(timeout_s)
+
+
+def wait_ready(child: Child, http_port: int, timeout_s: float = 90.0, path: str = "/readyz") -> None:
+    """Return once a program answers 200 on its readiness page.
+
+    Raises:
+        ProcessError: it ended, or was not ready in time.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    while fetch(http_port, path) is None:
+        child.ensure_running()
+        if time.monotonic() > deadline_s:
+            raise ProcessError(f"{child.name} was not ready within {timeout_s:.0f} s: {child.last_words()}")
+        time.sleep(_POLL_S)
+
+
+def fetch(port: int, path: str) -> str | None:
+    """A page of a program on this machine; None unless it answers 200."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=_HTTP_TIMEOUT_S)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        body = response.read().decode("utf-8", "replace")
+        return body if response.status == 200 else None
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def free_ports(count: int) -> list[int]:
+    """Different TCP ports of loopback that nobody used a moment ago."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for item in sockets:
+            item.bind((LOOPBACK, 0))
+        return [item.getsockname()[1] for item in sockets]
+    finally:
+        for item in sockets:
+            item.close()
+
+
+def _tail(path: Path, limit_bytes: int = 16_384) -> str:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(path.stat().st_size - limit_bytes, 0))
+            return file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""

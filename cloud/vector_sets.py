@@ -17,7 +17,7 @@ def prototypes(vectors: FloatArray, limit: int, alike: float = ALIKE_COSINE) -> 
     """Few vectors that stand for many: the closest two become their mean until all that are left differ.
 
     Means, not extremes: on HIT-UAV bicycles, prompts of farthest-point samples found 0.09 of the instances after nine
-    cases and prompts of means 0.37, at the same false alarms.
+    cases at 1.1 false alarms a frame, and prompts of means 0.37 at 2.6.
 
     Args:
         vectors: (N, D) unit rows.

@@ -89,10 +89,21 @@ def fit_platt(logits: NDArray[np.float64], truths: NDArray[np.bool_], steps: int
         return 1.0, 0.0
     design = np.stack([logits, np.ones_like(logits)], axis=1)
     start = np.array([1.0, 0.0])
-    weights = start.copy()
+    weights, best = start.copy(), _platt_cost(design, truths, start, start)
     for _ in range(steps):
         p = 0.5 * (1 + np.tanh(0.5 * design @ weights))
         gradient = design.T @ (p - truths) + _PRIOR_WEIGHT * (weights - start)
         curvature = (design * (p * (1 - p))[:, None]).T @ design + _PRIOR_WEIGHT * np.eye(2)
-        weights -= np.linalg.solve(curvature, gradient)
+        step = np.linalg.solve(curvature, gradient)
+        # A full Newton step may overshoot where the curve is flat: halve it until it helps.
+        while (cost := _platt_cost(design, truths, weights - step, start)) > best and np.abs(step).max() > 1e-9:
+            step /= 2
+        weights, best = weights - step, min(cost, best)
     return float(max(weights[0], 0.05)), float(weights[1])
+
+
+def _platt_cost(
+    design: NDArray[np.float64], truths: NDArray[np.bool_], weights: NDArray[np.float64], start: NDArray[np.float64]
+) -> float:
+    z = design @ weights
+    return float(np.logaddexp(0, np.where(truths, -z, z)).sum() + 0.5 * _PRIOR_WEIGHT * ((weights - start) ** 2).sum())

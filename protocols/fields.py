@@ -26,9 +26,7 @@ Sha256: TypeAlias = Annotated[str, StringConstraints(strict=True, pattern=r"^[0-
 Label: TypeAlias = Annotated[
     str, StringConstraints(strict=True, min_length=1, max_length=limits.MAX_LABEL_CHARS, pattern=r"^\P{C}+$")
 ]
-Text: TypeAlias = Annotated[
-    str, StringConstraints(strict=True, min_length=1, max_length=limits.MAX_TEXT_CHARS)
-]
+Text: TypeAlias = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=limits.MAX_TEXT_CHARS)]
 Provenance: TypeAlias = Annotated[
     str, StringConstraints(strict=True, pattern=r"^(edge|cloud|person|prompt:[A-Za-z0-9._-]{1,64})$")
 ]

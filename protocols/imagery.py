@@ -67,9 +67,7 @@ def encode_image(array: AnyImage, media_type: MediaType, quality: int = 90) -> b
     try:
         done, data = cv2.imencode(_SUFFIX[media_type], array, flags)
     except cv2.error as exc:
-        raise ImageryError(
-            f"OpenCV cannot write a {array.shape} {array.dtype} array as {media_type}"
-        ) from exc
+        raise ImageryError(f"OpenCV cannot write a {array.shape} {array.dtype} array as {media_type}") from exc
     if not done:
         raise ImageryError(f"OpenCV cannot write a {array.shape} {array.dtype} array as {media_type}")
     return data.tobytes()
@@ -118,9 +116,7 @@ def image_size(data: bytes, media_type: MediaType) -> tuple[int, int, int]:
     """
     reader = _READERS.get(media_type)
     if reader is None:
-        raise ImageryError(
-            f"media type {str(media_type)[:40]!r} is unknown; use one of {', '.join(_READERS)}"
-        )
+        raise ImageryError(f"media type {str(media_type)[:40]!r} is unknown; use one of {', '.join(_READERS)}")
     try:
         width, height, bands = reader(bytes(data))
     except (struct.error, IndexError) as exc:
@@ -157,9 +153,7 @@ def _encode_raw(array: AnyImage) -> bytes:
     if name not in _RAW_DTYPES:
         raise ImageryError(f"raw imagery cannot carry {array.dtype}; use one of {', '.join(_RAW_DTYPES)}")
     if array.nbytes > limits.MAX_RAW_BYTES:
-        raise ImageryError(
-            f"raw image of {array.nbytes} bytes; at most {limits.MAX_RAW_BYTES}: send fewer bands"
-        )
+        raise ImageryError(f"raw image of {array.nbytes} bytes; at most {limits.MAX_RAW_BYTES}: send fewer bands")
     height, width = array.shape[:2]
     bands = array.shape[2] if array.ndim == 3 else 1
     code = 1 + _RAW_DTYPES.index(name)
@@ -176,9 +170,7 @@ def _raw_layout(data: bytes) -> tuple[np.dtype[Any], tuple[int, ...]]:
     _check_size(width, height, bands)
     dtype = np.dtype(_RAW_DTYPES[code - 1])
     if width * height * bands * dtype.itemsize > limits.MAX_RAW_BYTES:
-        raise ImageryError(
-            f"raw image of {width}x{height}x{bands} {dtype} is over {limits.MAX_RAW_BYTES} bytes"
-        )
+        raise ImageryError(f"raw image of {width}x{height}x{bands} {dtype} is over {limits.MAX_RAW_BYTES} bytes")
     return dtype, (height, width) if ndim == 2 else (height, width, bands)
 
 
@@ -227,9 +219,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int, int]:
         at += 2 + length
     precision, height, width, bands = struct.unpack_from(">BHHB", data, at + 4)
     if precision != 8 or bands not in (1, 3):
-        raise ImageryError(
-            f"JPEG has {bands} bands of {precision} bit; only grey or colour of 8 bit are taken"
-        )
+        raise ImageryError(f"JPEG has {bands} bands of {precision} bit; only grey or colour of 8 bit are taken")
     return width, height, bands
 
 

@@ -103,9 +103,7 @@ class Welcome(Message):
     session_id: Id
     kinds: Kinds
     credit_bytes: Credit
-    heartbeat_s: float = Field(
-        default=limits.DEFAULT_HEARTBEAT_S, ge=limits.MIN_HEARTBEAT_S, le=limits.MAX_HEARTBEAT_S
-    )
+    heartbeat_s: float = Field(default=limits.DEFAULT_HEARTBEAT_S, ge=limits.MIN_HEARTBEAT_S, le=limits.MAX_HEARTBEAT_S)
     wall_time_s: WallTime
     bank: BankRef
 
@@ -359,9 +357,7 @@ def unpack_change(packed: bytes) -> BankChange:
         MessageError: `too_large`, `malformed` or `bad_value`; no other exception leaves.
     """
     if len(packed) > limits.MAX_UPDATE_BYTES:
-        raise MessageError(
-            f"a bank change of {len(packed)} bytes; at most {limits.MAX_UPDATE_BYTES}", code="too_large"
-        )
+        raise MessageError(f"a bank change of {len(packed)} bytes; at most {limits.MAX_UPDATE_BYTES}", code="too_large")
     fields = _unpack_map(packed, max_str=4 * limits.MAX_TEXT_CHARS, max_bin=limits.MAX_CHIP_BYTES)
     change: BankChange = _validated(_CHANGE_ADAPTER, fields)
     return change
@@ -422,6 +418,4 @@ def _check_blob(message: AnyMessage, size: int) -> None:
     if isinstance(message, CaseChunk) and message.offset + size > limits.MAX_CASE_BYTES:
         raise MessageError(f"the chunk ends at {message.offset + size}", code="too_large")
     if isinstance(message, PromptUpdate) and message.offset + size > message.total_bytes:
-        raise MessageError(
-            f"the slice ends at {message.offset + size} of {message.total_bytes}", code="too_large"
-        )
+        raise MessageError(f"the slice ends at {message.offset + size} of {message.total_bytes}", code="too_large")

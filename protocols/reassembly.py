@@ -64,9 +64,7 @@ class Reassembly:
         if offset < 0:
             raise MessageError(f"offset {offset} is negative", code="bad_value")
         if offset > self.next_offset:
-            raise MessageError(
-                f"slice at {offset}, expected {self.next_offset}: resume from there", code="gap"
-            )
+            raise MessageError(f"slice at {offset}, expected {self.next_offset}: resume from there", code="gap")
         if offset + len(blob) > self.total_bytes:
             raise MessageError(
                 f"slice ends at {offset + len(blob)} of {self.total_bytes} bytes announced", code="too_large"

@@ -101,9 +101,7 @@ class Detection(Value):
     track_id: Counter | None = None
 
 
-def best_detections(
-    detections: Iterable[Detection], limit: int = limits.MAX_CASE_DETECTIONS
-) -> tuple[Detection, ...]:
+def best_detections(detections: Iterable[Detection], limit: int = limits.MAX_CASE_DETECTIONS) -> tuple[Detection, ...]:
     """The `limit` detections of highest score, best first: what fits a `Case` or an `Interpretation`."""
     return tuple(sorted(detections, key=lambda d: -d.score)[:limit])
 
@@ -254,9 +252,7 @@ class PromptBank(Value):
             raise ValueError("a prompt_id occurs twice in the bank")
         size = len(self._canonical)
         if size > limits.MAX_BANK_BYTES:
-            raise ValueError(
-                f"the bank takes {size} bytes; at most {limits.MAX_BANK_BYTES}: use smaller chips"
-            )
+            raise ValueError(f"the bank takes {size} bytes; at most {limits.MAX_BANK_BYTES}: use smaller chips")
         return self
 
     @classmethod
@@ -356,9 +352,7 @@ def apply_change(bank: PromptBank, change: BankChange) -> PromptBank:
     try:
         result = PromptBank(epoch=target.epoch, revision=target.revision, prompts=tuple(kept.values()))
     except ValidationError as exc:
-        raise MessageError(
-            f"the changed bank is not valid: {exc.errors()[0]['msg']}", code="bad_value"
-        ) from exc
+        raise MessageError(f"the changed bank is not valid: {exc.errors()[0]['msg']}", code="bad_value") from exc
     if result.digest != target.digest:
         raise MessageError(
             f"the changed bank has digest {result.digest[:12]}, not {target.digest[:12]}: send a snapshot",
@@ -396,9 +390,7 @@ class Case(Value):
     region_xyxy: Box
     image_scale: float = Field(default=1.0, gt=0, le=64)
     detections: tuple[Detection, ...] = Field(default=(), max_length=limits.MAX_CASE_DETECTIONS)
-    reasons: dict[Id, Annotated[float, Field(ge=-1e6, le=1e6)]] = Field(
-        default={}, max_length=limits.MAX_REASONS
-    )
+    reasons: dict[Id, Annotated[float, Field(ge=-1e6, le=1e6)]] = Field(default={}, max_length=limits.MAX_REASONS)
     hardness: Unit
     space_id: Text
     variant: Text

@@ -31,9 +31,7 @@ class Vectors(Value):
     def _check(self) -> Self:
         count, rest = divmod(len(self.scales), 4)
         if rest or len(self.data) != count * self.dim:
-            raise ValueError(
-                f"{len(self.data)} bytes of data, {len(self.scales)} of scales; not N*{self.dim} and N*4"
-            )
+            raise ValueError(f"{len(self.data)} bytes of data, {len(self.scales)} of scales; not N*{self.dim} and N*4")
         codes = self._codes()
         if (codes == -128).any() or not codes.any(axis=1).all():
             raise ValueError("a vector is all zero or holds -128: quantise symmetrically with from_array")
@@ -64,11 +62,7 @@ class Vectors(Value):
         """
         with np.errstate(over="ignore"):  # a number beyond float32 becomes inf and is refused below
             array = np.asarray(vectors, dtype=np.float32)
-        if (
-            array.ndim != 2
-            or len(array) > limits.MAX_NEGATIVES
-            or not 1 <= array.shape[1] <= limits.MAX_EMBEDDING_DIM
-        ):
+        if array.ndim != 2 or len(array) > limits.MAX_NEGATIVES or not 1 <= array.shape[1] <= limits.MAX_EMBEDDING_DIM:
             raise ShapeError(
                 f"vectors have shape {array.shape}; expected (N <= {limits.MAX_NEGATIVES}, "
                 f"1 <= D <= {limits.MAX_EMBEDDING_DIM}): pool or pick fewer"

@@ -67,8 +67,8 @@ class OverheadOptions:
 
     bundle: Path | None = None
     threads: int = 0
-    rounds: int = 5
-    frames: int = 120
+    rounds: int = 12
+    frames: int = 50
     pictures: int = 45
     seed: int = 1
 

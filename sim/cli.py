@@ -128,8 +128,8 @@ def render(
 def overhead(
     bundle: Bundle = None,
     threads: Annotated[int, typer.Option(min=0, help="ONNX Runtime threads of both sides; 0 is all cores")] = 0,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds of each side")] = 5,
-    frames: Annotated[int, typer.Option(min=2, help="Frames in a round")] = 120,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of each side")] = 12,
+    frames: Annotated[int, typer.Option(min=2, help="Frames in a round")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """Frame rate of the whole agent over that of the bare ONNX Runtime session, interleaved, medians.

@@ -39,7 +39,7 @@ class Evaluation:
         cloud: the teacher, on part of the sample.
         sample_frames: size of the sample.
         teacher_frames: size of the teacher's part.
-        score_floor: least score that all three report.
+        score_floor: least score that the flight and the student alone report.
     """
 
     label: str
@@ -64,8 +64,8 @@ def evaluate_flight(
     """Score a flight.
 
     AP50 comes from a sample of the frames after the first prompt that were not sent (of all frames not sent, where
-    there never was a prompt). Lines of a flight hold only what the craft reported, so the student alone and the
-    teacher are cut at the same score floor.
+    there never was a prompt). Lines of a flight hold only what the craft reported, so the student alone is
+    cut at the same score floor; the teacher answers down to its own.
 
     Args:
         record: the flight.
@@ -81,7 +81,7 @@ def evaluate_flight(
     floor = score_floor(record, student)
     known = tuple(name for name in student.manifest.labels if name != label)
     alone = fly_alone(student, record.truth, sample, floor, on_image)
-    answers = ask_teacher(teacher, record.truth, seen_by_teacher, floor, lambda n: on_image(len(sample) + n))
+    answers = ask_teacher(teacher, record.truth, seen_by_teacher, lambda n: on_image(len(sample) + n))
     return Evaluation(
         label=label,
         known=tuple(name for name in known if any(name in item.labels for item in record.truth)),

@@ -48,23 +48,18 @@ def fly_alone(
     return found
 
 
-def ask_teacher(
-    teacher: Teacher, data: DataSet, chosen: Sequence[int], score_floor: float, on_image: OnImage
-) -> list[ImageDetections]:
-    """What the teacher finds on whole frames.
+def ask_teacher(teacher: Teacher, data: DataSet, chosen: Sequence[int], on_image: OnImage) -> list[ImageDetections]:
+    """What the teacher finds on whole frames, down to its own floor.
 
     Args:
         teacher: the cloud's.
         data: images of the flight.
         chosen: frame indices.
-        score_floor: answers below are left out, as the craft leaves them out.
         on_image: called with the number of frames done.
     """
     found = []
     for done, index in enumerate(chosen, start=1):
         answer = teacher.interpret([data.image(index)])[0]
-        kept = answer.scores >= score_floor
-        labels = [label for label, keep in zip(answer.labels, kept, strict=True) if keep]
-        found.append(ImageDetections(answer.boxes_xyxy[kept], labels, answer.scores[kept]))
+        found.append(ImageDetections(answer.boxes_xyxy, answer.labels, answer.scores))
         on_image(done)
     return found

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+import structlog
 
 from cloud.config import CloudSettings
 from cloud.metrics import CloudMetrics
@@ -112,3 +113,10 @@ def teacher():
 @pytest.fixture
 def metrics():
     return CloudMetrics()
+
+
+@pytest.fixture(autouse=True)
+def _fresh_logging():
+    """A command line run in this process points the log at a stderr that is gone after its test."""
+    yield
+    structlog.reset_defaults()

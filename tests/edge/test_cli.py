@@ -35,7 +35,8 @@ def test_run_alone_writes_results_and_says_where(flight, tiny_bundle, tmp_path):
 
 
 def test_run_json_prints_the_summary_alone(flight, tiny_bundle, tmp_path):
-    done = edge("run", "--source", flight, "--bundle", tiny_bundle.folder, "--out", tmp_path, "--max-frames", 3, "--json")
+    common = ("run", "--source", flight, "--bundle", tiny_bundle.folder, "--out", tmp_path)
+    done = edge(*common, "--max-frames", 3, "--json")
     assert json.loads(done.stdout)["frames"] == 3
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from cloud.store import CaseStore
 from edge.agent import Agent, AgentSettings
@@ -129,6 +130,7 @@ def bench_overhead(options: OverheadOptions, display: Display) -> dict[str, Any]
     with display.stage("rendering frames", options.pictures) as advance:
         pictures = render_pictures(options.pictures, options.seed, advance)
     with tempfile.TemporaryDirectory(prefix="skyloop-bench-") as folder, ExitStack() as stack:
+        stack.enter_context(threadpool_limits(1, user_api="blas"))  # as `skyloop-edge run` sets it
         agent, link = _linked_agent(bundle, options, Path(folder), stack)
         rounds = Rounds()
         with display.stage("measuring", options.rounds) as advance:

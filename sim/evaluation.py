@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from threadpoolctl import threadpool_limits
+
 from cloud.teachers import Teacher
 from edge.student import Student
 from sim.record import FlightRecord
@@ -80,7 +82,8 @@ def evaluate_flight(
     seen_by_teacher = pick_evenly(sample, TEACHER_FRAMES)
     floor = score_floor(record, student)
     known = tuple(name for name in student.manifest.labels if name != label)
-    alone = fly_alone(student, record.truth, sample, floor, on_image)
+    with threadpool_limits(1, user_api="blas"):  # as `skyloop-edge run` sets it
+        alone = fly_alone(student, record.truth, sample, floor, on_image)
     answers = ask_teacher(teacher, record.truth, seen_by_teacher, lambda n: on_image(len(sample) + n))
     return Evaluation(
         label=label,

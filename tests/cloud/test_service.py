@@ -12,7 +12,10 @@ import pytest
 
 from cloud import cli
 from cloud.store import CaseStore, Review
-from edge.keys import CLOUD_NAME, new_keys
+from edge.bank import BankStore
+from edge.keys import CLOUD_NAME, EDGE_NAME, load_keys, new_keys
+from edge.link import HelloProfile, Link, LinkSettings
+from edge.spool import Spool
 
 
 def free_port():
@@ -114,3 +117,33 @@ def test_second_server_on_the_same_ports_or_data_says_so(arguments, tmp_path, mo
 )
 def test_server_refuses_bad_settings_in_one_line(arguments, changes, message, monkeypatch, capsys):
     assert message in refused(arguments | changes, monkeypatch, capsys)
+
+
+def test_server_killed_after_the_receipt_still_answers_the_case(arguments, tmp_path, painting, tiny_bundle):
+    keys = new_keys(tmp_path / "edge", EDGE_NAME)
+    CaseStore(tmp_path / "data").enroll("uav", keys.public.decode())
+    case, payload = painting.make_case(painting.paint((50, 50, painting.GREEN)))
+    spool, answers = Spool(tmp_path / "spool"), []
+    spool.put(case, payload, 1.0)
+    link = Link(
+        LinkSettings(endpoint=arguments["--bind"], retry_most_s=1.0),
+        keys,
+        load_keys(tmp_path / "data" / "keys", CLOUD_NAME).public,
+        spool,
+        BankStore(tmp_path / "bank"),
+        HelloProfile(tiny_bundle.manifest.space_id, "fp32", tiny_bundle.manifest.labels),
+        on_interpretation=answers.append,
+    )
+    slow_teacher = tmp_path / "slow.toml"
+    slow_teacher.write_text("max_wait_s = 5.0\n")  # the batch waits, so that the kill comes before the answer
+    try:
+        with serving(arguments | {"--config": str(slow_teacher)}) as process:
+            link.start()
+            wait_for(lambda: link.stats().cases_delivered == 1)
+            process.kill()
+        assert answers == []
+        with serving(arguments):
+            wait_for(lambda: answers)
+    finally:
+        link.close()
+    assert [answer.case_id for answer in answers] == [case.case_id]

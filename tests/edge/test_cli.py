@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 
@@ -54,6 +56,19 @@ def test_run_with_nobody_at_the_endpoint_detects_the_same(flight, tiny_bundle, t
 
     assert detections(tmp_path / "b") == detections(tmp_path / "a")
     assert "nobody answers" in linked.stderr
+
+
+def test_run_sigterm_keeps_what_was_found(flight, tiny_bundle, tmp_path):
+    (tmp_path / "slow.toml").write_text("paced = true\n")
+    shutil.copytree(flight, tmp_path / "flight")
+    (tmp_path / "flight" / "fps.txt").write_text("1\n")
+    arguments = ["run", "--source", tmp_path / "flight", "--bundle", tiny_bundle.folder, "--out", tmp_path / "out"]
+    command = [sys.executable, "-c", "from edge.cli import main; main()", *map(str, arguments)]
+    with subprocess.Popen([*command, "--config", str(tmp_path / "slow.toml")], stderr=subprocess.PIPE) as process:
+        process.stderr.readline()  # the first frame is being worked on
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert 1 <= json.loads((tmp_path / "out" / "summary.json").read_text())["frames"] < 6
 
 
 BAD_INPUT = [

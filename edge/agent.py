@@ -7,7 +7,7 @@ link's own thread.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -50,7 +50,7 @@ class AgentSettings(Settings):
 
 @dataclass
 class LoopStatistics:
-    """What one run counted; all of it bounded."""
+    """What one run counted; all of it bounded (the newest 4,096 loops)."""
 
     frames: int = 0
     busy_s: float = 0.0
@@ -59,7 +59,7 @@ class LoopStatistics:
     cases_planned: int = 0
     cases_refused: int = 0
     detections: dict[str, int] = field(default_factory=dict)
-    loop_ms: list[float] = field(default_factory=list)
+    loop_ms: deque[float] = field(default_factory=lambda: deque(maxlen=4096))
 
 
 class Agent:
@@ -92,7 +92,6 @@ class Agent:
         self._bank_store, self._spool, self._link, self._outputs = bank, spool, link, outputs
         self._bank: PromptBank | None = None
         self._captured_s: OrderedDict[str, float] = OrderedDict()
-        self._prompt_cases: set[str] = set()
 
     def run(
         self,
@@ -127,7 +126,7 @@ class Agent:
         begin_s = time.perf_counter()
         if self.statistics.started_s is None:
             self.statistics.started_s = frame.captured_s
-        self._take_bank(frame.captured_s)
+        self._take_bank()
         result = self.pipeline.process(frame, seen)
         planned = self.scheduler.consider(frame, result) if self._spool is not None else None
         extra: dict[str, Any] = {
@@ -141,19 +140,22 @@ class Agent:
         self._count(result, begin_s, frame.captured_s)
         return result
 
-    def _take_bank(self, now_s: float) -> None:
-        """Use the newest applied bank from this frame on, and note how long the loop took for new prompts."""
+    def _take_bank(self) -> None:
+        """Use the newest applied bank from this frame on, and note how long the loop took for new prompts.
+
+        The loop ends now, not when this frame was captured: perception runs ahead, so that was earlier.
+        """
+        now_s = time.monotonic()
         if self._bank_store.current is self._bank:
             return
         self._bank = self._bank_store.current
         self.pipeline.use_bank(self._bank)
         for prompt in self._bank.prompts:
-            if prompt.case_id is None or prompt.case_id in self._prompt_cases:
-                continue
-            self._prompt_cases.add(prompt.case_id)
-            captured_s = self._captured_s.pop(prompt.case_id, None)
+            captured_s = self._captured_s.pop(prompt.case_id, None) if prompt.case_id else None
             if captured_s is not None:
                 self.statistics.loop_ms.append((now_s - captured_s) * 1000)
+        if skipped := self.pipeline.matcher.skipped:
+            log.warning("prompts of another embedding space are not used", prompts=skipped)
         log.info("prompt bank in use", revision=self._bank.revision, prompts=len(self._bank.prompts))
 
     def _keep(self, planned: PlannedCase, frame: Frame) -> bool:
@@ -187,7 +189,7 @@ class Agent:
         while self._spool is not None and self._link is not None and len(self._spool) and time.monotonic() < deadline_s:
             time.sleep(0.05)
         if self._bank_store.current is not self._bank:
-            self._take_bank(time.monotonic())
+            self._take_bank()
 
     def summary(self, source: Source) -> dict[str, Any]:
         """Counts of the run so far, as `summary.json` holds them; durations in seconds or ms as named."""

@@ -18,7 +18,7 @@ from protocols.boxes import box_iou, boxes_area, nms
 from protocols.values import Prompt, PromptBank
 
 MIN_OBJECTNESS = 0.12
-"""Candidates below this are mostly texture; measured on rendered scenes, see docs/models.md."""
+"""Candidates below this are mostly texture; a first guess, not tuned yet."""
 
 PROMPT_NMS_IOU = 0.4
 KNOWN_OVERLAP_IOU = 0.5

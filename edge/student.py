@@ -23,7 +23,7 @@ CANDIDATE_FLOOR = 0.08
 
 MAX_CANDIDATES = 200
 KNOWN_NMS_IOU = 0.55
-"""Rows of parked bicycles overlap by more than half; chosen on HIT-UAV dev, where 0.5 to 0.8 differ by 0.2 points."""
+"""On a third of HIT-UAV dev, 0.5 to 0.8 differed by 0.2 points of mAP50 (bundled teacher's precursor)."""
 MAX_LOG_CELLS = 5.0
 """exp(5) = 148 cells of 4 px: larger than any frame side we run; keeps a damaged model from overflowing."""
 

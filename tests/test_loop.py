@@ -118,7 +118,7 @@ def answer_as_person(folder, truth):
 
 
 @pytest.mark.data
-def test_a_persons_prompt_makes_bicycles_appear(scene, tmp_path):
+def test_prompts_of_teacher_and_person_make_bicycles_appear(scene, tmp_path):
     folder, truth = scene
     prepare(tmp_path)
     with cloud_serving(tmp_path) as endpoint:

@@ -102,8 +102,3 @@ class SkyNet(nn.Module):
 def normalise(images: Tensor) -> Tensor:
     """(N, H, W, 3) uint8 as (N, 3, H, W) float32 normalised, in channels-last memory."""
     return (images.permute(0, 3, 1, 2).float() - PIXEL_MEAN) / PIXEL_SCALE
-
-
-def parameter_count(network: nn.Module) -> int:
-    """Number of trainable scalars."""
-    return sum(p.numel() for p in network.parameters())

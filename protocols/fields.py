@@ -20,7 +20,7 @@ def _ordered(pair: tuple[float, ...]) -> tuple[float, ...]:
 
 
 # Text and bytes are strict (pydantic would turn one into the other); numbers may come from numpy.
-Id: TypeAlias = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+Id: TypeAlias = Annotated[str, StringConstraints(strict=True, pattern=rf"^[A-Za-z0-9._-]{{1,{limits.MAX_ID_CHARS}}}$")]
 CaseId: TypeAlias = Annotated[str, StringConstraints(strict=True, pattern=r"^[0-9a-f]{32}$")]
 Sha256: TypeAlias = Annotated[str, StringConstraints(strict=True, pattern=r"^[0-9a-f]{64}$")]
 Label: TypeAlias = Annotated[

@@ -60,9 +60,6 @@ MAX_TEXT_CHARS = 128
 
 # --- values ---
 
-MAX_DETECTIONS = 512
-"""Detections a student reports for one frame; beyond it, tracking and drawing stop being useful."""
-
 MAX_CASE_DETECTIONS = 200
 """Detections in one case or interpretation: at up to 240 bytes each they stay inside MAX_HEADER_BYTES."""
 

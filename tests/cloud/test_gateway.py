@@ -1,7 +1,6 @@
 """The gateway on loopback: real sockets, real CURVE, the real store; peers that keep to the protocol or do not."""
 
 import asyncio
-import hashlib
 import os
 import threading
 import time
@@ -9,6 +8,7 @@ import time
 import numpy as np
 import pytest
 import zmq
+from builders import make_case
 
 from cloud.errors import CloudError, StoreError
 from cloud.gateway import Gateway, GatewaySettings
@@ -19,10 +19,8 @@ from edge.link import HelloProfile, Link, LinkSettings
 from edge.spool import Spool
 from protocols import (
     KINDS,
-    Case,
     CaseChunk,
     CaseOffer,
-    FrameHeader,
     Heartbeat,
     Hello,
     Interpretation,
@@ -49,20 +47,8 @@ def until(condition, timeout_s=30.0):
     return result
 
 
-def make_case(payload=PAYLOAD, **changes):
-    frame = FrameHeader(index=0, source_id="test", captured_at_s=1.7e9, width=64, height=64)
-    fields = {
-        "case_id": new_case_id(),
-        "frame": frame,
-        "region_xyxy": (0, 0, 32, 32),
-        "hardness": 0.5,
-        "space_id": "space",
-        "variant": "fp32",
-        "media_type": "image/jpeg",
-        "payload_bytes": len(payload),
-        "payload_sha256": hashlib.sha256(payload).hexdigest(),
-    }
-    return Case(**{**fields, **changes})
+def big_case(payload=PAYLOAD, **changes):
+    return make_case(payload, **changes)
 
 
 def answer_to(case):
@@ -249,7 +235,7 @@ def fly(cloud, tmp_path):
 
 def test_case_is_stored_answered_and_receipted(cloud, keys_of, fly):
     link, spool, _, answers = fly(keys_of("alpha"))
-    case = make_case()
+    case = big_case()
     spool.put(case, PAYLOAD, 1.0)
     assert cloud.stored.wait(30)
     cloud.store.add_interpretation("alpha", answer_to(case))
@@ -277,7 +263,7 @@ def test_news_written_by_another_process_is_found_without_notify(cloud, connect,
     peer = connect("alpha")
     peer.join()
     other = CaseStore(tmp_path / "data")
-    other.add_interpretation("alpha", answer_to(make_case()))
+    other.add_interpretation("alpha", answer_to(big_case()))
     other.close()
     peer.receive("Interpretation")
 
@@ -285,7 +271,7 @@ def test_news_written_by_another_process_is_found_without_notify(cloud, connect,
 def test_many_cases_arrive_each_once(cloud, keys_of, fly):
     link, spool, _, _ = fly(keys_of("alpha"))
     payloads = [os.urandom(1 + 9000 * number) for number in range(12)]
-    cases = [make_case(payload) for payload in payloads]
+    cases = [big_case(payload) for payload in payloads]
     for case, payload in zip(cases, payloads, strict=True):
         spool.put(case, payload, 1.0)
     until(lambda: link.stats().cases_delivered == 12)
@@ -319,7 +305,7 @@ def test_claimed_routing_id_is_refused(cloud, connect):
     alpha.join()
     mallory.hello()
     assert mallory.receive("Problem")[0].code == "bad_value"
-    cloud.store.add_interpretation("alpha", answer_to(make_case()))
+    cloud.store.add_interpretation("alpha", answer_to(big_case()))
     cloud.gateway.notify("alpha")
     alpha.receive("Interpretation")
     assert mallory.hears_nothing_for(300)
@@ -329,7 +315,7 @@ def test_craft_is_its_key_and_gets_only_its_own(cloud, connect):
     alpha, mallory = connect("alpha"), connect("mallory")
     alpha.join()
     mallory.join()
-    case = make_case()
+    case = big_case()
     alpha.upload(case)
     cloud.store.add_interpretation("alpha", answer_to(case))
     mallory.send(InterpretationReceipt(case_id=case.case_id))  # claims alpha's answer
@@ -347,13 +333,13 @@ def test_key_revoked_while_connected_gets_nothing_further(cloud, connect):
     peer.join()
     peer.receive("Heartbeat")
     cloud.store.revoke("alpha")
-    cloud.store.add_interpretation("alpha", answer_to(make_case()))
+    cloud.store.add_interpretation("alpha", answer_to(big_case()))
     cloud.gateway.notify("alpha")
     while peer.socket.poll(600):  # what was on its way before
         assert decode(peer.socket.recv_multipart())[0].kind in ("Heartbeat", "PromptUpdate")
     before = cloud.gateway.stats.not_enrolled
     peer.hello()
-    peer.send(CaseOffer(case=make_case()))
+    peer.send(CaseOffer(case=big_case()))
     until(lambda: cloud.gateway.stats.not_enrolled == before + 2)
     assert peer.hears_nothing_for(600)
     assert not cloud.store.waiting_cases(9)
@@ -372,7 +358,7 @@ def test_latest_hello_takes_over_and_the_older_connection_is_told(cloud, connect
 
 def test_nothing_is_taken_before_hello(cloud, connect):
     peer = connect("alpha")
-    peer.send(CaseOffer(case=make_case()))
+    peer.send(CaseOffer(case=big_case()))
     assert peer.receive("Problem")[0].code == "not_welcome"
 
 
@@ -380,7 +366,7 @@ def test_nothing_is_taken_before_hello(cloud, connect):
 
 
 def test_same_case_again_gets_the_same_receipt_and_is_stored_once(cloud, connect):
-    peer, case = connect("alpha"), make_case()
+    peer, case = connect("alpha"), big_case()
     peer.join()
     receipts = [peer.upload(case) for _ in range(2)]
     assert receipts[0] == receipts[1]
@@ -393,7 +379,7 @@ def test_same_case_again_gets_the_same_receipt_and_is_stored_once(cloud, connect
 
 @pytest.mark.parametrize("finished", [True, False], ids=["stored", "unfinished"])
 def test_same_id_with_other_bytes_is_a_conflict(cloud, connect, finished):
-    peer, case = connect("alpha"), make_case()
+    peer, case = connect("alpha"), big_case()
     peer.join()
     if finished:
         peer.upload(case)
@@ -405,7 +391,7 @@ def test_same_id_with_other_bytes_is_a_conflict(cloud, connect, finished):
 
 
 def test_wrong_bytes_are_never_stored_and_may_be_sent_again(cloud, connect):
-    peer, case = connect("alpha"), make_case()
+    peer, case = connect("alpha"), big_case()
     peer.join()
     peer.send(CaseOffer(case=case))
     for offset, blob in slices(bytes(len(PAYLOAD))):
@@ -416,7 +402,7 @@ def test_wrong_bytes_are_never_stored_and_may_be_sent_again(cloud, connect):
 
 
 def test_lost_link_resumes_at_the_offset_held(cloud, connect, keys_of):
-    keys, case = keys_of("alpha"), make_case()
+    keys, case = keys_of("alpha"), big_case()
     peer = connect(keys)
     peer.join()
     peer.send(CaseOffer(case=case))
@@ -432,7 +418,7 @@ def test_lost_link_resumes_at_the_offset_held(cloud, connect, keys_of):
 
 
 def test_chunk_behind_a_gap_is_refused(cloud, connect):
-    peer, case = connect("alpha"), make_case()
+    peer, case = connect("alpha"), big_case()
     peer.join()
     peer.send(CaseOffer(case=case))
     peer.send(CaseChunk(case_id=case.case_id, offset=100), b"x")
@@ -444,7 +430,7 @@ def test_restarted_gateway_finishes_an_upload_begun_before(cloud, keys_of, fly):
     link, spool, _, _ = fly(keys_of("alpha"))
     until(lambda: link.stats().connected)
     payload = os.urandom(2**21)
-    case = make_case(payload)
+    case = big_case(payload)
     spool.put(case, payload, 1.0)
     until(lambda: cloud.gateway.stats.messages["edge_to_cloud", "CaseChunk"] >= 3)
     cloud.stop()
@@ -460,7 +446,7 @@ def test_store_that_cannot_keep_a_case_says_busy_and_gets_it_later(cloud, connec
     def full(items):
         raise StoreError("disk full")
 
-    peer, case = connect("alpha"), make_case()
+    peer, case = connect("alpha"), big_case()
     peer.join()
     monkeypatch.setattr(cloud.store, "add_cases", full)
     peer.send(CaseOffer(case=case))
@@ -473,7 +459,7 @@ def test_store_that_cannot_keep_a_case_says_busy_and_gets_it_later(cloud, connec
 
 
 def test_interpretation_is_repeated_until_its_receipt_has_come(cloud, connect, keys_of):
-    keys, case = keys_of("alpha"), make_case()
+    keys, case = keys_of("alpha"), big_case()
     cloud.store.add_interpretation("alpha", answer_to(case))
     for _ in range(2):
         peer = connect(keys)
@@ -547,7 +533,7 @@ def test_flood_of_rubbish_gets_few_answers_and_hurts_no_other_craft(cloud, conne
     rng = np.random.default_rng(7)
     for size in rng.integers(0, 2000, 500):
         mallory.socket.send_multipart([rng.bytes(size), rng.bytes(size // 4)])
-    assert alpha.upload(make_case()).state == "stored"
+    assert alpha.upload(big_case()).state == "stored"
     until(lambda: sum(cloud.gateway.stats.refused.values()) == 500)
     assert cloud.gateway.stats.messages["cloud_to_edge", "Problem"] < 100
     assert cloud.gateway.stats.faults == 0
@@ -557,21 +543,21 @@ def test_oversized_frame_closes_only_that_connection(cloud, connect):
     mallory, alpha = connect("mallory"), connect("alpha")
     alpha.join()
     mallory.socket.send_multipart([b"x" * 200_000, b""])
-    assert alpha.upload(make_case()).state == "stored"
+    assert alpha.upload(big_case()).state == "stored"
     assert not cloud.gateway.stats.refused
 
 
 def test_chunks_beyond_the_credit_are_refused(cloud, keys_of, connect):
     cloud.stop()
     cloud.start(credit_bytes=16 * 1024)
-    peer, case = connect("alpha"), make_case(bytes(2**20))
+    peer, case = connect("alpha"), big_case(bytes(2**20))
     peer.join()
     peer.send(CaseOffer(case=case))
     for offset, blob in slices(bytes(2**20)):
         peer.send(CaseChunk(case_id=case.case_id, offset=offset), blob)
     assert peer.receive("Problem")[0].code in ("busy", "gap")
     until(lambda: cloud.gateway.stats.messages["edge_to_cloud", "CaseChunk"] == 64)
-    assert peer.upload(make_case(b"small"), b"small").state == "stored"
+    assert peer.upload(big_case(b"small"), b"small").state == "stored"
 
 
 def test_message_for_the_edge_is_refused_by_the_cloud(cloud, connect):
@@ -616,7 +602,7 @@ def test_stop_finishes_the_commit_and_says_stored(cloud, connect, monkeypatch):
         return add_cases(items)
 
     monkeypatch.setattr(cloud.store, "add_cases", slow)
-    peer, case = connect("alpha"), make_case()
+    peer, case = connect("alpha"), big_case()
     peer.join()
     peer.send(CaseOffer(case=case))
     for offset, blob in slices(PAYLOAD):

@@ -1,29 +1,13 @@
 import asyncio
-import hashlib
 
 import pytest
+from builders import make_case
 
 from cloud.errors import StoreError
 from cloud.uploads import GroupCommit, Uploads
 from edge.clock import SystemClock
-from protocols import Case, FrameHeader, MessageError, new_case_id
+from protocols import MessageError
 from protocols.limits import MAX_CASE_BYTES
-
-
-def case_of(payload, **changes):
-    frame = FrameHeader(index=0, source_id="test", captured_at_s=1.7e9, width=64, height=64)
-    fields = {
-        "case_id": new_case_id(),
-        "frame": frame,
-        "region_xyxy": (0, 0, 32, 32),
-        "hardness": 0.5,
-        "space_id": "space",
-        "variant": "fp32",
-        "media_type": "image/jpeg",
-        "payload_bytes": len(payload),
-        "payload_sha256": hashlib.sha256(payload).hexdigest(),
-    }
-    return Case(**{**fields, **changes})
 
 
 @pytest.fixture
@@ -32,7 +16,7 @@ def uploads():
 
 
 def test_upload_is_resumed_and_belongs_to_its_craft(uploads):
-    case = case_of(b"imagery")
+    case = make_case(b"imagery")
     uploads.add(uploads.open("alpha", case), 0, b"ima")
     assert uploads.open("alpha", case).parts.next_offset == 3
     assert uploads.open("beta", case).parts.next_offset == 0
@@ -40,7 +24,7 @@ def test_upload_is_resumed_and_belongs_to_its_craft(uploads):
 
 
 def test_other_bytes_under_the_same_id_are_a_conflict(uploads):
-    case = case_of(b"imagery")
+    case = make_case(b"imagery")
     uploads.open("alpha", case)
     with pytest.raises(MessageError) as caught:
         uploads.open("alpha", case.model_copy(update={"payload_sha256": "0" * 64}))
@@ -48,14 +32,14 @@ def test_other_bytes_under_the_same_id_are_a_conflict(uploads):
 
 
 def test_oldest_upload_of_a_craft_makes_room_for_its_third(uploads):
-    first, second, third = (uploads.open("alpha", case_of(b"imagery")) for _ in range(3))
+    first, second, third = (uploads.open("alpha", make_case(b"imagery")) for _ in range(3))
     found = [uploads.find("alpha", upload.case.case_id) for upload in (first, second, third)]
     assert found == [None, second, third]
 
 
 def test_memory_is_bounded_and_the_longest_untouched_gives_way(uploads):
     big = MAX_CASE_BYTES * b"x"
-    first, second = (uploads.open(craft, case_of(big)) for craft in ("alpha", "beta"))
+    first, second = (uploads.open(craft, make_case(big)) for craft in ("alpha", "beta"))
     uploads.add(first, 0, big[: MAX_CASE_BYTES // 2])
     uploads.add(second, 0, big[: MAX_CASE_BYTES // 2 + 1])
     assert uploads.find("alpha", first.case.case_id) is None
@@ -79,7 +63,7 @@ def test_cases_that_wait_share_one_transaction():
     async def scenario():
         store, signals = SlowStore(), []
         commits = GroupCommit(store, lambda: signals.append(1))
-        verdicts = [commits.add("alpha", case_of(b"imagery"), b"imagery") for _ in range(5)]
+        verdicts = [commits.add("alpha", make_case(b"imagery"), b"imagery") for _ in range(5)]
         commits.close()
         await commits.run()
         assert [verdict.result() for verdict in verdicts] == ["stored"] * 5
@@ -95,9 +79,9 @@ def test_store_error_reaches_everyone_and_the_next_group_is_tried():
         commits = GroupCommit(store, lambda: None)
         task = asyncio.create_task(commits.run())
         with pytest.raises(StoreError, match="disk full"):
-            await commits.add("alpha", case_of(b"imagery"), b"imagery")
+            await commits.add("alpha", make_case(b"imagery"), b"imagery")
         store.is_full = False
-        assert await commits.add("alpha", case_of(b"imagery"), b"imagery") == "stored"
+        assert await commits.add("alpha", make_case(b"imagery"), b"imagery") == "stored"
         commits.close()
         await task
 

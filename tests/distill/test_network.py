@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from distill.network import STRIDE_PX, SkyNet, normalise, parameter_count
+from distill.network import STRIDE_PX, SkyNet, normalise
 from distill.recipe import NetworkConfig
 
 
@@ -49,7 +49,3 @@ def test_normalise_makes_planes_with_zero_at_the_mean():
     pixels = torch.from_numpy(np.array([[[[114, 178, 50], [0, 255, 114]]]], np.uint8))
     expected = [[[0, -114 / 64]], [[1, 141 / 64]], [[-1, 0]]]
     np.testing.assert_allclose(normalise(pixels)[0], expected, rtol=1e-6)
-
-
-def test_parameter_count_adds_up_a_convolution():
-    assert parameter_count(torch.nn.Conv2d(3, 5, 3)) == 3 * 5 * 9 + 5

@@ -1,14 +1,14 @@
 """Cases, prompts and a clock for the tests of the edge's link to the cloud."""
 
 import contextlib
-import hashlib
 import resource
 import time
 
 import numpy as np
 import pytest
+from builders import make_case
 
-from protocols import Case, FrameHeader, Prompt, PromptBank, Vectors, new_case_id
+from protocols import Prompt, PromptBank, Vectors
 
 
 class FakeClock:
@@ -31,24 +31,9 @@ def fake_clock():
     return FakeClock()
 
 
-@pytest.fixture
-def make_case():
-    def make(payload=b"imagery", **changes):
-        frame = FrameHeader(index=0, source_id="test", captured_at_s=1.7e9, width=64, height=64)
-        fields = {
-            "case_id": new_case_id(),
-            "frame": frame,
-            "region_xyxy": (0, 0, 32, 32),
-            "hardness": 0.5,
-            "space_id": "space",
-            "variant": "fp32",
-            "media_type": "image/jpeg",
-            "payload_bytes": len(payload),
-            "payload_sha256": hashlib.sha256(payload).hexdigest(),
-        }
-        return Case(**{**fields, **changes})
-
-    return make
+@pytest.fixture(name="make_case")
+def make_case_fixture():
+    return make_case
 
 
 @pytest.fixture

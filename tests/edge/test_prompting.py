@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from builders import scene
 
 from edge.prompting import PromptMatcher
 from edge.student import Student
@@ -8,13 +9,6 @@ from protocols.vectors import Vectors
 
 GREEN, BLUE = (60, 220, 60), (250, 90, 60)
 NOW_S = 1_000.0
-
-
-def scene(*spots, size=(128, 160)):
-    image = np.zeros((*size, 3), np.uint8)
-    for x, y, colour in spots:
-        image[y - 8 : y + 8, x - 8 : x + 8] = colour
-    return image
 
 
 @pytest.fixture

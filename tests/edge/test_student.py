@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
+from builders import scene
 
 from edge.bundle import load_bundle
 from edge.errors import ModelError
@@ -10,14 +11,6 @@ from edge.student import Student, as_bgr, pad_to_multiple
 from protocols.errors import ShapeError
 
 GREEN, RED = (60, 220, 60), (40, 40, 250)
-
-
-def scene(*spots, size=(128, 160)):
-    """A dark picture with 16 px squares; spots are (x, y, colour) of their centres."""
-    image = np.zeros((*size, 3), np.uint8)
-    for x, y, colour in spots:
-        image[y - 8 : y + 8, x - 8 : x + 8] = colour
-    return image
 
 
 @pytest.fixture

@@ -101,7 +101,7 @@ def demo(
 def render(
     frames: Annotated[int, typer.Option(min=1, max=200_000, help="How many images")],
     out: Annotated[Path, typer.Option(help="Gets images/ and annotations.json (COCO)")],
-    mix: Annotated[Mix | None, typer.Option(help="A training set of many towns, half visible light, half heat")] = None,
+    mix: Annotated[Mix | None, typer.Option(help="A training set of many towns, in visible light and heat")] = None,
     scenario: Annotated[Scenario | None, typer.Option(help="One flight at 15 frames a second, with poses")] = None,
     seed: Annotated[int, typer.Option(min=0, max=10_000, help="Same seed, same images")] = 1,
 ) -> None:
@@ -180,9 +180,9 @@ def _render_mix(mix: Mix, frames: int, seed: int, out: Path, on_frame: Any) -> N
     from sim.world.layout import Look
 
     is_teacher = mix is Mix.TEACHER
-    render_training_set(
-        out, frames, seed, tuple(Look), novel=True, debris=is_teacher, bicycles=is_teacher, on_frame=on_frame
-    )
+    # The student meets strange things in visible light here only; of heat it has real images too.
+    looks = tuple(Look) if is_teacher else (Look.RGB, Look.RGB, Look.THERMAL)
+    render_training_set(out, frames, seed, looks, novel=True, debris=is_teacher, bicycles=is_teacher, on_frame=on_frame)
 
 
 def _render_flight(frames: int, seed: int, out: Path, on_frame: Any) -> None:  # noqa: ANN401

@@ -196,7 +196,7 @@ class TownStyle:
     novel: bool = False
     debris: bool = False
     bicycles: bool = False
-    novel_per_hectare: float = 14.0
+    novel_per_hectare: float = 70.0
     debris_per_hectare: float = 9.0
 
 

@@ -1,7 +1,9 @@
-"""Objects nobody has seen: thousands of kinds, each a compound of simple solids with painted tops.
+"""Objects nobody has seen: thousands of kinds, each a compound of simple solids with painted tops or a collection.
 
-A kind's integer fully determines shape, colours, textures and heat. Instances differ in size, heading and light only.
-No kind is a heap of many irregular grey pieces: that look belongs to debris.
+Of a compound, the kind's integer determines shape, colours, textures and heat; instances differ in size, heading and
+light only. Of a collection (a stack of crates, a heap of barrels, …) it determines the piece and its paints; each
+instance strews them anew, so that a student learns that one name may cover many shapes.
+No kind is a heap of irregular pieces of several sorts: that look belongs to debris.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from sim.world.seeds import rng_for
 TRAINING_KINDS = range(0, 20_000)
 HELD_OUT_KINDS = range(20_000, 30_000)
 TEXTURE_PX = 64
+COLLECTION_SHARE = 0.4
 
 Pattern = NDArray[np.float64]
 
@@ -77,6 +80,8 @@ OUTLINES: tuple[Callable[[np.random.Generator], FloatArray], ...] = (
     _disc, _polygon, _box, _star, _blob, _ring, _cross, _angle,
 )  # fmt: skip
 
+PIECES = (_polygon, _box, _box, _cross, _angle)
+
 
 def _grid() -> tuple[Pattern, Pattern]:
     y, x = np.mgrid[-1.0 : 1.0 : TEXTURE_PX * 1j, -1.0 : 1.0 : TEXTURE_PX * 1j]
@@ -133,9 +138,9 @@ PATTERNS: tuple[Callable[[np.random.Generator, int], Pattern], ...] = (
 
 
 def _palette(rng: np.random.Generator) -> list[Paint]:
-    """Two to four paints; hues are kept apart, and a third of kinds are muted so that colour alone says nothing."""
+    """Two to four paints; hues are kept apart, and half of the kinds are muted so that colour alone says nothing."""
     count = int(rng.integers(2, 5))
-    is_muted = rng.random() < 0.35
+    is_muted = rng.random() < 0.5
     hues = (rng.uniform(0, 180) + np.cumsum(rng.uniform(20, 90, count))) % 180
     heats = rng.uniform(0.0, 1.0, count)
     paints = []
@@ -190,17 +195,8 @@ def _component(
     return top_m
 
 
-def novel_object(kind: int, scale: float = 1.0) -> Mesh:
-    """One object of a kind.
-
-    Args:
-        kind: >= 0; determines everything but size.
-        scale: size relative to the kind's own, 0.8 to 1.2 for instances.
-    """
-    rng = rng_for("novel-kind", kind)
+def _compound(rng: np.random.Generator, half_m: float, paints: list[Paint]) -> Mesh:
     builder = MeshBuilder()
-    paints = _palette(rng)
-    half_m = float(np.exp(rng.uniform(np.log(0.7), np.log(3.0)))) * scale
     top = _component(builder, rng, 0.0, half_m, paints)
     for _ in range(int(rng.choice([0, 1, 2, 3], p=[0.15, 0.35, 0.3, 0.2]))):
         rng.shuffle(paints)
@@ -208,6 +204,46 @@ def novel_object(kind: int, scale: float = 1.0) -> Mesh:
     return builder.build(is_dented=True)
 
 
-def novel_radius_m(kind: int, scale: float = 1.0) -> float:
+def _collection(rng: np.random.Generator, half_m: float, paints: list[Paint], strewn: np.random.Generator) -> Mesh:
+    """Many pieces of one make within `half_m`; `rng` decides the make, `strewn` where each piece lies."""
+    outline = _counter_clockwise(PIECES[int(rng.integers(len(PIECES)))](rng)) * [1.0, rng.uniform(0.35, 1.0)]
+    piece_m = half_m * float(rng.uniform(0.14, 0.4))
+    thick_m, mound = piece_m * float(rng.uniform(0.2, 1.2)), float(rng.uniform(0.0, 0.5))
+    is_aligned, flat = bool(rng.random() < 0.4), np.array([1.0, rng.uniform(0.5, 1.0)])
+    crowd = float(rng.uniform(0.5, 1.1))
+    count = int(np.clip(crowd * (half_m / piece_m) ** 2, 4, 36))
+    builder = MeshBuilder()
+    spots = []
+    for _ in range(count):
+        out, turn = half_m * float(strewn.beta(1.4, 1.3)), strewn.uniform(0, 2 * np.pi)
+        lift = mound * (half_m - out) * float(strewn.uniform(0.3, 1.0))
+        spots.append((lift, np.array([np.cos(turn), np.sin(turn)]) * out * flat))
+    for lift, place in sorted(spots, key=lambda spot: spot[0]):
+        turn = float(strewn.normal(0, 0.06)) if is_aligned else float(strewn.uniform(0, 2 * np.pi))
+        spin = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+        size = piece_m * float(strewn.uniform(0.8, 1.2))
+        paint = paints[int(strewn.integers(len(paints)))].scaled(float(strewn.uniform(0.85, 1.15)))
+        style = PrismStyle(walls=paint.scaled(0.75), is_convex=False)
+        builder.prism(outline @ spin * size + place, (lift, lift + thick_m), paint, style)
+    return builder.build(is_dented=True)
+
+
+def novel_object(kind: int, scale: float = 1.0, instance: int = 0) -> Mesh:
+    """One object of a kind.
+
+    Args:
+        kind: >= 0; determines everything but size and, of a collection, the places of its pieces.
+        scale: size relative to the kind's own, 0.8 to 1.2 for instances.
+        instance: >= 0; places the pieces of a collection.
+    """
+    rng = rng_for("novel-kind", kind)
+    paints = _palette(rng)
+    half_m = float(np.exp(rng.uniform(np.log(0.7), np.log(3.0)))) * scale
+    if rng.random() < COLLECTION_SHARE:
+        return _collection(rng, half_m, paints, rng_for("novel-instance", kind, instance))
+    return _compound(rng, half_m, paints)
+
+
+def novel_radius_m(kind: int, scale: float = 1.0, instance: int = 0) -> float:
     """Horizontal distance from the middle of an object to its farthest point."""
-    return float(np.hypot(*novel_object(kind, scale).points[:, :2].T).max())
+    return float(np.hypot(*novel_object(kind, scale, instance).points[:, :2].T).max())

@@ -262,19 +262,19 @@ class Town:
         kinds = rng.integers(TRAINING_KINDS.start, TRAINING_KINDS.stop, size=12)
         wanted = int(self.style.novel_per_hectare * (2 * self.world.half_m) ** 2 / 1e4)
         for _ in range(wanted):
-            kind, scale = int(rng.choice(kinds)), float(rng.uniform(0.8, 1.2))
-            radius = novel_radius_m(kind, scale)
+            kind, scale, instance = int(rng.choice(kinds)), float(rng.uniform(0.8, 1.2)), int(rng.integers(1 << 30))
+            make = partial(novel_object, kind, scale, instance)
+            radius = novel_radius_m(kind, scale, instance)
             for _ in range(6):
-                if self.place_novel(rng, kind, scale, radius):
+                if self.place_novel(rng, kind, make, radius):
                     break
 
-    def place_novel(self, rng: np.random.Generator, kind: int, scale: float, radius: float) -> bool:
+    def place_novel(self, rng: np.random.Generator, kind: int, make: Callable[[], Mesh], radius: float) -> bool:
         """Tries one place for one strange object."""
         place = self._anywhere(rng)
         if not self.ground.take(place, (radius, radius)):
             return False
         motion = Motion(place, float(rng.uniform(0, 2 * math.pi)))
-        make = partial(novel_object, kind, scale)
         self.add(Label.NOVEL, kind, motion, make, (0.7 * radius, 0.7 * radius, 3.0 * radius))
         return True
 

@@ -20,6 +20,8 @@ FloatArray = NDArray[np.float64]
 ORIGIN_LAT_DEG = 47.0
 ORIGIN_LON_DEG = 8.0
 PILE_REACH_M = 5.0  # farthest piece of a rubble pile from its middle, with room to spare
+PILE_RADIUS_M = (1.1, 3.1)
+COLLAPSE_PILES = 18  # in the field of rubble that the flight meets first
 CLEAR_SHARE = 0.1  # first part of the disaster flight, in which no debris is in view
 
 
@@ -80,7 +82,7 @@ def _route(rng: np.random.Generator, roads: list[Road], half_m: float) -> FloatA
 
 
 def disaster_scene(seed: int, duration_s: float = 40.0) -> Scene:
-    """A town after a disaster: the flight follows roads, clear at first, then strewn with rubble.
+    """A town after a disaster: the flight follows roads, clear at first, then past a collapse, then strewn with rubble.
 
     Args:
         seed: >= 0; disaster worlds never coincide with training worlds.
@@ -105,19 +107,31 @@ def disaster_scene(seed: int, duration_s: float = 40.0) -> Scene:
 
 
 def _strew_debris(town: Town, scene: Scene, rng: np.random.Generator) -> None:
-    """Rubble along the way, every few metres, except where the first part of the flight could see it."""
+    """Rubble along the way: a broad field of it where it begins, then a pile every few metres.
+
+    The field makes up for a loop that closes within a few frames: enough instances are seen before the first prompt.
+    """
     flight, camera = scene.flight, scene.camera
+    speed = flight.style.speed_mps
     clear_s = CLEAR_SHARE * scene.duration_s
     early = [flight.pose_at(t) for t in np.arange(0.0, clear_s + 0.5, 0.2)]
-    last_m = min((scene.duration_s + 10.0) * flight.style.speed_mps, flight.length_m)
-    at_m = clear_s * flight.style.speed_mps
+    last_m = min((scene.duration_s + 10.0) * speed, flight.length_m)
+
+    def drop(at_m: float, spread_m: FloatArray) -> bool:
+        here, ahead = flight.pose_at(at_m / speed), flight.pose_at(at_m / speed + 0.5)
+        along = np.array([ahead.east_m - here.east_m, ahead.north_m - here.north_m])
+        along /= max(float(np.linalg.norm(along)), 1e-6)
+        east, north = spread_m[0] * along + spread_m[1] * np.array([along[1], -along[0]])
+        place = (here.east_m + east, here.north_m + north)
+        return not _is_seen(camera, early, place) and town.place_debris(rng, place, float(rng.uniform(*PILE_RADIUS_M)))
+
+    at_m = clear_s * speed
+    fallen = 0
+    while fallen < COLLAPSE_PILES and at_m < last_m:
+        fallen += sum(drop(at_m, rng.uniform((0.0, -18.0), (2.0, 18.0))) for _ in range(12))
+        at_m += 1.0
     while at_m < last_m:
-        pose = flight.pose_at(at_m / flight.style.speed_mps)
-        radius = float(rng.uniform(0.8, 3.0))
-        for _ in range(12):
-            place = (pose.east_m + float(rng.normal(0, 4.5)), pose.north_m + float(rng.normal(0, 4.5)))
-            if not _is_seen(camera, early, place) and town.place_debris(rng, place, radius):
-                break
+        any(drop(at_m, rng.normal(0.0, 4.5, 2)) for _ in range(12))
         at_m += float(rng.uniform(7.0, 14.0))
 
 

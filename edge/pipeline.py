@@ -77,7 +77,9 @@ class FramePipeline:
         sources = ["edge"] * len(known.rows) + [f"prompt:{self.matcher.prompts[p].prompt_id}" for p in match.prompts]
         boxes = seen.boxes_xyxy[np.concatenate([known.rows, match.rows])]
         scores = np.concatenate([known.scores, match.scores]).astype(np.float32)
-        ids = self._tracker.update(boxes, labels, scores, self._motion.update(frame.image))
+        sure = np.concatenate([np.ones(len(known.rows), np.bool_), match.sure])
+        ids = self._tracker.update(boxes, labels, scores, self._motion.update(frame.image), sure)
+        match = match.only(np.array(ids[len(known.rows) :], np.int64) > 0)
         self._flicker += 0.1 * (self._tracker.ended_young / max(len(self._tracker.tracks), 1) - self._flicker)
         size = (frame.header.width, frame.header.height)
         hardness = estimate_hardness(seen, known, match, self._flicker, size, self.settings.hardness)
@@ -85,5 +87,6 @@ class FramePipeline:
         detections = tuple(
             Detection(box_xyxy=tuple(box), label=label, score=min(score, 1.0), provenance=source, track_id=track_id)
             for box, label, score, source, track_id in rows
+            if track_id
         )
         return FrameResult(detections, hardness, seen)

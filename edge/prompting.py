@@ -1,7 +1,9 @@
 """Prompted detection: the prompt bank matched against the student's candidates, in float32 numpy.
 
 A candidate answers a prompt when its embedding is closer to the prompt's best positive than to the prompt's threshold
-*and* to every negative. Nothing is rebuilt when a prompt arrives: the bank compiles into two matrices.
+*and* to every negative. One that falls a little short is a faint match: no reason to believe in a new thing, but enough
+to go on following one (the second association of ByteTrack, arXiv:2110.06864, sec. 3). Nothing is rebuilt when a prompt
+arrives: the bank compiles into two matrices.
 """
 
 from __future__ import annotations
@@ -22,6 +24,10 @@ MIN_OBJECTNESS = 0.12
 
 PROMPT_NMS_IOU = 0.4
 KNOWN_OVERLAP_IOU = 0.5
+SURE_LIKENESS = 0.5
+FAINT_LIKENESS = 0.12
+"""With the default temperature 0.07 this is a cosine of 0.14 below the threshold or the nearest negative."""
+
 SIZE_SLACK = 1.6
 """How far outside a prompt's size range (in either direction, as a factor) a candidate may lie."""
 
@@ -36,16 +42,22 @@ class Match:
         rows: (M,) candidate indices.
         prompts: (M,) indices into `PromptMatcher.prompts`.
         scores: (M,) float32 in [0, 1].
+        sure: (M,) bool, False for faint matches.
     """
 
     rows: NDArray[np.int64]
     prompts: NDArray[np.int64]
     scores: FloatArray
+    sure: NDArray[np.bool_]
+
+    def only(self, kept: NDArray[np.bool_]) -> Match:
+        """Some of the matches."""
+        return Match(self.rows[kept], self.prompts[kept], self.scores[kept], self.sure[kept])
 
 
 def _no_match() -> Match:
     none = np.zeros(0, np.int64)
-    return Match(none, none, np.zeros(0, np.float32))
+    return Match(none, none, np.zeros(0, np.float32), np.zeros(0, np.bool_))
 
 
 class PromptMatcher:
@@ -75,7 +87,7 @@ class PromptMatcher:
         gsd_m: float | None = None,
         taken: NDArray[np.int64] | None = None,
     ) -> Match:
-        """Prompted detections in one perception.
+        """Prompted detections in one perception, faint ones among them.
 
         Args:
             seen: the student's candidates.
@@ -91,8 +103,8 @@ class PromptMatcher:
             return _no_match()
         likeness = self._likeness(seen, similarity, rows, prompts)
         scores = np.sqrt(likeness * seen.objectness[rows]).astype(np.float32)
-        kept = (likeness > 0.5) & ~_explained(seen, rows, taken)
-        return _strongest(seen, rows[kept], prompts[kept], scores[kept])
+        match = Match(rows, prompts, scores, likeness > SURE_LIKENESS)
+        return _strongest(seen, match.only((likeness > FAINT_LIKENESS) & ~_explained(seen, rows, taken)))
 
     def _admissible(
         self, seen: Perception, similarity: FloatArray, wall_s: float, gsd_m: float | None
@@ -100,7 +112,8 @@ class PromptMatcher:
         """(N, P) whether a candidate may answer a prompt at all: alive, alike, an object, of a fitting size."""
         alive = self._expiries_s > wall_s
         fits = self._size_fits(seen, gsd_m)
-        admitted = (similarity > self._thresholds) & alive & fits & (seen.objectness > MIN_OBJECTNESS)[:, None]
+        least = self._thresholds + self._temperatures * np.log(FAINT_LIKENESS / (1 - FAINT_LIKENESS))
+        admitted = (similarity > least) & alive & fits & (seen.objectness > MIN_OBJECTNESS)[:, None]
         return np.asarray(admitted, dtype=np.bool_)
 
     def _size_fits(self, seen: Perception, gsd_m: float | None) -> NDArray[np.bool_]:
@@ -148,7 +161,8 @@ def _explained(seen: Perception, rows: NDArray[np.int64], taken: NDArray[np.int6
     return np.asarray(overlap.max(axis=1) > KNOWN_OVERLAP_IOU, dtype=np.bool_)
 
 
-def _strongest(seen: Perception, rows: NDArray[np.int64], prompts: NDArray[np.int64], scores: FloatArray) -> Match:
+def _strongest(seen: Perception, match: Match) -> Match:
     """NMS over all prompts together: a place is claimed once, by the prompt that fits it best."""
-    kept = nms(seen.boxes_xyxy[rows], scores, PROMPT_NMS_IOU)
-    return Match(rows[kept], prompts[kept], scores[kept])
+    kept = np.zeros(len(match.rows), np.bool_)
+    kept[nms(seen.boxes_xyxy[match.rows], match.scores + match.sure, PROMPT_NMS_IOU)] = True
+    return match.only(kept)

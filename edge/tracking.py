@@ -99,7 +99,14 @@ class Tracker:
         self.ended_young = 0
         self._next_id = 1
 
-    def update(self, boxes_xyxy: Boxes, labels: Sequence[str], scores: FloatArray, shift_px: FloatArray) -> list[int]:
+    def update(
+        self,
+        boxes_xyxy: Boxes,
+        labels: Sequence[str],
+        scores: FloatArray,
+        shift_px: FloatArray,
+        sure: NDArray[np.bool_] | None = None,
+    ) -> list[int]:
         """Take one frame's detections.
 
         Args:
@@ -107,21 +114,23 @@ class Tracker:
             labels: N labels.
             scores: (N,).
             shift_px: (2,) camera motion since the last frame.
+            sure: (N,) whether a detection may start a track; others only continue confirmed ones. All are by default.
 
         Returns:
-            N track ids.
+            N track ids, 0 for an unsure detection that continues nothing.
         """
+        sure = np.ones(len(labels), np.bool_) if sure is None else sure
         self._predict(shift_px)
         ids = [0] * len(labels)
         unmatched = set(range(len(self.tracks)))
-        for row, column in self._pairs(boxes_xyxy, labels):
+        for row, column in self._pairs(boxes_xyxy, labels, sure):
             self._extend(self.tracks[column], boxes_xyxy[row], float(scores[row]))
             ids[row] = self.tracks[column].track_id
             unmatched.discard(column)
         self._age(unmatched)
-        for row, label in enumerate(labels):
+        for row in np.flatnonzero(sure).tolist():
             if not ids[row]:
-                ids[row] = self._start(boxes_xyxy[row], label, float(scores[row]))
+                ids[row] = self._start(boxes_xyxy[row], labels[row], float(scores[row]))
         return ids
 
     def _predict(self, shift_px: FloatArray) -> None:
@@ -133,12 +142,15 @@ class Tracker:
         for track, box in zip(self.tracks, boxes, strict=True):
             track.box_xyxy = box
 
-    def _pairs(self, boxes: Boxes, labels: Sequence[str]) -> list[tuple[int, int]]:
+    def _pairs(self, boxes: Boxes, labels: Sequence[str], sure: NDArray[np.bool_]) -> list[tuple[int, int]]:
+        """(detection, track) pairs, greedily: sure detections first, then the others with confirmed tracks."""
         if not self.tracks or not len(labels):
             return []
         likeness = self._likeness(boxes, np.array(labels))
+        confirmed = np.array([t.hits >= self.settings.confirm_hits for t in self.tracks])
+        likeness[~sure] *= confirmed
         pairs, used_rows, used_columns = [], set(), set()
-        order = np.argsort(-likeness, axis=None)
+        order = np.argsort(-(likeness + 10.0 * sure[:, None] * (likeness > 0)), axis=None)
         for flat in order[: int((likeness > 0).sum())]:
             row, column = divmod(int(flat), likeness.shape[1])
             if row not in used_rows and column not in used_columns:

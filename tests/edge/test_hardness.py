@@ -7,7 +7,7 @@ from edge.runtime import RawOutputs
 from edge.student import Known, Perception
 
 EMPTY = np.zeros(0, np.int64)
-NO_MATCH = Match(EMPTY, EMPTY, np.zeros(0, np.float32))
+NO_MATCH = Match(EMPTY, EMPTY, np.zeros(0, np.float32), np.zeros(0, bool))
 NO_KNOWN = Known(EMPTY, EMPTY, np.zeros(0, np.float32))
 RAW = RawOutputs(*(np.zeros((1, 1, 1), np.float32) for _ in range(4)))
 
@@ -45,7 +45,7 @@ def test_empty_frame_is_easy():
 def test_explained_object_is_no_reason(by):
     row = np.array([0])
     known = Known(row, row, np.ones(1, np.float32)) if by == "known" else NO_KNOWN
-    match = Match(row, row, np.ones(1, np.float32)) if by == "prompt" else NO_MATCH
+    match = Match(row, row, np.ones(1, np.float32), np.ones(1, bool)) if by == "prompt" else NO_MATCH
     result = hardness(perception(THING), known, match)
     assert len(result.rows) == 0
     assert result.reasons["unexplained"] == 0.0

@@ -3,7 +3,7 @@ import pytest
 from builders import scene
 
 from edge.prompting import PromptMatcher
-from edge.student import Student
+from edge.student import Student, unit_rows
 from protocols.values import Prompt, PromptBank
 from protocols.vectors import Vectors
 
@@ -37,10 +37,17 @@ def make_prompt(student, colour=GREEN, **changes):
     return Prompt(**{**fields, **changes})
 
 
+def orthogonal(vector):
+    """A unit vector at a right angle to a unit vector."""
+    other = np.roll(vector, 1)
+    return (other - (other @ vector) * vector) / np.linalg.norm(other - (other @ vector) * vector)
+
+
 def match(student, prompts, image, **options):
     matcher = PromptMatcher(PromptBank(epoch="e", revision=1, prompts=tuple(prompts)), student.manifest.space_id)
     seen = student.perceive(image)
-    return matcher, seen, matcher.match(seen, options.pop("wall_s", NOW_S), **options)
+    found = matcher.match(seen, options.pop("wall_s", NOW_S), **options)
+    return matcher, seen, found.only(found.sure)
 
 
 def test_match_finds_the_prompted_thing_and_nothing_else(student):
@@ -56,6 +63,16 @@ def test_match_negative_closer_than_positive_rejects(student):
     )
     _, _, found = match(student, [prompt], scene((34, 34, GREEN)))
     assert len(found.rows) == 0
+
+
+@pytest.mark.parametrize(("shortfall", "sure"), [(-0.05, [True]), (0.05, [False]), (0.5, [])])
+def test_match_a_little_below_the_threshold_is_faint(student, shortfall, sure):
+    seen = student.perceive(scene((34, 34, GREEN)))
+    away = unit_rows(seen.embeddings[:1] + 0.9 * orthogonal(seen.embeddings[0]))
+    cosine = float((seen.embeddings[0] @ away.T)[0])
+    prompt = make_prompt(student, positives=Vectors.from_array(away), threshold=cosine + shortfall, temperature=0.07)
+    matcher = PromptMatcher(PromptBank(epoch="e", revision=1, prompts=(prompt,)), student.manifest.space_id)
+    assert matcher.match(seen, NOW_S).sure.tolist() == sure
 
 
 def test_match_expired_prompt_is_silent_but_stays_in_the_bank(student):

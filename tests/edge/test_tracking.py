@@ -38,6 +38,38 @@ def test_update_camera_shift_is_not_mistaken_for_motion():
     assert update(tracker, [box(150, 40)], ["Car"], np.array([-50, 0], np.float32)) == first
 
 
+def unsure(tracker, x, y):
+    return tracker.update(box(x, y), ["Debris"], np.full(1, 0.3, np.float32), STILL, np.zeros(1, bool))
+
+
+def test_update_unsure_detection_continues_a_confirmed_track_but_starts_none():
+    tracker = Tracker()
+    assert unsure(tracker, 50, 50) == [0]
+    assert not tracker.tracks
+    first = [update(tracker, [box(50, 50)], ["Debris"]) for _ in range(3)][-1]
+    assert unsure(tracker, 52, 50) == first
+    assert unsure(tracker, 300, 50) == [0]
+
+
+def test_update_unsure_detection_does_not_continue_a_tentative_track():
+    tracker = Tracker()
+    update(tracker, [box(50, 50)], ["Debris"])
+    assert unsure(tracker, 50, 50) == [0]
+
+
+def test_update_sure_detection_has_the_first_choice_of_tracks():
+    tracker = Tracker()
+    first = [update(tracker, [box(50, 50)], ["Debris"]) for _ in range(3)][-1]
+    ids = tracker.update(
+        np.concatenate([box(50, 50), box(64, 50)]),
+        ["Debris", "Debris"],
+        np.full(2, 0.5, np.float32),
+        STILL,
+        np.array([False, True]),
+    )
+    assert ids == [0, *first]
+
+
 def test_update_other_label_at_the_same_place_is_another_track():
     tracker = Tracker()
     assert update(tracker, [box(0, 0)], ["Car"]) != update(tracker, [box(0, 0)], ["Person"])

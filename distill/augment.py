@@ -46,21 +46,22 @@ def objects_of(item: LabelledImage, labels: tuple[str, ...]) -> Objects:
 
 def random_crop(
     data: DataSet,
+    index: int,
     labels: tuple[str, ...],
     size_px: int,
     batch_kinds: tuple[int, ...],
     rng: np.random.Generator,
 ) -> Crop:
-    """A random window of a random image, moved, scaled, turned, relit, with pasted objects.
+    """A random window of an image, moved, scaled, turned, relit, with pasted objects.
 
     Args:
-        data: where images come from.
+        data: where the image comes from.
+        index: which of its images.
         labels: class list.
         size_px: side S of the square crop.
         batch_kinds: kinds of random objects this batch may paste (few, so that they meet again within the batch).
         rng: source of all randomness.
     """
-    index = int(rng.integers(len(data)))
     image = data.image(index)
     crop, objects = _window(image, objects_of(data.items[index], labels), size_px, rng)
     gray = image.ndim == 2 or bool((image[..., 0] == image[..., 2]).all())
@@ -76,7 +77,9 @@ def _window(image: ImageArray, objects: Objects, size_px: int, rng: np.random.Ge
     centre = np.asarray(rng.uniform((0, 0), (width, height)))
     usable = np.flatnonzero(~objects.ignore)
     if usable.size and rng.random() < 0.6:
-        box = objects.boxes_xyxy[rng.choice(usable)]
+        # By class first, so that rare classes stand in the middle as often as common ones.
+        same_class = usable[objects.classes[usable] == rng.choice(np.unique(objects.classes[usable]))]
+        box = objects.boxes_xyxy[rng.choice(same_class)]
         centre = (box[:2] + box[2:]) / 2 + rng.uniform(-0.35, 0.35, 2) * size_px / scale
     half = size_px / 2 / scale
     if 2 * half <= min(height, width):

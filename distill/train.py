@@ -33,6 +33,9 @@ from distill.shapes import KINDS
 from protocols.arrays import FloatArray
 
 CHECKPOINT_EVERY_STEPS = 200
+NEIGHBOURS = 3
+"""The two images of a pair lie at most so far apart in their data set."""
+
 _BATCHES_AHEAD = 4
 _CLIP_NORM = 10.0
 
@@ -56,8 +59,13 @@ def make_batch(recipe: Recipe, sets: list[DataSet], step: int) -> Batch:
     weights = np.array([source.weight for source in recipe.sources])
     kinds = tuple(int(k) for k in rng.integers(0, KINDS, recipe.novel_kinds))
     crops: list[Crop] = []
-    for choice in rng.choice(len(sets), recipe.batch, p=weights / weights.sum()):
-        crops.append(random_crop(sets[choice], recipe.labels, recipe.crop_px, kinds, rng))
+    for choice in rng.choice(len(sets), (recipe.batch + 1) // 2, p=weights / weights.sum()):
+        data = sets[choice]
+        first = int(rng.integers(len(data)))
+        # Neighbours in the list show the same place: in pairs, one thing is seen from two sides.
+        for index in (first, (first + int(rng.integers(-NEIGHBOURS, NEIGHBOURS + 1))) % len(data)):
+            crops.append(random_crop(data, index, recipe.labels, recipe.crop_px, kinds, rng))
+    crops = crops[: recipe.batch]
     targets = [make_targets(c.objects, len(recipe.labels), recipe.crop_px, rng) for c in crops]
     return _collate(crops, targets, rng.random((len(targets), targets[0].care.size), np.float32))
 

@@ -34,7 +34,7 @@ def one_white_car():
 
 def crops_of(data, seeds, kinds=()):
     for seed in seeds:
-        yield random_crop(data, ("Car",), CROP_PX, kinds, np.random.default_rng(seed))
+        yield random_crop(data, 0, ("Car",), CROP_PX, kinds, np.random.default_rng(seed))
 
 
 def whole(crop):

@@ -82,7 +82,10 @@ class Interpreter:
     def _ask(self, images: Sequence[CaseImage]) -> list[TeacherAnswer | str]:
         """An answer or a reason for each image: a batch that fails is tried again one by one."""
         try:
-            return [*self._teacher.interpret([image.image for image in images])] if images else []
+            answers = self._teacher.interpret([image.image for image in images]) if images else []
+            if len(answers) != len(images):
+                raise TeacherError(f"{len(answers)} answers to {len(images)} images")
+            return [*answers]
         except Exception as exc:
             if len(images) > 1:
                 return [answer for image in images for answer in self._ask([image])]

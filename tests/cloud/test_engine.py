@@ -112,6 +112,15 @@ def test_failing_teacher_is_asked_one_by_one(open_store, interpreter, notified, 
     assert {open_store.case_state("uav", case.case_id)[1] for case in cases} == {"failed"}
 
 
+def test_teacher_with_too_few_answers_fails_its_case_and_no_more(
+    open_store, interpreter, notified, add, painting, teacher, monkeypatch
+):
+    monkeypatch.setattr(teacher, "interpret", lambda frames: [])
+    case = add((50, 50, painting.GREEN))
+    answer_all(open_store, interpreter, notified)
+    assert open_store.case_state("uav", case.case_id)[1] == "failed"
+
+
 def test_store_failure_leaves_cases_waiting(open_store, interpreter, notified, add, painting, monkeypatch):
     add((50, 50, painting.GREEN))
 

@@ -130,8 +130,10 @@ class Prompt(Value):
         variant: the bundle file the threshold was set on (`fp32`, `u8s8`, `s8s8`, `engine`).
         positives: 1..8 vectors of the thing.
         negatives: 0..24 vectors of what it is confused with, same dim.
-        threshold: match score from which a cell counts.
-        temperature: of the softmax over positives against negatives.
+        threshold: cosine with the nearest positive from which a candidate counts; the craft may go on following a
+            track a little below.
+        temperature: of the sigmoid over the cosine's distance from the threshold or the nearest negative, whichever
+            is higher.
         size_px: (smallest, largest) sqrt(box area) in full-frame pixels; None is any.
         size_m: the same on the ground in metres, used where the gsd is known.
         chips: 0..8 exemplars.

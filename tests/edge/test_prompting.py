@@ -75,6 +75,16 @@ def test_match_a_little_below_the_threshold_is_faint(student, shortfall, sure):
     assert matcher.match(seen, NOW_S).sure.tolist() == sure
 
 
+def test_match_nearer_to_a_negative_is_not_even_faint(student):
+    seen = student.perceive(scene((34, 34, GREEN)))
+    away = unit_rows(seen.embeddings[:1] + 0.5 * orthogonal(seen.embeddings[0]))
+    prompt = make_prompt(
+        student, positives=Vectors.from_array(away), threshold=0.5, negatives=Vectors.from_array(seen.embeddings[:1])
+    )
+    matcher = PromptMatcher(PromptBank(epoch="e", revision=1, prompts=(prompt,)), student.manifest.space_id)
+    assert len(matcher.match(seen, NOW_S).rows) == 0
+
+
 def test_match_expired_prompt_is_silent_but_stays_in_the_bank(student):
     prompt = make_prompt(student, expires_at_s=NOW_S)
     matcher, _, found = match(student, [prompt], scene((34, 34, GREEN)), wall_s=NOW_S + 1)

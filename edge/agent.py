@@ -188,11 +188,14 @@ class Agent:
         deadline_s = time.monotonic() + self.settings.linger_s
         while self._spool is not None and self._link is not None and len(self._spool) and time.monotonic() < deadline_s:
             time.sleep(0.05)
-        if self._bank_store.current is not self._bank:
             self._take_bank()
+        self._take_bank()
 
     def summary(self, source: Source) -> dict[str, Any]:
-        """Counts of the run so far, as `summary.json` holds them; durations in seconds or ms as named."""
+        """Counts of the run so far, as `summary.json` holds them; durations in seconds or ms as named.
+
+        `busy_ms_per_frame` leaves out perception, which runs ahead in its own thread.
+        """
         s = self.statistics
         span_s = s.ended_s - (s.started_s or 0.0)
         loop = np.array(s.loop_ms) if s.loop_ms else None

@@ -24,7 +24,7 @@ class PromptSettings(Settings):
         positive_quantile: which of the true similarities must still match.
         share: where the threshold lies between the two, 0 at the background.
         min_separation: least distance between the two; a closer pair makes no prompt by a teacher alone.
-        background_cases: recent cases of a craft whose background every new prompt is replayed on.
+        background_cases: recent cases of a craft whose background every new prompt must stay clear of.
         max_bytes: of one prompt with its chips.
     """
 

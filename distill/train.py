@@ -33,8 +33,8 @@ from distill.shapes import KINDS
 from protocols.arrays import FloatArray
 
 CHECKPOINT_EVERY_STEPS = 200
-NEIGHBOURS = 3
-"""The two images of a pair lie at most so far apart in their data set."""
+_PAIR_REACH_IMAGES = 3
+"""The two images of a pair lie at most so many places apart in their data set."""
 
 _BATCHES_AHEAD = 4
 _CLIP_NORM = 10.0
@@ -42,7 +42,17 @@ _CLIP_NORM = 10.0
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's tensors; `cells` rows are (image, y, x, kind), `luck` is (image, cell) uniform noise."""
+    """One step's tensors, all on the grid of h x w cells but the images.
+
+    Attributes:
+        images: (B, 3, S, S) float32, normalised.
+        heat: (B, C + 1, h, w) float32; the last channel is objectness.
+        box_ltrb: (B, 4, h, w) float32 log distances in cells.
+        weight: (B, h, w) float32, 0 away from objects.
+        care: (B, 1, h, w) float32, 0 where nothing is asked.
+        cells: (M, 4) int64 rows image, y, x, kind.
+        luck: (B, h * w) float32 uniform noise that picks the background cells.
+    """
 
     images: Tensor
     heat: Tensor
@@ -62,8 +72,9 @@ def make_batch(recipe: Recipe, sets: list[DataSet], step: int) -> Batch:
     for choice in rng.choice(len(sets), (recipe.batch + 1) // 2, p=weights / weights.sum()):
         data = sets[choice]
         first = int(rng.integers(len(data)))
-        # Neighbours in the list show the same place: in pairs, one thing is seen from two sides.
-        for index in (first, (first + int(rng.integers(-NEIGHBOURS, NEIGHBOURS + 1))) % len(data)):
+        # Renders lie town by town, so that a pair mostly shares its strange kinds; shuffled sets gain nothing by it.
+        reach = int(rng.integers(-_PAIR_REACH_IMAGES, _PAIR_REACH_IMAGES + 1))
+        for index in (first, (first + reach) % len(data)):
             crops.append(random_crop(data, index, recipe.labels, recipe.crop_px, kinds, rng))
     crops = crops[: recipe.batch]
     targets = [make_targets(c.objects, len(recipe.labels), recipe.crop_px, rng) for c in crops]

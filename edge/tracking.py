@@ -26,7 +26,7 @@ class TrackerSettings(Settings):
 
     Attributes:
         max_misses: frames without a detection after which a lost track ends.
-        confirm_hits: detections until a track is `tracked` instead of `tentative`.
+        confirm_hits: detections until a tentative track is a confirmed one, which outlives gaps and faint detections.
         gate: centre distance, in units of the box's size, beyond which nothing is matched.
         velocity_gain: share of the newest displacement in the velocity.
     """
@@ -48,12 +48,6 @@ class Track:
     velocity_px: FloatArray
     hits: int = 1
     misses: int = 0
-
-    def state(self, confirm_hits: int) -> str:
-        """`tentative`, `tracked` or `lost`."""
-        if self.misses:
-            return "lost"
-        return "tracked" if self.hits >= confirm_hits else "tentative"
 
 
 class CameraMotion:
@@ -150,6 +144,7 @@ class Tracker:
         confirmed = np.array([t.hits >= self.settings.confirm_hits for t in self.tracks])
         likeness[~sure] *= confirmed
         pairs, used_rows, used_columns = [], set(), set()
+        # Likeness, overlap plus nearness, is at most 2: every sure pair comes before the others.
         order = np.argsort(-(likeness + 10.0 * sure[:, None] * (likeness > 0)), axis=None)
         for flat in order[: int((likeness > 0).sum())]:
             row, column = divmod(int(flat), likeness.shape[1])

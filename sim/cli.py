@@ -84,7 +84,7 @@ def demo(
 
     Writes report.html, report.json, video.mp4, figures and logs; exit code 1 when the loop did not close.
 
-    Example:  skyloop-sim demo --seed 3 --out /tmp/demo
+    Example:  skyloop-sim demo --seed 3 --out demo-3
     """
     from sim.demo import DemoOptions, run_demo
 

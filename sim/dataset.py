@@ -87,7 +87,7 @@ def render_training_set(  # noqa: PLR0913 - every keyword is a content of the se
         out_dir: gets `images/*.jpg` and `annotations.json`.
         frames: how many images, over all looks.
         seed: same arguments, same bytes.
-        looks: one or both looks; images are split evenly.
+        looks: worlds take them in turn; one given twice gets twice as many.
         novel: strange objects lie about.
         debris: rubble lies about.
         bicycles: bicycles stand and ride.

@@ -16,12 +16,13 @@ from sim.world.town import Town, build_town, furnish
 
 FloatArray = NDArray[np.float64]
 
-# Where the world's origin lies on the globe; any place does, poles apart.
+# Where the world's origin lies on the globe; any place but a pole does.
 ORIGIN_LAT_DEG = 47.0
 ORIGIN_LON_DEG = 8.0
 PILE_REACH_M = 5.0  # farthest piece of a rubble pile from its middle, with room to spare
 PILE_RADIUS_M = (1.1, 3.1)
-COLLAPSE_PILES = 18  # in the field of rubble that the flight meets first
+COLLAPSE_PILES = 18  # at least so many in the field of rubble that the flight meets first
+FIELD_ROW_M = ((0.0, -18.0), (2.0, 18.0))  # one row of the field: least and most metres along the way and to its right
 CLEAR_SHARE = 0.1  # first part of the disaster flight, in which no debris is in view
 
 
@@ -118,6 +119,7 @@ def _strew_debris(town: Town, scene: Scene, rng: np.random.Generator) -> None:
     last_m = min((scene.duration_s + 10.0) * speed, flight.length_m)
 
     def drop(at_m: float, spread_m: FloatArray) -> bool:
+        """Whether a pile fell at `spread_m` (metres along the way and to its right) from `at_m`."""
         here, ahead = flight.pose_at(at_m / speed), flight.pose_at(at_m / speed + 0.5)
         along = np.array([ahead.east_m - here.east_m, ahead.north_m - here.north_m])
         along /= max(float(np.linalg.norm(along)), 1e-6)
@@ -128,10 +130,12 @@ def _strew_debris(town: Town, scene: Scene, rng: np.random.Generator) -> None:
     at_m = clear_s * speed
     fallen = 0
     while fallen < COLLAPSE_PILES and at_m < last_m:
-        fallen += sum(drop(at_m, rng.uniform((0.0, -18.0), (2.0, 18.0))) for _ in range(12))
+        fallen += sum(drop(at_m, rng.uniform(*FIELD_ROW_M)) for _ in range(12))
         at_m += 1.0
     while at_m < last_m:
-        any(drop(at_m, rng.normal(0.0, 4.5, 2)) for _ in range(12))
+        for _ in range(12):
+            if drop(at_m, rng.normal(0.0, 4.5, 2)):
+                break
         at_m += float(rng.uniform(7.0, 14.0))
 
 

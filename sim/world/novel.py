@@ -80,6 +80,7 @@ OUTLINES: tuple[Callable[[np.random.Generator], FloatArray], ...] = (
     _disc, _polygon, _box, _star, _blob, _ring, _cross, _angle,
 )  # fmt: skip
 
+# Twice the box: most things that come in numbers are boxes.
 PIECES = (_polygon, _box, _box, _cross, _angle)
 
 
@@ -205,7 +206,7 @@ def _compound(rng: np.random.Generator, half_m: float, paints: list[Paint]) -> M
 
 
 def _collection(rng: np.random.Generator, half_m: float, paints: list[Paint], strewn: np.random.Generator) -> Mesh:
-    """Many pieces of one make within `half_m`; `rng` decides the make, `strewn` where each piece lies."""
+    """Many pieces of one make, centred within `half_m`; `rng` decides the make, `strewn` how each piece lies."""
     outline = _counter_clockwise(PIECES[int(rng.integers(len(PIECES)))](rng)) * [1.0, rng.uniform(0.35, 1.0)]
     piece_m = half_m * float(rng.uniform(0.14, 0.4))
     thick_m, mound = piece_m * float(rng.uniform(0.2, 1.2)), float(rng.uniform(0.0, 0.5))
@@ -232,9 +233,9 @@ def novel_object(kind: int, scale: float = 1.0, instance: int = 0) -> Mesh:
     """One object of a kind.
 
     Args:
-        kind: >= 0; determines everything but size and, of a collection, the places of its pieces.
+        kind: >= 0; determines everything but size and, of a collection, how its pieces lie.
         scale: size relative to the kind's own, 0.8 to 1.2 for instances.
-        instance: >= 0; places the pieces of a collection.
+        instance: >= 0; draws place, lie, size and paint of a collection's pieces.
     """
     rng = rng_for("novel-kind", kind)
     paints = _palette(rng)

@@ -264,18 +264,18 @@ class Town:
         for _ in range(wanted):
             kind, scale, instance = int(rng.choice(kinds)), float(rng.uniform(0.8, 1.2)), int(rng.integers(1 << 30))
             make = partial(novel_object, kind, scale, instance)
-            radius = novel_radius_m(kind, scale, instance)
+            radius_m = novel_radius_m(kind, scale, instance)
             for _ in range(6):
-                if self.place_novel(rng, kind, make, radius):
+                if self.place_novel(rng, kind, make, radius_m):
                     break
 
-    def place_novel(self, rng: np.random.Generator, kind: int, make: Callable[[], Mesh], radius: float) -> bool:
-        """Tries one place for one strange object."""
+    def place_novel(self, rng: np.random.Generator, kind: int, make: Callable[[], Mesh], radius_m: float) -> bool:
+        """Tries one place for one strange object that reaches `radius_m` from its middle."""
         place = self._anywhere(rng)
-        if not self.ground.take(place, (radius, radius)):
+        if not self.ground.take(place, (radius_m, radius_m)):
             return False
         motion = Motion(place, float(rng.uniform(0, 2 * math.pi)))
-        self.add(Label.NOVEL, kind, motion, make, (0.7 * radius, 0.7 * radius, 3.0 * radius))
+        self.add(Label.NOVEL, kind, motion, make, (0.7 * radius_m, 0.7 * radius_m, 3.0 * radius_m))
         return True
 
     def _anywhere(self, rng: np.random.Generator) -> tuple[float, float]:

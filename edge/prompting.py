@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.student import Perception, sigmoid
-from protocols.arrays import FloatArray
-from protocols.boxes import box_iou, boxes_area, nms
+from protocols.arrays import Boxes, FloatArray
+from protocols.boxes import box_inside, box_iou, boxes_area, nms
 from protocols.values import Prompt, PromptBank
 
 MIN_OBJECTNESS = 0.2
@@ -24,11 +24,16 @@ MIN_OBJECTNESS = 0.2
 (0.67 and 0.38) and halved the false alarms (1.36 to 0.69 and 2.39 to 0.96 a frame)."""
 
 PROMPT_NMS_IOU = 0.4
+PART_SHARE = 0.7
+"""A match of which so much lies inside a larger match is a part of it: a slab of a pile. This took 0.17 false alarms a
+frame from two rendered flights (0.81 to 0.64 and 1.21 to 1.04) for 0.00 and 0.03 of their recall."""
+
 KNOWN_OVERLAP_IOU = 0.5
 SURE_LIKENESS = 0.5
 FAINT_LIKENESS = 0.12
-"""With the default temperature 0.07 this is a cosine of 0.14 below the threshold. There is no such slack towards
-negatives: what the cloud said is not the thing is not followed on."""
+"""With the default temperature 0.07 this is a cosine of 0.14 below the threshold or the nearest negative. Without the
+slack towards negatives, which may hold a thing that the teacher missed, two rendered flights lost 0.13 and 0.19 of the
+recall of debris."""
 
 SIZE_SLACK = 1.6
 """How far outside a prompt's size range (in either direction, as a factor) a candidate may lie."""
@@ -103,13 +108,10 @@ class PromptMatcher:
         rows, prompts = np.nonzero(self._admissible(seen, similarity, wall_s, gsd_m))
         if not rows.size:
             return _no_match()
-        own, against = similarity[rows, prompts], self._nearest_negative(seen, rows, prompts)
-        rival = np.maximum(self._thresholds[prompts], against)
-        likeness = sigmoid((own - rival) / self._temperatures[prompts])
+        likeness = self._likeness(seen, similarity, rows, prompts)
         scores = np.sqrt(likeness * seen.objectness[rows]).astype(np.float32)
         match = Match(rows, prompts, scores, likeness > SURE_LIKENESS)
-        kept = (likeness > FAINT_LIKENESS) & (own > against) & ~_explained(seen, rows, taken)
-        return _strongest(seen, match.only(kept))
+        return _strongest(seen, match.only((likeness > FAINT_LIKENESS) & ~_explained(seen, rows, taken)))
 
     def _admissible(
         self, seen: Perception, similarity: FloatArray, wall_s: float, gsd_m: float | None
@@ -131,13 +133,16 @@ class PromptMatcher:
             high = np.where(metric, self._size_m[:, 1] / gsd_m, high)
         return np.asarray((size_px > low / SIZE_SLACK) & (size_px < high * SIZE_SLACK), dtype=np.bool_)
 
-    def _nearest_negative(self, seen: Perception, rows: NDArray[np.int64], prompts: NDArray[np.int64]) -> FloatArray:
-        """(K,) each pair's highest cosine with the prompt's negatives; -1 without negatives."""
-        if not len(self._negatives):
-            return np.full(len(rows), -1.0, np.float32)
-        unique, inverse = np.unique(rows, return_inverse=True)
-        against = _best(seen.embeddings[unique] @ self._negatives.T, self._negative_owner, len(self.prompts))
-        return np.asarray(against[inverse, prompts], dtype=np.float32)
+    def _likeness(
+        self, seen: Perception, similarity: FloatArray, rows: NDArray[np.int64], prompts: NDArray[np.int64]
+    ) -> FloatArray:
+        """Probability-like (K,): how far the positive similarity exceeds threshold and nearest negative."""
+        rival = self._thresholds[prompts]
+        if len(self._negatives):
+            unique, inverse = np.unique(rows, return_inverse=True)
+            against = _best(seen.embeddings[unique] @ self._negatives.T, self._negative_owner, len(self.prompts))
+            rival = np.maximum(rival, against[inverse, prompts])
+        return sigmoid((similarity[rows, prompts] - rival) / self._temperatures[prompts])
 
 
 def _stack(groups: Sequence[FloatArray]) -> tuple[FloatArray, NDArray[np.int64]]:
@@ -171,6 +176,7 @@ def _strongest(seen: Perception, match: Match) -> Match:
     boxes = seen.boxes_xyxy[match.rows]
     sure, faint = np.flatnonzero(match.sure), np.flatnonzero(~match.sure)
     sure = sure[nms(boxes[sure], match.scores[sure], PROMPT_NMS_IOU)]
+    sure = sure[~_are_parts(boxes[sure], match.prompts[sure])]
     faint = faint[(box_iou(boxes[faint], boxes[sure]) <= PROMPT_NMS_IOU).all(axis=1)]
     # Shifting each prompt far away lets one pass of NMS serve all prompts.
     offsets = (match.prompts[faint] * 1e5).astype(np.float32)[:, None]
@@ -178,3 +184,10 @@ def _strongest(seen: Perception, match: Match) -> Match:
     kept = np.zeros(len(match.rows), np.bool_)
     kept[np.concatenate([sure, faint])] = True
     return match.only(kept)
+
+
+def _are_parts(boxes_xyxy: Boxes, prompts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(K,) whether a box lies mostly inside a larger one of the same prompt."""
+    inside = box_inside(boxes_xyxy, boxes_xyxy) > PART_SHARE
+    area = boxes_area(boxes_xyxy)
+    return np.asarray((inside & (area[:, None] < area) & (prompts[:, None] == prompts)).any(axis=1), dtype=np.bool_)

@@ -9,7 +9,7 @@ Beside them `fields.py` and `vectors.py` (what values are made of), `reassembly.
 from __future__ import annotations
 
 from protocols.arrays import AnyImage, Boxes, FloatArray, ImageArray
-from protocols.boxes import box_iou, boxes_area, clip_boxes, nms
+from protocols.boxes import box_inside, box_iou, boxes_area, clip_boxes, nms
 from protocols.errors import ImageryError, MessageError, ShapeError, SkyloopError
 from protocols.fields import MediaType, Value
 from protocols.imagery import decode_image, encode_image, image_size
@@ -96,6 +96,7 @@ __all__ = [
     "Welcome",
     "apply_change",
     "best_detections",
+    "box_inside",
     "box_iou",
     "boxes_area",
     "canonical_prompts",

@@ -38,14 +38,37 @@ def box_iou(a_xyxy: Boxes, b_xyxy: Boxes) -> FloatArray:
     Raises:
         ShapeError: an input is not (K, 4).
     """
+    overlap = _overlap(a_xyxy, b_xyxy)
+    return _share(overlap, boxes_area(a_xyxy)[:, None] + boxes_area(b_xyxy)[None, :] - overlap)
+
+
+def box_inside(a_xyxy: Boxes, b_xyxy: Boxes) -> FloatArray:
+    """Share of each box's area that lies inside each other box.
+
+    Args:
+        a_xyxy: (N, 4) float32 pixels, x1 <= x2 and y1 <= y2.
+        b_xyxy: (M, 4), same convention.
+
+    Returns:
+        (N, M) float32 in [0, 1]: of box i's area, what lies in box j; 0 for an empty box.
+
+    Raises:
+        ShapeError: an input is not (K, 4).
+    """
+    return _share(_overlap(a_xyxy, b_xyxy), boxes_area(a_xyxy)[:, None])
+
+
+def _overlap(a_xyxy: Boxes, b_xyxy: Boxes) -> FloatArray:
     a, b = _checked(a_xyxy), _checked(b_xyxy)
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    overlap = np.prod(np.clip(high - low, 0, None), axis=2, dtype=np.float32)
-    union = boxes_area(a)[:, None] + boxes_area(b)[None, :] - overlap
-    iou = np.zeros_like(overlap)
-    np.divide(overlap, union, out=iou, where=union > 0)
-    return np.asarray(np.minimum(iou, np.float32(1)), dtype=np.float32)
+    return np.asarray(np.prod(np.clip(high - low, 0, None), axis=2), dtype=np.float32)
+
+
+def _share(part: FloatArray, whole: FloatArray) -> FloatArray:
+    share = np.zeros_like(part)
+    np.divide(part, whole, out=share, where=whole > 0)
+    return np.asarray(np.minimum(share, np.float32(1)), dtype=np.float32)
 
 
 def nms(boxes_xyxy: Boxes, scores: FloatArray, iou: float) -> NDArray[np.intp]:

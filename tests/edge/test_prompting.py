@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from builders import scene
@@ -75,14 +77,23 @@ def test_match_a_little_below_the_threshold_is_faint(student, shortfall, sure):
     assert matcher.match(seen, NOW_S).sure.tolist() == sure
 
 
-def test_match_nearer_to_a_negative_is_not_even_faint(student):
+@pytest.mark.parametrize(
+    ("inner", "hits"), [((30, 30, 40, 40), 1), ((58, 58, 68, 68), 2), ((24, 24, 44, 44), 1), ((62, 30, 72, 40), 2)]
+)
+def test_match_of_a_part_gives_way_to_the_whole(student, inner, hits):
+    """Whichever of the two is likelier; a neighbour that only touches stays."""
     seen = student.perceive(scene((34, 34, GREEN)))
-    away = unit_rows(seen.embeddings[:1] + 0.5 * orthogonal(seen.embeddings[0]))
-    prompt = make_prompt(
-        student, positives=Vectors.from_array(away), threshold=0.5, negatives=Vectors.from_array(seen.embeddings[:1])
-    )
-    matcher = PromptMatcher(PromptBank(epoch="e", revision=1, prompts=(prompt,)), student.manifest.space_id)
-    assert len(matcher.match(seen, NOW_S).rows) == 0
+    for objectness in ((0.9, 0.8), (0.8, 0.9)):
+        two = replace(
+            seen,
+            boxes_xyxy=np.array([(20, 20, 60, 60), inner], np.float32),
+            objectness=np.array(objectness, np.float32),
+            class_scores=seen.class_scores[[0, 0]],
+            embeddings=seen.embeddings[[0, 0]],
+        )
+        prompt = make_prompt(student)
+        matcher = PromptMatcher(PromptBank(epoch="e", revision=1, prompts=(prompt,)), student.manifest.space_id)
+        assert len(matcher.match(two, NOW_S).rows) == hits
 
 
 def test_match_expired_prompt_is_silent_but_stays_in_the_bank(student):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols import ShapeError, box_iou, boxes_area, clip_boxes, nms
+from protocols import ShapeError, box_inside, box_iou, boxes_area, clip_boxes, nms
 
 
 def slow_iou(a, b):
@@ -38,6 +38,14 @@ def test_iou_equals_the_slow_reference(a, b):
     got = box_iou(a, b)
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, expected, atol=1e-6)  # a few float32 roundings of numbers below 1
+
+
+@given(box_sets(), box_sets())
+def test_inside_equals_the_iou_with_the_union_taken_out(a, b):
+    iou, mine, other = box_iou(a, b), boxes_area(a)[:, None], boxes_area(b)[None, :]
+    overlap = iou * (mine + other) / (1 + iou)
+    expected = np.divide(overlap, mine, out=np.zeros_like(overlap), where=mine > 0)
+    np.testing.assert_allclose(box_inside(a, b), expected, atol=1e-5)
 
 
 @given(box_sets(30), st.randoms(use_true_random=False))

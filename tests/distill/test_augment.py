@@ -42,6 +42,20 @@ def whole(crop):
     return len(boxes) and boxes.min() > 0 and boxes.max() < CROP_PX
 
 
+def test_crop_centres_on_a_rare_class_as_often_as_on_a_common_one():
+    """One bicycle left among forty cars right: by box, not by class, it would be one centred crop in forty."""
+    cars = [(400 + 20 * i, 40 + 20 * j, 408 + 20 * i, 48 + 20 * j) for i in range(8) for j in range(5)]
+    image = DataSet(
+        "rare",
+        (item_of([*cars, (60, 90, 70, 100)], ["Car"] * 40 + ["Bicycle"]),),
+        {Path("x.png"): np.zeros((200, 640), np.uint8)},
+    )
+    rng = np.random.default_rng(3)
+    crops = [random_crop(image, 0, ("Car", "Bicycle"), CROP_PX, (), rng) for _ in range(200)]
+    with_bicycle = np.mean([(crop.objects.classes == 1).any() for crop in crops])
+    assert with_bicycle > 0.2
+
+
 def objects(boxes, classes=None, ignore=None):
     count = len(boxes)
     return Objects(

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from distill import train as training
+from distill.augment import random_crop
 from distill.errors import DistillError, TrainingError
 from distill.network import SkyNet
 from distill.recipe import open_sources
@@ -49,6 +50,22 @@ def test_batch_has_the_documented_shapes(tiny_recipe, workspace):
         "care": (2, 1, 16, 16),
         "luck": (2, 256),
     }
+
+
+def test_batch_is_made_of_pairs_of_neighbouring_images(tiny_recipe, workspace, monkeypatch):
+    taken = []
+
+    def noting(data, index, *others):
+        taken.append((index, len(data)))
+        return random_crop(data, index, *others)
+
+    monkeypatch.setattr(training, "random_crop", noting)
+    recipe = tiny_recipe(batch=7)
+    batch = make_batch(recipe, open_sources(recipe, workspace), 0)
+    assert len(batch.images) == 7
+    assert len(taken) == 8
+    for (first, size), (second, _) in zip(taken[::2], taken[1::2], strict=True):
+        assert min((first - second) % size, (second - first) % size) <= 3
 
 
 @pytest.mark.parametrize("first_step", [0, 4, 6])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.craft.camera import Camera, CameraPose
+from sim.craft.camera import Camera
 from sim.craft.flight import Flight, FlightStyle
 from sim.world.layout import Look, Road, TownStyle, World
 from sim.world.plan import empty_world
@@ -19,11 +19,12 @@ FloatArray = NDArray[np.float64]
 # Where the world's origin lies on the globe; any place but a pole does.
 ORIGIN_LAT_DEG = 47.0
 ORIGIN_LON_DEG = 8.0
-PILE_REACH_M = 5.0  # farthest piece of a rubble pile from its middle, with room to spare
 PILE_RADIUS_M = (1.1, 3.1)
-COLLAPSE_PILES = 18  # at least so many in the field of rubble that the flight meets first
-FIELD_ROW_M = ((0.0, -18.0), (2.0, 18.0))  # one row of the field: least and most metres along the way and to its right
-CLEAR_SHARE = 0.1  # first part of the disaster flight, in which no debris is in view
+CLEAR_SHARE = 0.1  # first part of the disaster flight, before the earthquake
+# The camera sees about this much of the ground when the earthquake strikes; so many piles try to find room there.
+FIELD_AHEAD_M = (4.0, 44.0)
+FIELD_HALF_M = 18.0
+FIELD_TRIES = 120
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,11 @@ def _route(rng: np.random.Generator, roads: list[Road], half_m: float) -> FloatA
 
 
 def disaster_scene(seed: int, duration_s: float = 40.0) -> Scene:
-    """A town after a disaster: the flight follows roads, clear at first, then past a collapse, then strewn with rubble.
+    """A flight along a town's roads, in whose first tenth an earthquake strikes: rubble falls all along the way.
 
     Args:
         seed: >= 0; disaster worlds never coincide with training worlds.
-        duration_s: length of the flight; no debris is in view during its first tenth.
+        duration_s: length of the flight; there is no debris during its first tenth.
     """
     style = TownStyle(half_m=230.0)
     world = empty_world("disaster-world", seed, style.half_m)
@@ -108,44 +109,31 @@ def disaster_scene(seed: int, duration_s: float = 40.0) -> Scene:
 
 
 def _strew_debris(town: Town, scene: Scene, rng: np.random.Generator) -> None:
-    """Rubble along the way: a broad field of it where it begins, then a pile every few metres.
+    """Rubble along the way: a field of it where the earthquake meets the craft, then a pile every few metres.
 
     The field makes up for a loop that closes within a few frames: enough instances are seen before the first prompt.
     """
-    flight, camera = scene.flight, scene.camera
+    flight = scene.flight
     speed = flight.style.speed_mps
-    clear_s = CLEAR_SHARE * scene.duration_s
-    early = [flight.pose_at(t) for t in np.arange(0.0, clear_s + 0.5, 0.2)]
-    last_m = min((scene.duration_s + 10.0) * speed, flight.length_m)
+    quake_s = CLEAR_SHARE * scene.duration_s
 
-    def drop(at_m: float, spread_m: FloatArray) -> bool:
-        """Whether a pile fell at `spread_m` (metres along the way and to its right) from `at_m`."""
-        here, ahead = flight.pose_at(at_m / speed), flight.pose_at(at_m / speed + 0.5)
-        along = np.array([ahead.east_m - here.east_m, ahead.north_m - here.north_m])
+    def fall(ahead_m: float, right_m: float) -> bool:
+        """Whether a pile fell so far from where the craft is when the earthquake strikes, along the way and beside."""
+        at_s = quake_s + ahead_m / speed
+        here, next_pose = flight.pose_at(at_s), flight.pose_at(at_s + 0.5)
+        along = np.array([next_pose.east_m - here.east_m, next_pose.north_m - here.north_m])
         along /= max(float(np.linalg.norm(along)), 1e-6)
-        east, north = spread_m[0] * along + spread_m[1] * np.array([along[1], -along[0]])
-        place = (here.east_m + east, here.north_m + north)
-        return not _is_seen(camera, early, place) and town.place_debris(rng, place, float(rng.uniform(*PILE_RADIUS_M)))
+        place = (here.east_m + right_m * along[1], here.north_m - right_m * along[0])
+        return town.place_debris(rng, place, float(rng.uniform(*PILE_RADIUS_M)), quake_s)
 
-    at_m = clear_s * speed
-    fallen = 0
-    while fallen < COLLAPSE_PILES and at_m < last_m:
-        fallen += sum(drop(at_m, rng.uniform(*FIELD_ROW_M)) for _ in range(12))
-        at_m += 1.0
-    while at_m < last_m:
+    for _ in range(FIELD_TRIES):
+        fall(float(rng.uniform(*FIELD_AHEAD_M)), float(rng.uniform(-FIELD_HALF_M, FIELD_HALF_M)))
+    # The ground is painted once: dust would lie there before the piles that are seen to fall.
+    town.world.stains.clear()
+    last_m = min((scene.duration_s + 10.0) * speed, flight.length_m) - quake_s * speed
+    ahead_m = FIELD_AHEAD_M[1]
+    while ahead_m < last_m:
         for _ in range(12):
-            if drop(at_m, rng.normal(0.0, 4.5, 2)):
+            if fall(ahead_m + float(rng.normal(0.0, 4.5)), float(rng.normal(0.0, 4.5))):
                 break
-        at_m += float(rng.uniform(7.0, 14.0))
-
-
-def _is_seen(camera: Camera, poses: list[CameraPose], place: tuple[float, float]) -> bool:
-    """Whether a pile at a place would show, even partly, from any of the poses."""
-    point = np.array([[place[0], place[1], 0.0]])
-    for pose in poses:
-        pixels, depth = camera.project(pose, point)
-        x, y = pixels[0]
-        margin = PILE_REACH_M * camera.focal_px / max(float(depth[0]), 1.0)
-        if depth[0] > 0 and -margin < x < camera.width + margin and -margin < y < camera.height + margin:
-            return True
-    return False
+        ahead_m += float(rng.uniform(7.0, 14.0))

@@ -60,6 +60,7 @@ class Thing:
         half_m: half extents along and across its heading, for what hides what.
         height_m: upper bound of its height.
         lift_m: height of its foot above the ground.
+        appears_s: time from which it is there.
     """
 
     object_id: int
@@ -70,6 +71,7 @@ class Thing:
     half_m: tuple[float, float]
     height_m: float
     lift_m: float = 0.0
+    appears_s: float = 0.0
 
     @property
     def is_static(self) -> bool:

@@ -58,6 +58,7 @@ class Renderer:
         self._height = np.array([t.height_m for t in world.things])
         shadow_m = np.minimum(self._height * self._lighting.shadow_per_m, 15.0)
         self._reach = 1.15 * np.hypot(np.hypot(self._half[:, 0], self._half[:, 1]), self._height / 2) + 0.3 + shadow_m
+        self._appears = np.array([t.appears_s for t in world.things])
         self._motions = MotionTable([t.motion for t in world.things])
 
     def render(self, pose: CameraPose, time_s: float) -> tuple[Bytes, list[TruthObject]]:
@@ -68,7 +69,7 @@ class Renderer:
         """
         where = self._motions.at(time_s)
         image = self._warp_ground(pose)
-        chosen = self._in_view(pose, where)
+        chosen = self._in_view(pose, where, time_s)
         if not chosen:
             return self._sensor.expose(image, time_s), []
         placed = [self._place(i, where[i]) for i in chosen]
@@ -90,13 +91,13 @@ class Renderer:
         )
         return np.asarray(warped, dtype=np.uint8)
 
-    def _in_view(self, pose: CameraPose, where: FloatArray) -> list[int]:
+    def _in_view(self, pose: CameraPose, where: FloatArray, time_s: float) -> list[int]:
         """Numbers of the things that may be in view, far to near."""
         if not self.world.things:
             return []
         pixels, depth = self.camera.project(pose, np.column_stack([where[:, :2], self._height / 2]))
         reach = self.camera.focal_px * self._reach / np.maximum(depth, 1.0)
-        inside = (depth > 5.0) & (depth > self._reach)
+        inside = (depth > 5.0) & (depth > self._reach) & (self._appears <= time_s)
         inside &= np.abs(pixels[:, 0] - self.camera.width / 2) < self.camera.width / 2 + reach
         inside &= np.abs(pixels[:, 1] - self.camera.height / 2) < self.camera.height / 2 + reach
         chosen = np.flatnonzero(inside)

@@ -51,10 +51,11 @@ class Town:
         motion: Motion,
         make: Callable[[], Mesh],
         size_m: tuple[float, float, float],
+        appears_s: float = 0.0,
     ) -> None:
         """Adds a thing; `size_m` is half length, half width and height."""
-        number = len(self.world.things) + 1
-        self.world.things.append(Thing(number, label, kind, motion, make, size_m[:2], size_m[2]))
+        thing = Thing(len(self.world.things) + 1, label, kind, motion, make, size_m[:2], size_m[2], appears_s=appears_s)
+        self.world.things.append(thing)
 
     def reserve_traffic(self) -> None:
         """Keeps lanes with moving vehicles free of everything else."""
@@ -296,14 +297,16 @@ class Town:
                 if self.place_debris(rng, self._anywhere(rng), radius):
                     break
 
-    def place_debris(self, rng: np.random.Generator, place: tuple[float, float], radius: float) -> bool:
-        """Puts one rubble pile at a place if it is free."""
-        if not self.ground.take(place, (0.9 * radius, 0.9 * radius)):
+    def place_debris(
+        self, rng: np.random.Generator, place: tuple[float, float], radius: float, falls_s: float = 0.0
+    ) -> bool:
+        """Lets one rubble pile fall on a place if it is free, with room to tell it from the next pile."""
+        if not self.ground.take(place, (1.3 * radius, 1.3 * radius)):
             return False
         kind = int(rng.integers(1 << 30))
         motion = Motion(place, float(rng.uniform(0, 2 * math.pi)))
         make = partial(_seeded, pile, "debris-pile", kind, radius)
-        self.add(Label.DEBRIS, kind, motion, make, (0.8 * radius, 0.8 * radius, 1.2 * radius))
+        self.add(Label.DEBRIS, kind, motion, make, (0.8 * radius, 0.8 * radius, 1.2 * radius), falls_s)
         self.world.stains.append(Stain(place, radius * float(rng.uniform(1.3, 1.9))))
         return True
 

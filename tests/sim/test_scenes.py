@@ -11,10 +11,12 @@ def _debris_per_frame(scene, times):
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_disaster_is_clear_first_then_strewn(seed):
+def test_disaster_is_clear_until_the_earthquake_then_strewn(seed):
     scene = disaster_scene(seed)
     clear, _ = _debris_per_frame(scene, [0.0, 1.0, 2.0, 3.0, 3.9])
     assert clear == [[]] * 5
+    ((*fallen,),), _ = _debris_per_frame(scene, [4.0])
+    assert len(fallen) >= 10
     strewn, truths = _debris_per_frame(scene, range(7, 40, 3))
     counts = [len(found) for found in strewn]
     assert sum(n > 0 for n in counts) >= 0.8 * len(counts)

@@ -141,7 +141,7 @@ class Agent:
         return result
 
     def _take_bank(self) -> None:
-        """Use the newest applied bank from this frame on, and note how long the loop took for new prompts.
+        """Use the newest applied bank from now on, and note how long the loop took for new prompts.
 
         The loop ends now, not when this frame was captured: perception runs ahead, so that was earlier.
         """
@@ -184,7 +184,7 @@ class Agent:
             statistics.detections[key] = statistics.detections.get(key, 0) + 1
 
     def _deliver(self) -> None:
-        """Give the link some time to empty the spool after a recording's last frame."""
+        """Give the link some time to empty the spool after a recording's last frame, and note what it answers."""
         deadline_s = time.monotonic() + self.settings.linger_s
         while self._spool is not None and self._link is not None and len(self._spool) and time.monotonic() < deadline_s:
             time.sleep(0.05)
@@ -194,7 +194,7 @@ class Agent:
     def summary(self, source: Source) -> dict[str, Any]:
         """Counts of the run so far, as `summary.json` holds them; durations in seconds or ms as named.
 
-        `busy_ms_per_frame` leaves out perception, which runs ahead in its own thread.
+        `busy_ms_per_frame` leaves out perception that `run` makes ahead in its own thread.
         """
         s = self.statistics
         span_s = s.ended_s - (s.started_s or 0.0)

@@ -1,6 +1,8 @@
 """The agent on a hand-made student, without a link: what it writes, counts and survives."""
 
 import json
+import threading
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from edge.agent import Agent, AgentSettings
 from edge.bank import BankStore
 from edge.capture import open_source
+from edge.link_stats import LinkStats
 from edge.outputs import RunOutputs
 from edge.scheduler import SchedulerSettings
 from edge.spool import Spool
@@ -126,6 +129,38 @@ def test_run_measures_the_loop_from_capture_to_prompt_in_force(student, flight, 
             bank.apply(BankChange(base=None, target=new.ref, upserts=new.prompts))
     assert agent.summary(source)["loop_ms"]["count"] == 1
     assert agent.summary(source)["loop_ms"]["p50"] > 0
+
+
+def test_run_takes_a_prompt_that_arrives_while_the_last_cases_are_delivered(student, flight, tmp_path):
+    """The link's part is played here: an answer soon after the last frame, then the cloud's receipt of the case."""
+    bank, spool = BankStore(tmp_path / "bank"), Spool(tmp_path / "spool")
+    agent = Agent(
+        student=student,
+        bank=bank,
+        spool=spool,
+        link=SimpleNamespace(stats=LinkStats),
+        settings=AgentSettings(linger_s=20.0),
+    )
+
+    def answer():
+        case_id = spool.best().case.case_id
+        new = PromptBank(epoch="e1", revision=1, prompts=(green_prompt(student, case_id),))
+        bank.apply(BankChange(base=None, target=new.ref, upserts=new.prompts))
+        spool.done(case_id)
+
+    source = open_source(str(flight))
+    timer = threading.Timer(1.0, answer)
+
+    def at_the_end(_, __):
+        if agent.statistics.frames == 12:
+            spool.flush()
+            timer.start()
+        return True
+
+    summary = agent.run(source, on_frame=at_the_end)
+    timer.join()
+    assert summary["frames"] == 12
+    assert summary["loop_ms"]["count"] == 1
 
 
 def test_run_known_detections_are_the_same_with_a_prompt(student, flight, tmp_path):

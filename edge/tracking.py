@@ -27,12 +27,14 @@ class TrackerSettings(Settings):
     Attributes:
         max_misses: frames without a detection after which a lost track ends.
         confirm_hits: detections until a tentative track is a confirmed one, which outlives gaps and faint detections.
+        max_faint: frames in a row that a confirmed track follows on faint detections alone: two seconds at 15 a second.
         gate: centre distance, in units of the box's size, beyond which nothing is matched.
         velocity_gain: share of the newest displacement in the velocity.
     """
 
     max_misses: int = 12
     confirm_hits: int = 3
+    max_faint: int = 30
     gate: float = 1.5
     velocity_gain: float = 0.4
 
@@ -48,6 +50,7 @@ class Track:
     velocity_px: FloatArray
     hits: int = 1
     misses: int = 0
+    faint: int = 0
 
 
 class CameraMotion:
@@ -118,7 +121,7 @@ class Tracker:
         ids = [0] * len(labels)
         unmatched = set(range(len(self.tracks)))
         for row, column in self._pairs(boxes_xyxy, labels, sure):
-            self._extend(self.tracks[column], boxes_xyxy[row], float(scores[row]))
+            self._extend(self.tracks[column], boxes_xyxy[row], float(scores[row]), is_sure=bool(sure[row]))
             ids[row] = self.tracks[column].track_id
             unmatched.discard(column)
         self._age(unmatched)
@@ -141,8 +144,9 @@ class Tracker:
         if not self.tracks or not len(labels):
             return []
         likeness = self._likeness(boxes, np.array(labels))
-        confirmed = np.array([t.hits >= self.settings.confirm_hits for t in self.tracks])
-        likeness[~sure] *= confirmed
+        settings = self.settings
+        followed = [t.hits >= settings.confirm_hits and t.faint < settings.max_faint for t in self.tracks]
+        likeness[~sure] *= np.array(followed)
         pairs, used_rows, used_columns = [], set(), set()
         # Likeness, overlap plus nearness, is at most 2: every sure pair comes before the others.
         order = np.argsort(-(likeness + 10.0 * sure[:, None] * (likeness > 0)), axis=None)
@@ -164,11 +168,12 @@ class Tracker:
         same = labels[:, None] == np.array([t.label for t in self.tracks])[None]
         return np.asarray((box_iou(boxes, predicted) + nearness) * same * (nearness > 0), dtype=np.float32)
 
-    def _extend(self, track: Track, box: FloatArray, score: float) -> None:
+    def _extend(self, track: Track, box: FloatArray, score: float, *, is_sure: bool) -> None:
         moved = (box[:2] + box[2:] - track.box_xyxy[:2] - track.box_xyxy[2:]) / 2
         track.velocity_px = np.asarray(track.velocity_px + self.settings.velocity_gain * moved, dtype=np.float32)
         track.box_xyxy, track.score = box, score
         track.hits, track.misses = track.hits + 1, 0
+        track.faint = 0 if is_sure else track.faint + 1
 
     def _age(self, unmatched: set[int]) -> None:
         for column in unmatched:

@@ -57,6 +57,23 @@ def test_update_unsure_detection_does_not_continue_a_tentative_track():
     assert unsure(tracker, 50, 50) == [0]
 
 
+def test_update_confirmed_track_on_faint_detections_alone_ends():
+    tracker = Tracker(TrackerSettings(max_faint=4, max_misses=1))
+    for _ in range(3):
+        update(tracker, [box(50, 50)], ["Debris"])
+    assert [bool(unsure(tracker, 50, 50)[0]) for _ in range(6)] == [True] * 4 + [False] * 2
+    assert tracker.tracks == []
+
+
+def test_update_sure_detection_between_faint_ones_keeps_the_track():
+    tracker = Tracker(TrackerSettings(max_faint=4))
+    for _ in range(3):
+        update(tracker, [box(50, 50)], ["Debris"])
+    for _ in range(3):
+        assert all(unsure(tracker, 50, 50)[0] for _ in range(4))
+        update(tracker, [box(50, 50)], ["Debris"])
+
+
 def test_update_sure_detection_has_the_first_choice_of_tracks():
     tracker = Tracker()
     first = [update(tracker, [box(50, 50)], ["Debris"]) for _ in range(3)][-1]

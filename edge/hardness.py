@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import Settings
-from edge.prompting import Match
+from edge.prompting import PART_SHARE, Match
 from edge.student import Known, Perception
 from protocols.arrays import FloatArray
-from protocols.boxes import box_iou
+from protocols.boxes import box_inside, box_iou
 
 
 class HardnessSettings(Settings):
@@ -72,7 +72,8 @@ def estimate_hardness(
         size: (width, height) of the frame in pixels.
         settings: weights and limits.
     """
-    rows = _unexplained(seen, np.concatenate([known.rows, match.rows]), size, settings)
+    rows = _strange(seen, size, settings)
+    rows = rows[~_are_named(seen, rows, known, match, settings)]
     surprise = seen.objectness[rows] * (1 - _best_class(seen)[rows])
     order = np.argsort(-surprise, kind="stable")
     reasons = {
@@ -94,19 +95,26 @@ def _best_class(seen: Perception) -> FloatArray:
     return np.asarray(seen.class_scores.max(axis=1), dtype=np.float32)
 
 
-def _unexplained(
-    seen: Perception, named: NDArray[np.int64], size: tuple[int, int], settings: HardnessSettings
-) -> NDArray[np.int64]:
+def _strange(seen: Perception, size: tuple[int, int], settings: HardnessSettings) -> NDArray[np.int64]:
+    """Candidates that are something, whole and large enough, and hardly of a known class."""
     boxes = seen.boxes_xyxy
     width, height = size
     inside = (boxes[:, :2] > settings.border_px).all(axis=1)
     inside &= (boxes[:, 2] < width - settings.border_px) & (boxes[:, 3] < height - settings.border_px)
     large = (boxes[:, 2:] - boxes[:, :2] >= settings.min_side_px).all(axis=1)
     strange = (seen.objectness >= settings.min_objectness) & (seen.objectness > _best_class(seen)) & inside & large
-    rows = np.flatnonzero(strange)
-    if len(named) and len(rows):
-        rows = rows[box_iou(boxes[rows], boxes[named]).max(axis=1) < settings.explained_iou]
-    return rows
+    return np.flatnonzero(strange)
+
+
+def _are_named(
+    seen: Perception, rows: NDArray[np.int64], known: Known, match: Match, settings: HardnessSettings
+) -> NDArray[np.bool_]:
+    """(K,) whether a detection already says what is there, or a prompted one what it is a part of."""
+    boxes = seen.boxes_xyxy
+    named = np.concatenate([known.rows, match.rows])
+    overlap = box_iou(boxes[rows], boxes[named]).max(axis=1, initial=0.0)
+    inside = box_inside(boxes[rows], boxes[match.rows]).max(axis=1, initial=0.0)
+    return np.asarray((overlap >= settings.explained_iou) | (inside > PART_SHARE), dtype=np.bool_)
 
 
 def _doubt(best_class: FloatArray) -> float:

@@ -30,6 +30,8 @@ frame from two rendered flights (0.81 to 0.64 and 1.21 to 1.04) for 0.00 and 0.0
 
 KNOWN_OVERLAP_IOU = 0.5
 SURE_LIKENESS = 0.5
+"""Reached exactly at the threshold, or at the nearest negative where that is higher."""
+
 FAINT_LIKENESS = 0.12
 """With the default temperature 0.07 this is a cosine of 0.14 below the threshold or the nearest negative. Without the
 slack towards negatives, which may hold a thing that the teacher missed, two rendered flights lost 0.13 and 0.19 of the
@@ -79,6 +81,7 @@ class PromptMatcher:
         """
         self.prompts: tuple[Prompt, ...] = tuple(p for p in bank.prompts if p.space_id == space_id)
         self.skipped: tuple[str, ...] = tuple(p.prompt_id for p in bank.prompts if p.space_id != space_id)
+        self._labels = np.unique([p.label for p in self.prompts], return_inverse=True)[1]
         self._positives, self._positive_owner = _stack([p.positives.to_array() for p in self.prompts])
         self._negatives, self._negative_owner = _stack([p.negatives.to_array() for p in self.prompts])
         self._thresholds = np.array([p.threshold for p in self.prompts], np.float32)
@@ -111,7 +114,8 @@ class PromptMatcher:
         likeness = self._likeness(seen, similarity, rows, prompts)
         scores = np.sqrt(likeness * seen.objectness[rows]).astype(np.float32)
         match = Match(rows, prompts, scores, likeness > SURE_LIKENESS)
-        return _strongest(seen, match.only((likeness > FAINT_LIKENESS) & ~_explained(seen, rows, taken)))
+        match = match.only((likeness > FAINT_LIKENESS) & ~_explained(seen, rows, taken))
+        return _strongest(seen, match, self._labels[match.prompts])
 
     def _admissible(
         self, seen: Perception, similarity: FloatArray, wall_s: float, gsd_m: float | None
@@ -168,26 +172,29 @@ def _explained(seen: Perception, rows: NDArray[np.int64], taken: NDArray[np.int6
     return np.asarray(overlap.max(axis=1) > KNOWN_OVERLAP_IOU, dtype=np.bool_)
 
 
-def _strongest(seen: Perception, match: Match) -> Match:
-    """A place is claimed once, by the prompt that fits it best; where none is sure, faintly by one match per prompt.
+def _strongest(seen: Perception, match: Match, labels: NDArray[np.int64]) -> Match:
+    """A place is claimed once, by the prompt that fits it best; where none is sure, faintly by one match per label.
 
-    Only the tracker knows which of several faint matches continues something.
+    Only the tracker knows which of several faint matches continues something. `labels` numbers each match's label.
     """
     boxes = seen.boxes_xyxy[match.rows]
     sure, faint = np.flatnonzero(match.sure), np.flatnonzero(~match.sure)
     sure = sure[nms(boxes[sure], match.scores[sure], PROMPT_NMS_IOU)]
-    sure = sure[~_are_parts(boxes[sure], match.prompts[sure])]
+    sure = sure[~_are_parts(boxes, labels, sure, sure)]
     faint = faint[(box_iou(boxes[faint], boxes[sure]) <= PROMPT_NMS_IOU).all(axis=1)]
-    # Shifting each prompt far away lets one pass of NMS serve all prompts.
-    offsets = (match.prompts[faint] * 1e5).astype(np.float32)[:, None]
-    faint = faint[nms(boxes[faint] + offsets, match.scores[faint], PROMPT_NMS_IOU)]
+    faint = faint[~_are_parts(boxes, labels, faint, sure)]
+    faint = faint[nms(boxes[faint], match.scores[faint], PROMPT_NMS_IOU, labels[faint])]
     kept = np.zeros(len(match.rows), np.bool_)
     kept[np.concatenate([sure, faint])] = True
     return match.only(kept)
 
 
-def _are_parts(boxes_xyxy: Boxes, prompts: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """(K,) whether a box lies mostly inside a larger one of the same prompt."""
-    inside = box_inside(boxes_xyxy, boxes_xyxy) > PART_SHARE
+def _are_parts(
+    boxes_xyxy: Boxes, labels: NDArray[np.int64], rows: NDArray[np.int64], wholes: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """(K,) whether each of `rows` lies mostly inside a larger one of `wholes` of the same label."""
+    inside = box_inside(boxes_xyxy[rows], boxes_xyxy[wholes]) > PART_SHARE
     area = boxes_area(boxes_xyxy)
-    return np.asarray((inside & (area[:, None] < area) & (prompts[:, None] == prompts)).any(axis=1), dtype=np.bool_)
+    is_larger = area[rows][:, None] < area[wholes]
+    same = labels[rows][:, None] == labels[wholes]
+    return np.asarray((inside & is_larger & same).any(axis=1), dtype=np.bool_)

@@ -71,7 +71,7 @@ def _share(part: FloatArray, whole: FloatArray) -> FloatArray:
     return np.asarray(np.minimum(share, np.float32(1)), dtype=np.float32)
 
 
-def nms(boxes_xyxy: Boxes, scores: FloatArray, iou: float) -> NDArray[np.intp]:
+def nms(boxes_xyxy: Boxes, scores: FloatArray, iou: float, groups: NDArray[np.int64] | None = None) -> NDArray[np.intp]:
     """Greedy non-maximum suppression: the indices to keep, best score first.
 
     The whole IoU matrix is made once, which beats a row at a time up to some thousand boxes; it takes
@@ -81,6 +81,7 @@ def nms(boxes_xyxy: Boxes, scores: FloatArray, iou: float) -> NDArray[np.intp]:
         boxes_xyxy: (N, 4) pixels.
         scores: (N,) any float; higher wins.
         iou: boxes that overlap a kept one by more than this are dropped, 0..1.
+        groups: (N,) boxes drop only those of their own group; all are one group by default.
 
     Returns:
         (K,) indices into the inputs.
@@ -94,6 +95,8 @@ def nms(boxes_xyxy: Boxes, scores: FloatArray, iou: float) -> NDArray[np.intp]:
         raise ShapeError(f"scores have shape {scores.shape}; expected ({len(boxes)},), one per box")
     order = np.argsort(-scores, kind="stable")
     overlaps = box_iou(boxes[order], boxes[order]) > iou
+    if groups is not None:
+        overlaps &= groups[order][:, None] == groups[order]
     alive = np.ones(len(order), dtype=np.bool_)
     for i in range(len(order)):
         if alive[i]:

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from distill.dataset import DataSet, LabelledImage
 from distill.evaluate import ImageDetections, ImageTruth, coco_scores
 from protocols.arrays import Boxes, FloatArray
-from protocols.boxes import box_iou, boxes_area
+from protocols.boxes import box_inside, box_iou
 from protocols.values import Detection
 from sim.record import FlightRecord, FlownFrame
 
@@ -113,7 +112,8 @@ def tally(found_xyxy: Boxes, truth: LabelledImage, label: str) -> tuple[int, int
     overlap = box_iou(found_xyxy, wanted)
     claimed = [_claim(row, overlap) for row in range(len(found_xyxy))]
     stray = found_xyxy[np.array([column is None for column in claimed], bool)]
-    ignored = _lies_on(stray, truth.boxes_xyxy[is_label & truth.ignore])
+    regions = truth.boxes_xyxy[is_label & truth.ignore]
+    ignored = box_inside(stray, regions).max(axis=1, initial=0.0) >= IGNORED_SHARE
     return len(wanted), sum(column is not None for column in claimed), int((~ignored).sum())
 
 
@@ -124,17 +124,6 @@ def _claim(row: int, overlap: FloatArray) -> int | None:
     column = int(overlap[row].argmax())
     overlap[:, column] = -1.0
     return column
-
-
-def _lies_on(boxes_xyxy: Boxes, regions_xyxy: Boxes) -> NDArray[np.bool_]:
-    """(N,) whether a box lies mostly inside one of the regions."""
-    if not len(regions_xyxy) or not len(boxes_xyxy):
-        return np.zeros(len(boxes_xyxy), bool)
-    low = np.maximum(boxes_xyxy[:, None, :2], regions_xyxy[None, :, :2])
-    high = np.minimum(boxes_xyxy[:, None, 2:], regions_xyxy[None, :, 2:])
-    inside = np.prod(np.clip(high - low, 0, None), axis=2)
-    share = inside / np.maximum(boxes_area(boxes_xyxy)[:, None], 1e-6)
-    return np.asarray(share.max(axis=1) >= IGNORED_SHARE, dtype=np.bool_)
 
 
 def boxes_of(detections: Sequence[Detection]) -> Boxes:

@@ -51,6 +51,16 @@ def test_explained_object_is_no_reason(by):
     assert result.reasons["unexplained"] == 0.0
 
 
+PART = ((104.0, 104.0, 118.0, 118.0), 0.8, 0.02)
+
+
+def test_part_of_a_prompted_thing_is_no_reason_but_one_on_a_known_thing_is():
+    seen, row, one = perception(THING, PART), np.array([0]), np.ones(1, np.float32)
+    assert list(hardness(seen).rows) == [0, 1]
+    assert len(hardness(seen, match=Match(row, row, one, one > 0)).rows) == 0
+    assert list(hardness(seen, known=Known(row, row, one)).rows) == [1]
+
+
 @pytest.mark.parametrize(
     "box",
     [(0.0, 100.0, 50.0, 150.0), (600.0, 100.0, 639.0, 150.0), (100.0, 100.0, 105.0, 150.0)],

@@ -67,6 +67,6 @@ def test_faint_match_continues_a_confirmed_track(pipeline, bank_with):
 
 def test_faint_match_does_not_continue_a_tentative_track(pipeline, bank_with):
     pipeline.use_bank(bank_with(threshold=0.8))
-    assert len(list(prompted_ids(pipeline, 1))) == 1
+    ((_,),) = prompted_ids(pipeline, 1)
     pipeline.use_bank(bank_with(threshold=0.92))
     assert list(prompted_ids(pipeline, 3)) == [[]] * 3

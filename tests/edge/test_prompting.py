@@ -77,23 +77,68 @@ def test_match_a_little_below_the_threshold_is_faint(student, shortfall, sure):
     assert matcher.match(seen, NOW_S).sure.tolist() == sure
 
 
-@pytest.mark.parametrize(
-    ("inner", "hits"), [((30, 30, 40, 40), 1), ((58, 58, 68, 68), 2), ((24, 24, 44, 44), 1), ((62, 30, 72, 40), 2)]
-)
-def test_match_of_a_part_gives_way_to_the_whole(student, inner, hits):
-    """Whichever of the two is likelier; a neighbour that only touches stays."""
+def things(student, *candidates):
+    """What a student would see: (box, objectness, cosine with the green spot) for each."""
     seen = student.perceive(scene((34, 34, GREEN)))
-    for objectness in ((0.9, 0.8), (0.8, 0.9)):
-        two = replace(
-            seen,
-            boxes_xyxy=np.array([(20, 20, 60, 60), inner], np.float32),
-            objectness=np.array(objectness, np.float32),
-            class_scores=seen.class_scores[[0, 0]],
-            embeddings=seen.embeddings[[0, 0]],
-        )
-        prompt = make_prompt(student)
-        matcher = PromptMatcher(PromptBank(epoch="e", revision=1, prompts=(prompt,)), student.manifest.space_id)
-        assert len(matcher.match(two, NOW_S).rows) == hits
+    own = seen.embeddings[0]
+    cosines = np.array([c[2] for c in candidates], np.float32)[:, None]
+    return replace(
+        seen,
+        boxes_xyxy=np.array([c[0] for c in candidates], np.float32),
+        objectness=np.array([c[1] for c in candidates], np.float32),
+        class_scores=seen.class_scores[[0] * len(candidates)],
+        embeddings=cosines * own + np.sqrt(1 - cosines**2) * orthogonal(own),
+    )
+
+
+def matched(student, seen, *prompts):
+    """Rows that match sure, and rows that match faintly."""
+    bank = PromptBank(epoch="e", revision=1, prompts=prompts)
+    match = PromptMatcher(bank, student.manifest.space_id).match(seen, NOW_S)
+    return sorted(match.rows[match.sure].tolist()), sorted(match.rows[~match.sure].tolist())
+
+
+WHOLE, SURE, FAINT = (20, 20, 60, 60), 0.99, 0.85
+
+
+@pytest.mark.parametrize("objectness", [(0.9, 0.8), (0.8, 0.9)])
+@pytest.mark.parametrize(
+    ("inner", "rows"),
+    [((30, 30, 40, 40), [0]), ((24, 24, 44, 44), [0]), ((58, 58, 68, 68), [0, 1]), ((62, 30, 72, 40), [0, 1])],
+)
+def test_match_of_a_part_gives_way_to_the_whole(student, inner, rows, objectness):
+    """Whichever of the two is likelier; a neighbour that only touches stays."""
+    seen = things(student, (WHOLE, objectness[0], SURE), (inner, objectness[1], SURE))
+    assert matched(student, seen, make_prompt(student)) == (rows, [])
+
+
+def test_match_of_a_faint_part_gives_way_to_the_sure_whole_but_not_the_other_way_round(student):
+    prompt = make_prompt(student, temperature=0.07)
+    part = (30, 30, 40, 40)
+    assert matched(student, things(student, (WHOLE, 0.8, SURE), (part, 0.9, FAINT)), prompt) == ([0], [])
+    assert matched(student, things(student, (WHOLE, 0.8, FAINT), (part, 0.9, SURE)), prompt) == ([1], [0])
+
+
+@pytest.mark.parametrize(("label", "rows"), [("Green", [0]), ("Bush", [0, 1])])
+def test_match_of_a_part_by_another_prompt_gives_way_within_a_label(student, label, rows):
+    seen = things(student, (WHOLE, 0.8, SURE), ((30, 30, 40, 40), 0.9, SURE))
+    of_wholes = make_prompt(student, size_px=(35, 45))
+    of_parts = make_prompt(student, prompt_id="parts", label=label, size_px=(8, 12))
+    assert matched(student, seen, of_wholes, of_parts) == (rows, [])
+
+
+def test_match_faint_beside_a_sure_one_is_dropped_and_one_a_label_stays(student):
+    prompts = [make_prompt(student, temperature=0.07), make_prompt(student, prompt_id="again", temperature=0.07)]
+    same_place = (22, 22, 62, 62)
+    assert matched(student, things(student, (WHOLE, 0.8, SURE), (same_place, 0.9, FAINT)), *prompts) == ([0], [])
+    assert matched(student, things(student, (WHOLE, 0.8, FAINT), (same_place, 0.9, FAINT)), *prompts) == ([], [1])
+
+
+@pytest.mark.parametrize(("cosine", "expected"), [(0.8, ([0], [])), (0.69, ([], [0])), (0.6, ([], []))])
+def test_match_a_little_nearer_to_a_negative_is_faint(student, cosine, expected):
+    negative = Vectors.from_array(orthogonal(embedding_of(student, GREEN)[0])[None])
+    prompt = make_prompt(student, threshold=0.5, temperature=0.07, negatives=negative)
+    assert matched(student, things(student, (WHOLE, 0.9, cosine)), prompt) == expected
 
 
 def test_match_expired_prompt_is_silent_but_stays_in_the_bank(student):

@@ -60,6 +60,19 @@ def test_nms_of_equal_scores_keeps_the_first():
     assert nms(boxes, np.ones(4, np.float32), 0.5).tolist() == [0, 3]
 
 
+def test_nms_in_groups_equals_one_pass_for_each():
+    rng = np.random.default_rng(5)
+    corners = rng.uniform(0, 60, (80, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(5, 30, (80, 2))], axis=1).astype(np.float32)
+    scores, groups = rng.random(80), rng.integers(0, 3, 80)
+    expected = []
+    for members in (np.flatnonzero(groups == g) for g in range(3)):
+        expected += members[nms(boxes[members], scores[members], 0.3)].tolist()
+    got = nms(boxes, scores, 0.3, groups)
+    assert sorted(got) == sorted(expected)
+    assert len(got) > len(nms(boxes, scores, 0.3))
+
+
 def test_empty_sets_give_empty_results():
     none = np.zeros((0, 4), np.float32)
     assert box_iou(none, none).shape == (0, 0)

@@ -114,8 +114,15 @@ def quantize_u8s8(fp32: Path, out: Path, images: list[ImageArray]) -> None:
 
 
 def _makers_of(output: str, model: Path) -> list[str]:
-    """Names of the nodes whose output has a name."""
-    return [node.name for node in onnx.load(str(model)).graph.node if output in node.output]
+    """Names of the nodes that compute one output of a model.
+
+    Raises:
+        DistillError: there is none.
+    """
+    names = [node.name for node in onnx.load(str(model)).graph.node if output in node.output]
+    if not all(names) or not names:
+        raise DistillError(f"{model}: no named node makes the output {output!r}; export the model again")
+    return names
 
 
 def embedding_parity(fp32: Path, quantized: Path, images: list[ImageArray]) -> dict[str, float]:

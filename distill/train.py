@@ -34,7 +34,8 @@ from protocols.arrays import FloatArray
 
 CHECKPOINT_EVERY_STEPS = 200
 _PAIR_REACH_IMAGES = 3
-"""The two images of a pair lie at most so many places apart in their data set."""
+"""The two images of a pair lie at most so many places apart in their data set, at 0 they are two crops of one.
+Renders come eight to a town."""
 
 _BATCHES_AHEAD = 4
 _CLIP_NORM = 10.0

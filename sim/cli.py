@@ -180,7 +180,7 @@ def _render_mix(mix: Mix, frames: int, seed: int, out: Path, on_frame: Any) -> N
     from sim.world.layout import Look
 
     is_teacher = mix is Mix.TEACHER
-    # The student meets strange things in visible light here only; of heat it has real images too.
+    # Visible light comes from renders alone, heat also from real images.
     looks = tuple(Look) if is_teacher else (Look.RGB, Look.RGB, Look.THERMAL)
     render_training_set(out, frames, seed, looks, novel=True, debris=is_teacher, bicycles=is_teacher, on_frame=on_frame)
 

@@ -19,7 +19,7 @@ FloatArray = NDArray[np.float64]
 # Where the world's origin lies on the globe; any place but a pole does.
 ORIGIN_LAT_DEG = 47.0
 ORIGIN_LON_DEG = 8.0
-PILE_RADIUS_M = (1.1, 3.1)
+PILE_RADIUS_M = (1.1, 3.1)  # 15 to 50 px wide from the flight's height, and most of a lane
 CLEAR_SHARE = 0.1  # first part of the disaster flight, before the earthquake
 # The camera sees about this much of the ground when the earthquake strikes; so many piles try to find room there.
 FIELD_AHEAD_M = (4.0, 44.0)

@@ -298,16 +298,16 @@ class Town:
                     break
 
     def place_debris(
-        self, rng: np.random.Generator, place: tuple[float, float], radius: float, falls_s: float = 0.0
+        self, rng: np.random.Generator, place: tuple[float, float], radius_m: float, falls_s: float = 0.0
     ) -> bool:
         """Lets one rubble pile fall on a place if it is free, with room to tell it from the next pile."""
-        if not self.ground.take(place, (1.3 * radius, 1.3 * radius)):
+        if not self.ground.take(place, (1.3 * radius_m, 1.3 * radius_m)):
             return False
         kind = int(rng.integers(1 << 30))
         motion = Motion(place, float(rng.uniform(0, 2 * math.pi)))
-        make = partial(_seeded, pile, "debris-pile", kind, radius)
-        self.add(Label.DEBRIS, kind, motion, make, (0.8 * radius, 0.8 * radius, 1.2 * radius), falls_s)
-        self.world.stains.append(Stain(place, radius * float(rng.uniform(1.3, 1.9))))
+        make = partial(_seeded, pile, "debris-pile", kind, radius_m)
+        self.add(Label.DEBRIS, kind, motion, make, (0.8 * radius_m, 0.8 * radius_m, 1.2 * radius_m), falls_s)
+        self.world.stains.append(Stain(place, radius_m * float(rng.uniform(1.3, 1.9))))
         return True
 
 

@@ -112,7 +112,18 @@ def test_failing_teacher_is_asked_one_by_one(open_store, interpreter, notified, 
     assert {open_store.case_state("uav", case.case_id)[1] for case in cases} == {"failed"}
 
 
-def test_teacher_with_too_few_answers_fails_its_case_and_no_more(
+def test_teacher_that_forgets_an_answer_is_asked_one_by_one(
+    open_store, interpreter, notified, add, painting, teacher, monkeypatch
+):
+    answer = teacher.interpret
+    monkeypatch.setattr(teacher, "interpret", lambda frames: answer(frames)[: max(len(frames) - 1, 1)])
+    cases = [add((50, 50, painting.GREEN)), add((60, 60, painting.GREEN))]
+    answer_all(open_store, interpreter, notified)
+    assert teacher.batches == [2, 1, 1]
+    assert {open_store.case_state("uav", case.case_id)[1] for case in cases} == {"interpreted"}
+
+
+def test_teacher_without_any_answer_fails_the_case(
     open_store, interpreter, notified, add, painting, teacher, monkeypatch
 ):
     monkeypatch.setattr(teacher, "interpret", lambda frames: [])

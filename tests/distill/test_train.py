@@ -1,5 +1,6 @@
 import json
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from distill import train as training
 from distill.augment import random_crop
+from distill.dataset import DataSet, LabelledImage
 from distill.errors import DistillError, TrainingError
 from distill.network import SkyNet
 from distill.recipe import open_sources
@@ -26,6 +28,19 @@ def stop_at(step):
 
 def same(a, b):
     return all(torch.equal(getattr(a, name), getattr(b, name)) for name in a.__dataclass_fields__)
+
+
+@pytest.fixture
+def many_pictures():
+    def make(name, count):
+        paths = [Path(f"{i}.png") for i in range(count)]
+        none = np.zeros(0, np.int64)
+        items = tuple(
+            LabelledImage(path, np.zeros((0, 4), np.float32), (), none, none.astype(bool), 0) for path in paths
+        )
+        return DataSet(name, items, dict.fromkeys(paths, np.zeros((80, 80), np.uint8)))
+
+    return make
 
 
 def test_batch_is_a_function_of_seed_and_step(tiny_recipe, workspace):
@@ -52,20 +67,22 @@ def test_batch_has_the_documented_shapes(tiny_recipe, workspace):
     }
 
 
-def test_batch_is_made_of_pairs_of_neighbouring_images(tiny_recipe, workspace, monkeypatch):
+def test_batch_is_made_of_pairs_of_neighbouring_images(tiny_recipe, many_pictures, monkeypatch):
     taken = []
 
     def noting(data, index, *others):
-        taken.append((index, len(data)))
+        taken.append((data.name, index))
         return random_crop(data, index, *others)
 
     monkeypatch.setattr(training, "random_crop", noting)
     recipe = tiny_recipe(batch=7)
-    batch = make_batch(recipe, open_sources(recipe, workspace), 0)
-    assert len(batch.images) == 7
-    assert len(taken) == 8
-    for (first, size), (second, _) in zip(taken[::2], taken[1::2], strict=True):
-        assert min((first - second) % size, (second - first) % size) <= 3
+    sets = [many_pictures(f"set {i}", 100) for i in range(len(recipe.sources))]
+    for step in range(5):
+        assert len(make_batch(recipe, sets, step).images) == 7
+    assert len(taken) == 5 * 8
+    for (set_a, first), (set_b, second) in zip(taken[::2], taken[1::2], strict=True):
+        assert set_a == set_b
+        assert min((first - second) % 100, (second - first) % 100) <= 3
 
 
 @pytest.mark.parametrize("first_step", [0, 4, 6])

@@ -20,7 +20,7 @@ class PromptSettings(Settings):
         floor: no threshold lies below; unrelated things reach about this cosine.
         ceiling: no threshold lies above; another instance of the same kind is never this much alike.
         background_quantile: which of the background's similarities counts as its highest; at 50 candidates a frame
-            0.98 is one false alarm, before the negatives take theirs away.
+            0.95 is two or three false alarms, before the negatives take theirs away.
         positive_quantile: which of the true similarities must still match.
         share: where the threshold lies between the two, 0 at the background.
         min_separation: least distance between the two; a closer pair makes no prompt by a teacher alone.
@@ -31,7 +31,7 @@ class PromptSettings(Settings):
     min_score: float = Field(default=0.25, ge=0, le=1)
     floor: float = Field(default=0.45, ge=-1, le=1)
     ceiling: float = Field(default=0.95, ge=-1, le=1)
-    background_quantile: float = Field(default=0.98, ge=0, le=1)
+    background_quantile: float = Field(default=0.95, ge=0, le=1)
     positive_quantile: float = Field(default=0.5, ge=0, le=1)
     share: float = Field(default=0.25, ge=0, le=1)
     min_separation: float = Field(default=0.02, ge=-1, le=1)

@@ -80,7 +80,7 @@ def demo(
     teacher: Annotated[str, typer.Option(help="`bundled`, or the folder of a bundle")] = "bundled",
     as_json: AsJson = False,
 ) -> None:
-    """Close the loop: edge and cloud as two real processes on one flight over a town after a disaster.
+    """Close the loop: edge and cloud as two real processes on one flight over a town that an earthquake strikes.
 
     Writes report.html, report.json, video.mp4, figures and logs; exit code 1 when the loop did not close.
 
@@ -109,7 +109,7 @@ def render(
 
     The student's mix holds strange objects but neither debris nor bicycles; the teacher's holds all of them.
 
-    Training set:  skyloop-sim render --mix student --frames 700 --seed 1 --out runs/renders/student
+    Training set:  skyloop-sim render --mix student --frames 960 --seed 11 --out runs/renders/student
 
     One flight:    skyloop-sim render --scenario disaster --frames 450 --seed 3 --out flight
     """

@@ -106,7 +106,12 @@ class PromptMatcher:
         """
         if not self.prompts or not len(seen.objectness):
             return _no_match()
-        similarity = _best(seen.embeddings @ self._positives.T, self._positive_owner, len(self.prompts))
+        # Most candidates are texture: the product is made for objects alone.
+        objects = np.flatnonzero(seen.objectness > MIN_OBJECTNESS)
+        similarity = np.full((len(seen.objectness), len(self.prompts)), -np.inf, np.float32)
+        similarity[objects] = _best(
+            seen.embeddings[objects] @ self._positives.T, self._positive_owner, len(self.prompts)
+        )
         rows, prompts = np.nonzero(self._admissible(seen, similarity, wall_s, gsd_m))
         if not rows.size:
             return _no_match()
@@ -119,12 +124,11 @@ class PromptMatcher:
     def _admissible(
         self, seen: Perception, similarity: FloatArray, wall_s: float, gsd_m: float | None
     ) -> NDArray[np.bool_]:
-        """(N, P) whether a candidate may answer a prompt at all: alive, alike, an object, of a fitting size."""
+        """(N, P) whether a candidate may answer a prompt at all: alive, alike, of a fitting size."""
         alive = self._expiries_s > wall_s
         fits = self._size_fits(seen, gsd_m)
         least = self._thresholds + self._temperatures * np.log(FAINT_LIKENESS / (1 - FAINT_LIKENESS))
-        admitted = (similarity > least) & alive & fits & (seen.objectness > MIN_OBJECTNESS)[:, None]
-        return np.asarray(admitted, dtype=np.bool_)
+        return np.asarray((similarity > least) & alive & fits, dtype=np.bool_)
 
     def _size_fits(self, seen: Perception, gsd_m: float | None) -> NDArray[np.bool_]:
         """(N, P) whether sizes agree with the priors: in metres where both gsd and prior are known, else in pixels."""

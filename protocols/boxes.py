@@ -94,6 +94,8 @@ def nms(boxes_xyxy: Boxes, scores: FloatArray, iou: float, groups: NDArray[np.in
     if scores.shape != (len(boxes),):
         raise ShapeError(f"scores have shape {scores.shape}; expected ({len(boxes)},), one per box")
     order = np.argsort(-scores, kind="stable")
+    if len(order) < 2:
+        return order
     overlaps = box_iou(boxes[order], boxes[order]) > iou
     if groups is not None:
         overlaps &= groups[order][:, None] == groups[order]

@@ -22,7 +22,6 @@ from cloud.prompting import Finding, build_prompt, false_rows, replay
 from cloud.store import CaseStore
 from cloud.twins import Twins
 from edge.clock import Clock
-from edge.prompting import MIN_OBJECTNESS
 from edge.student import Student
 from protocols.arrays import Boxes, FloatArray
 from protocols.boxes import box_iou
@@ -91,7 +90,7 @@ class PromptDesk:
             named_xyxy: (N, 4) everything named in it that no prompt may take for background.
         """
         far = background_rows(evidence.seen, named_xyxy)
-        far = far[evidence.seen.objectness[far] > MIN_OBJECTNESS]
+        far = far[evidence.seen.is_object[far]]
         key = (craft, twin.manifest.space_id)
         if key not in self._background and len(self._background) == _MAX_CRAFTS:
             self._background.pop(next(iter(self._background)))

@@ -19,7 +19,7 @@ from cloud.errors import PromptRefused
 from cloud.evidence import Evidence, background_rows, pool_boxes, true_rows, vary
 from cloud.review_shelf import Scope
 from cloud.vector_sets import best_cosine, hardest, prototypes
-from edge.prompting import MIN_OBJECTNESS, PromptMatcher
+from edge.prompting import PromptMatcher
 from edge.student import Student
 from protocols import limits
 from protocols.arrays import Boxes, FloatArray
@@ -171,7 +171,7 @@ def replay(prompts: tuple[Prompt, ...], evidence: Evidence, finding: Finding) ->
 def false_rows(evidence: Evidence, finding: Finding) -> NDArray[np.int64]:
     """Candidates that would be false alarms if they matched: strong enough, and away from all of the kind."""
     far = background_rows(evidence.seen, np.concatenate([finding.boxes_xyxy, finding.ignore_xyxy]))
-    return far[evidence.seen.objectness[far] > MIN_OBJECTNESS]
+    return far[evidence.seen.is_object[far]]
 
 
 def size_range(boxes_xyxy: Boxes, unit: float = 1.0) -> tuple[float, float]:

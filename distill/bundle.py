@@ -91,6 +91,7 @@ def _manifest(recipe: Recipe, workspace: Workspace, files: dict[str, Path], metr
         stride_px=STRIDE_PX,
         multiple_px=INPUT_MULTIPLE_PX,
         score_floor=recipe.score_floor,
+        object_floor=recipe.object_floor,
         variants={name: file_entry(path, _SUITS[name]) for name, path in files.items()},
         training={
             "recipe": card["recipe"],

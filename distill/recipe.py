@@ -69,6 +69,7 @@ class Recipe(Settings):
         novel_kinds: how many kinds of random objects a batch may paste; 0 switches pasting off.
         loss_weights: of `heat`, `box`, `embedding` and the three `kd_` losses; 0 or absent switches one off.
         score_floor: known-class score from which the bundle reports a detection, chosen on dev.
+        object_floor: objectness from which the bundle lets prompts claim a candidate.
     """
 
     name: str = Field(pattern=r"^[a-z0-9-]+$")
@@ -88,6 +89,7 @@ class Recipe(Settings):
     novel_kinds: int = Field(4, ge=0)
     loss_weights: dict[LossName, float] = Field({"heat": 1.0, "box": 2.0, "embedding": 0.5})
     score_floor: float = Field(0.3, ge=0, le=1)
+    object_floor: float = Field(0.2, ge=0, le=1)
 
     @model_validator(mode="after")
     def _needs_other_runs(self) -> Self:

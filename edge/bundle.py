@@ -50,6 +50,7 @@ class Manifest(BaseModel):
         bands: input bands, in the order that `band_order` names.
         band_order: `bgr`; one-band images are replicated.
         score_floor: known-class score from which a detection is reported.
+        object_floor: objectness from which a candidate may be claimed by a prompt; below lie texture and parts.
         score_scale, score_bias: per label, what turns class logits into calibrated ones; empty leaves them.
         variants: the files, by variant name.
         training, metrics: provenance and measurements, for people.
@@ -67,6 +68,7 @@ class Manifest(BaseModel):
     bands: int = 3
     band_order: Literal["bgr"] = "bgr"
     score_floor: float = Field(0.3, ge=0, le=1)
+    object_floor: float = Field(0.2, ge=0, le=1)
     score_scale: tuple[float, ...] = ()
     score_bias: tuple[float, ...] = ()
     variants: dict[str, VariantFile] = Field(min_length=1)

@@ -20,10 +20,6 @@ from protocols.boxes import box_inside, box_iou, boxes_area, nms
 from protocols.values import Prompt, PromptBank
 
 # These were chosen together, with the bundled models on five rendered flights (disaster, seeds 1 to 5).
-MIN_OBJECTNESS = 0.35
-"""Candidates below this are mostly texture or parts of things: on the two hardest flights 0.35 instead of 0.2 took a
-third of the false alarms."""
-
 PROMPT_NMS_IOU = 0.4
 PART_SHARE = 0.5
 """A match of which so much lies inside a larger match is a part of it: a slab of a pile."""
@@ -107,7 +103,7 @@ class PromptMatcher:
         if not self.prompts or not len(seen.objectness):
             return _no_match()
         # Most candidates are texture: the product is made for objects alone.
-        objects = np.flatnonzero(seen.objectness > MIN_OBJECTNESS)
+        objects = np.flatnonzero(seen.is_object)
         similarity = np.full((len(seen.objectness), len(self.prompts)), -np.inf, np.float32)
         similarity[objects] = _best(
             seen.embeddings[objects] @ self._positives.T, self._positive_owner, len(self.prompts)

@@ -35,6 +35,7 @@ class Perception:
     Attributes:
         boxes_xyxy: (N, 4) float32 pixels of the image, best candidate first.
         objectness: (N,) float32 probability that a candidate is any object.
+        is_object: (N,) bool, objectness reaches the bundle's `object_floor`: what prompts may claim.
         class_scores: (N, C) float32 probabilities, independent per class, calibrated by the bundle.
         embeddings: (N, D) float32, unit length.
         raw: the network's maps, for pooling under masks.
@@ -42,6 +43,7 @@ class Perception:
 
     boxes_xyxy: Boxes
     objectness: FloatArray
+    is_object: NDArray[np.bool_]
     class_scores: FloatArray
     embeddings: FloatArray
     raw: RawOutputs
@@ -93,9 +95,11 @@ class Student:
         raw = self.backend.run(pad_to_multiple(as_bgr(image), self.manifest.multiple_px))
         rows, columns = _peaks(raw)
         boxes = _decode_boxes(raw.box_ltrb[:, rows, columns], rows, columns, self.manifest.stride_px)
+        objectness = sigmoid(raw.objectness[rows, columns])
         return Perception(
             boxes_xyxy=clip_boxes(boxes, width, height),
-            objectness=sigmoid(raw.objectness[rows, columns]),
+            objectness=objectness,
+            is_object=objectness > self.manifest.object_floor,
             class_scores=sigmoid(raw.class_logits[:, rows, columns].T * self._scale + self._bias),
             embeddings=unit_rows(raw.embedding[:, rows, columns].T),
             raw=raw,

@@ -18,6 +18,7 @@ def perception(*candidates):
     return Perception(
         np.array([c[0] for c in candidates], np.float32).reshape(n, 4),
         np.array([c[1] for c in candidates], np.float32),
+        np.ones(n, bool),
         np.array([[c[2]] for c in candidates], np.float32).reshape(n, 1),
         np.ones((n, 4), np.float32) / 2,
         RAW,

@@ -86,6 +86,7 @@ def things(student, *candidates):
         seen,
         boxes_xyxy=np.array([c[0] for c in candidates], np.float32),
         objectness=np.array([c[1] for c in candidates], np.float32),
+        is_object=np.ones(len(candidates), bool),
         class_scores=seen.class_scores[[0] * len(candidates)],
         embeddings=cosines * own + np.sqrt(1 - cosines**2) * orthogonal(own),
     )
@@ -99,6 +100,15 @@ def matched(student, seen, *prompts):
 
 
 WHOLE, SURE, FAINT = (20, 20, 60, 60), 0.99, 0.85
+
+
+@pytest.mark.parametrize(("floor", "rows"), [(0.5, [0]), (0.9995, [])])
+def test_match_leaves_candidates_below_the_bundles_object_floor_alone(tiny_bundle, student, floor, rows):
+    manifest = tiny_bundle.manifest.model_copy(update={"object_floor": floor})
+    strict = Student(replace(tiny_bundle, manifest=manifest), student.backend)
+    seen = strict.perceive(scene((34, 34, GREEN)))
+    assert 0.5 < seen.objectness.max() < 0.9995
+    assert matched(student, seen, make_prompt(student)) == (rows, [])
 
 
 @pytest.mark.parametrize("objectness", [(0.9, 0.8), (0.8, 0.9)])

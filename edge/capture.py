@@ -141,7 +141,9 @@ def open_source(spec: str, *, paced: bool = False, clock: Clock | None = None) -
         if path.suffix.lower() in IMAGE_SUFFIXES:
             return _open_images(glob.escape(spec), paced=paced, clock=clock)
         return _open_video(path, paced=paced, clock=clock)
-    raise CaptureError(f"source {spec!r}: no such file or folder; give a video, an image folder, a glob or a URL")
+    raise CaptureError(
+        f"source {spec!r}: no such file or folder; give a video, an image folder, a glob, a camera's index or a URL"
+    )
 
 
 def _open_images(spec: str, *, paced: bool, clock: Clock) -> Source:

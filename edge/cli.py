@@ -24,7 +24,7 @@ from edge.capture import Frame, Source, open_source
 from edge.config import Settings, read_toml
 from edge.errors import ConfigError
 from edge.keys import EDGE_NAME, KeyPair, load_keys, load_server_key, new_keys, trust_server
-from edge.link import HelloProfile, Link, LinkSettings
+from edge.link import HelloProfile, Link, LinkSettings, check_security
 from edge.outputs import RunOutputs, draw
 from edge.pipeline import FrameResult
 from edge.spool import Spool
@@ -144,28 +144,42 @@ def _assemble(
 ) -> tuple[Agent, Source, RunOutputs]:
     student = Student.open(load_bundle(bundle or bundled_student(), settings.variant), threads=settings.threads)
     frames = open_source(source, paced=settings.paced)
+    options = _link_settings(settings, cloud)
+    identity = _identity(keys, options) if options else (None, None)
+    # What the user may have to mend is looked at above, so that a refused run leaves the last one's results alone.
     outputs = stack.enter_context(RunOutputs(out, fps=frames.fps, video=settings.video))
     bank = BankStore(out / "state" / "bank")
     spool = link = None
-    if cloud or settings.link:
+    if options:
         spool = Spool(out / "state" / "spool", max_bytes=settings.spool_max_bytes, max_cases=settings.spool_max_cases)
-        options = (settings.link or LinkSettings()).model_copy(update={"endpoint": cloud} if cloud else {})
-        pair, server = _open_keys(keys, options)
         hello = HelloProfile(student.manifest.space_id, student.bundle.variant, student.manifest.labels)
         keep = outputs.write_interpretation
-        link = Link(options, pair, server, spool, bank, hello, on_interpretation=keep)
+        link = Link(options, *identity, spool, bank, hello, on_interpretation=keep)
         stack.enter_context(_started(link))
     agent = Agent(student=student, bank=bank, spool=spool, link=link, outputs=outputs, settings=settings.agent)
     return agent, frames, outputs
 
 
-def _open_keys(keys: Path | None, settings: LinkSettings) -> tuple[KeyPair | None, bytes | None]:
+def _link_settings(settings: RunConfig, cloud: str | None) -> LinkSettings | None:
+    """None where the craft flies alone; `--cloud` rules over the file's endpoint."""
+    if not (cloud or settings.link):
+        return None
+    return (settings.link or LinkSettings()).model_copy(update={"endpoint": cloud} if cloud else {})
+
+
+def _identity(keys: Path | None, settings: LinkSettings) -> tuple[KeyPair | None, bytes | None]:
     """The craft's key pair and the cloud's public key; neither on a plaintext link."""
     if settings.plaintext:
-        return None, None
-    if keys is None:
-        raise ConfigError("--cloud needs --keys: make them with `skyloop-edge keys new`, then `skyloop-edge trust`")
-    return load_keys(keys, EDGE_NAME), load_server_key(keys)
+        pair, server = None, None
+    elif keys is None:
+        raise ConfigError(
+            "--cloud needs --keys: make them with `skyloop-edge keys new`, pin the cloud with `skyloop-edge trust`, "
+            "and let the craft in with `skyloop-cloud enroll`"
+        )
+    else:
+        pair, server = load_keys(keys, EDGE_NAME), load_server_key(keys)
+    check_security(settings, pair, server)
+    return pair, server
 
 
 @contextmanager

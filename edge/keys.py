@@ -135,13 +135,19 @@ def _write_new(path: Path, key: bytes, mode: int) -> None:
         os.fsync(handle)
 
 
+def _missing_cure(path: Path) -> str:
+    if path.stem in (EDGE_NAME, CLOUD_NAME):
+        return f"make a key pair with `skyloop-{path.stem} keys new --out {path.parent}`"
+    return "give a .pub file, or the 40 characters in it"
+
+
 def _read_key(path: Path, *, secret: bool = False) -> bytes:
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             key = file.read(_Z85_CHARS + 2).strip()
     except FileNotFoundError as exc:
-        raise KeyFileError(f"{path} is missing: make a key pair with `keys new --out {path.parent}`") from exc
+        raise KeyFileError(f"{path} is missing: {_missing_cure(path)}") from exc
     except OSError as exc:
         raise KeyFileError(f"{path}: cannot be read ({exc.strerror}); check its rights") from exc
     if secret and mode & 0o077:

@@ -109,7 +109,7 @@ class Link:
         Raises:
             ConfigError: the endpoint, the keys or the profile cannot work.
         """
-        _check_security(settings, keys, server_key)
+        check_security(settings, keys, server_key)
         self._settings, self._keys, self._server_key = settings, keys, server_key
         self._spool, self._counter = spool, LinkCounter()
         clock = clock or SystemClock()
@@ -246,11 +246,18 @@ class Link:
         self._last_ending = ending
 
 
-def _check_security(settings: LinkSettings, keys: KeyPair | None, server_key: bytes | None) -> None:
+def check_security(settings: LinkSettings, keys: KeyPair | None, server_key: bytes | None) -> None:
+    """Refuse a link that cannot work or would be open to strangers.
+
+    Raises:
+        ConfigError: the endpoint is malformed, a key is missing, or it would go in plaintext beyond loopback.
+    """
     check_endpoint(settings.endpoint)
     if not settings.plaintext:
         if keys is None or server_key is None:
-            raise ConfigError("the link needs the craft's keys and the cloud's public key; see `keys new`, `trust`")
+            raise ConfigError(
+                "the link needs the craft's keys and the cloud's public key; see `skyloop-edge keys new` and `trust`"
+            )
     elif not is_loopback(settings.endpoint):
         raise ConfigError(f"plaintext to {settings.endpoint} is refused: only loopback goes without encryption")
     elif keys is not None:

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.keys import new_keys, trust_server
+
 RED = (40, 40, 250)
 
 
@@ -76,6 +78,9 @@ BAD_INPUT = [
     pytest.param(["--source", "{flight}", "--bundle", "{tmp}"], "bundle.json", id="no-bundle"),
     pytest.param(["--source", "{flight}", "--config", "{tmp}/bad.toml"], "unknown key 'thread'", id="unknown-key"),
     pytest.param(["--source", "{flight}", "--cloud", "tcp://127.0.0.1:9"], "needs --keys", id="no-keys"),
+    pytest.param(
+        ["--source", "{flight}", "--cloud", "cloud:7600", "--keys", "{tmp}/good"], "tcp://HOST:PORT", id="bad-endpoint"
+    ),
     pytest.param(["--source", "{flight}", "--out", "/dev/null/out"], "choose another --out", id="bad-out"),
     pytest.param(
         ["--source", "{flight}", "--cloud", "tcp://127.0.0.1:9", "--keys", "{tmp}/open"], "chmod", id="open-key"
@@ -86,8 +91,9 @@ BAD_INPUT = [
 @pytest.mark.parametrize(("arguments", "message"), BAD_INPUT)
 def test_run_bad_input_is_one_clear_line(arguments, message, flight, tiny_bundle, tmp_path):
     (tmp_path / "bad.toml").write_text("thread = 2\n")
-    edge("keys", "new", "--out", tmp_path / "open")
+    new_keys(tmp_path / "open", "edge")
     os.chmod(tmp_path / "open" / "edge.key", 0o644)
+    trust_server(new_keys(tmp_path / "good", "edge").public.decode(), tmp_path / "good")
     filled = [a.format(flight=flight, tmp=tmp_path) for a in arguments]
     if "--bundle" not in filled:
         filled += ["--bundle", str(tiny_bundle.folder)]
@@ -97,6 +103,7 @@ def test_run_bad_input_is_one_clear_line(arguments, message, flight, tiny_bundle
     assert done.returncode == 1
     assert len(done.stderr.strip().splitlines()) == 1
     assert message in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_help_teaches_with_an_example():

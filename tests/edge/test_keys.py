@@ -51,10 +51,13 @@ def test_public_key_of_another_pair_is_refused(tmp_path):
 
 
 def test_missing_keys_name_the_command(tmp_path):
-    with pytest.raises(KeyFileError, match="keys new"):
-        load_keys(tmp_path, "edge")
+    for program in ("edge", "cloud"):
+        with pytest.raises(KeyFileError, match=f"skyloop-{program} keys new --out {tmp_path}"):
+            load_keys(tmp_path, program)
     with pytest.raises(KeyFileError, match="skyloop-edge trust"):
         load_server_key(tmp_path)
+    with pytest.raises(KeyFileError, match=r"give a \.pub file"):
+        trust_server(tmp_path / "uav.pub", tmp_path)
 
 
 def test_secret_stays_out_of_repr():

@@ -79,4 +79,6 @@ def open_question(interpretation: Interpretation, evidence: Evidence | None, set
     there = np.setdiff1d(np.flatnonzero(seen.objectness >= settings.unexplained_objectness), evidence.known.rows)
     overlap = box_iou(seen.boxes_xyxy[there], evidence.image.from_frame(named)).max(axis=1, initial=0.0)
     count = int((overlap < settings.unexplained_overlap).sum())
+    if count == 1:
+        return "one thing is there that the teacher does not name"
     return f"{count} things are there that the teacher does not name" if count else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from pydantic import ValidationError
 
 from cloud.errors import RequestError
@@ -12,9 +13,12 @@ from cloud.review_shelf import BoxXyxy
 from cloud.store import StoredCase
 from edge.config import first_problem
 from edge.keys import read_public_key
+from protocols.boxes import box_inside
 from protocols.values import Detection
 
 _Z85_CHARS = 40
+_LEAST_SHOWN = 0.8
+"""Of a box's area: who looks at the picture draws inside it, who types corners for width and height mostly does not."""
 
 
 def parse_box(text: str) -> BoxXyxy:
@@ -36,19 +40,25 @@ def check_review(stored: StoredCase, label: str, boxes_xyxy: Sequence[BoxXyxy]) 
     """Refuse an answer that cannot be about this case.
 
     Raises:
-        RequestError: a box lies outside the part of the frame that was sent, or the label is not printable.
+        RequestError: a box reaches far outside the part of the frame that was sent, or the label is not printable.
     """
-    x1, y1, x2, y2 = stored.case.region_xyxy
+    region = stored.case.region_xyxy
     for box in boxes_xyxy:
         try:
             Detection(box_xyxy=box, label=label, score=1.0, provenance="person")
         except ValidationError as exc:
             raise RequestError(first_problem(exc)) from exc
-        if box[0] >= x2 or box[1] >= y2 or box[2] <= x1 or box[3] <= y1:
+        if box_inside(np.asarray([box], np.float32), np.asarray([region], np.float32))[0, 0] < _LEAST_SHOWN:
             raise RequestError(
-                f"box {box} lies outside the case's region {stored.case.region_xyxy} (x1, y1, x2, y2); "
-                "give full-frame pixels, as on the rulers that `skyloop-cloud cases --images` draws"
+                f"--box {box_text(box)} reaches outside the picture, which shows {box_text(region)}; give x,y,w,h "
+                "in full-frame pixels, as on the rulers that `skyloop-cloud cases --images DIR` draws"
             )
+
+
+def box_text(box_xyxy: BoxXyxy) -> str:
+    """A box as a person types it: x,y,w,h."""
+    x1, y1, x2, y2 = box_xyxy
+    return f"{x1:.0f},{y1:.0f},{x2 - x1:.0f},{y2 - y1:.0f}"
 
 
 def public_key(text: str) -> str:

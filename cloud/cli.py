@@ -22,7 +22,7 @@ from cloud.asking import check_review, parse_box, public_key
 from cloud.config import CloudSettings
 from cloud.data_lock import is_served
 from cloud.errors import RequestError
-from cloud.listings import case_record, case_table, prompt_record, prompt_table, write_images
+from cloud.listings import case_record, case_table, print_table, prompt_record, prompt_table, write_images
 from cloud.review_shelf import Scope
 from cloud.store import CaseStore, Review
 from edge.config import first_problem, read_toml
@@ -39,7 +39,6 @@ keys_app = typer.Typer(no_args_is_help=True, help="The server's identity on the 
 prompts_app = typer.Typer(no_args_is_help=True, help="The prompts that crafts hold.")
 app.add_typer(keys_app, name="keys")
 app.add_typer(prompts_app, name="prompts")
-console = Console(soft_wrap=True)
 error_console = Console(stderr=True, soft_wrap=True)
 
 _OUTCOME_WAIT_S = 5.0
@@ -134,9 +133,9 @@ def cases(
     if as_json:
         typer.echo(json.dumps([case_record(stored) for stored in found]))
         return
-    console.print(case_table(found))
+    print_table(case_table(found))
     if images:
-        typer.echo(f"{written} pictures in {images}")
+        typer.echo(f"{written} {'picture' if written == 1 else 'pictures'} in {images}")
 
 
 @app.command()
@@ -156,6 +155,8 @@ def review(
     with _store(data) as store:
         stored = store.load_case(case)
         check_review(stored, label, boxes)
+        if stored.state == "reviewed":
+            typer.echo("replaces the earlier answer; prompts made of it stay until `skyloop-cloud prompts revoke`")
         who = (reviewer or getpass.getuser())[:128]
         answer = Review(stored.craft, stored.case.case_id, label, boxes, _scope(scope), who, time.time())
         number = store.add_review(answer)
@@ -175,7 +176,7 @@ def prompts_list(
     if as_json:
         typer.echo(json.dumps([prompt_record(name, prompt) for name, prompt in held]))
     else:
-        console.print(prompt_table(held))
+        print_table(prompt_table(held))
 
 
 @prompts_app.command("revoke")
@@ -236,4 +237,8 @@ def _report_outcome(store: CaseStore, number: int) -> None:
         state, reason = store.review_outcome(number)
     if state == "failed":
         raise RequestError(f"the answer is kept, but no prompt was made: {reason}")
-    typer.echo("the prompt is in force" if state == "done" else "kept; the server makes the prompt when it runs")
+    typer.echo(
+        "the prompt is issued; a craft takes it as soon as it is connected"
+        if state == "done"
+        else "kept; the server makes the prompt when it runs"
+    )

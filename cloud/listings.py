@@ -7,8 +7,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
+from cloud.asking import box_text
 from cloud.case_images import open_case_image
 from cloud.case_sheets import case_sheet
 from cloud.errors import CloudError
@@ -18,6 +20,7 @@ from protocols.imagery import encode_image
 from protocols.values import Prompt
 
 _SHORT_ID = 12
+_ENDLESS = 10_000
 
 
 def case_record(stored: StoredCase) -> dict[str, Any]:
@@ -42,16 +45,15 @@ def case_record(stored: StoredCase) -> dict[str, Any]:
 
 def case_table(cases: Iterable[StoredCase]) -> Table:
     """Cases as a person reads them."""
-    table = Table("case", "craft", "received (UTC)", "state", "confidence", "region x,y,w,h", "why")
+    table = _table("case", "craft", "received (UTC)", "state", "score", "region x,y,w,h", "why")
     for stored in cases:
-        x1, y1, x2, y2 = stored.case.region_xyxy
         table.add_row(
             stored.case.case_id[:_SHORT_ID],
             stored.craft,
             _utc(stored.received_at_s),
             stored.state,
             "-" if stored.confidence is None else f"{stored.confidence:.2f}",
-            f"{x1:.0f},{y1:.0f},{x2 - x1:.0f},{y2 - y1:.0f}",
+            box_text(stored.case.region_xyxy),
             stored.reason,
         )
     return table
@@ -66,12 +68,15 @@ def prompt_record(craft: str, prompt: Prompt) -> dict[str, Any]:
 
 def prompt_table(held: Iterable[tuple[str, Prompt]]) -> Table:
     """Prompts as a person reads them."""
-    table = Table("prompt", "craft", "label", "scope", "by", "confidence", "threshold", "vectors", "issued (UTC)")
+    table = _table("prompt", "craft", "label", "scope", "confidence", "issued (UTC)")
     for craft, p in held:
-        vectors = f"{len(p.positives)}+ {len(p.negatives)}-"
-        numbers = (f"{p.confidence:.2f}", f"{p.threshold:.2f}", vectors)
-        table.add_row(p.prompt_id, craft, p.label, p.scope, p.origin, *numbers, _utc(p.issued_at_s))
+        table.add_row(p.prompt_id, craft, p.label, p.scope, f"{p.confidence:.2f}", _utc(p.issued_at_s))
     return table
+
+
+def print_table(table: Table) -> None:
+    """Print every cell whole: a terminal too narrow wraps the line, a pipe has no width to fit."""
+    Console(width=_ENDLESS).print(table, highlight=False)
 
 
 def write_images(store: CaseStore, cases: Iterable[StoredCase], folder: Path) -> tuple[int, list[str]]:
@@ -98,6 +103,13 @@ def write_images(store: CaseStore, cases: Iterable[StoredCase], folder: Path) ->
             raise CloudError(f"{folder}: cannot write images ({exc.strerror}); check the folder") from exc
         written += 1
     return written, problems
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in columns:
+        table.add_column(name, no_wrap=True)
+    return table
 
 
 def _utc(wall_s: float) -> str:

@@ -63,7 +63,7 @@ class CloudService:
         self.gateway.on_case_stored = self._engine.wake
         self._stop = asyncio.Event()
         self._not_ready = "starting"
-        log.info("opened", teacher=teacher.name, spaces=twins.space_ids, data=str(settings.data))
+        self._about = {"teacher": teacher.name, "spaces": twins.space_ids, "data": str(settings.data)}
 
     def stop(self) -> None:
         """End `run` soon: take nothing more, finish what is in work."""
@@ -79,7 +79,7 @@ class CloudService:
             with serving(self.settings.data), listen(self.settings.http) as http_socket, self._signals():
                 async with self._http(http_socket), self._tasks(), self._gateway():
                     self._not_ready = ""
-                    log.info("serving", bind=self.settings.bind, http_port=http_socket.getsockname()[1])
+                    log.info("serving", bind=self.settings.bind, http_port=http_socket.getsockname()[1], **self._about)
                     await self._stop.wait()
                     self._not_ready = "stopping"
                     log.info("stopping")

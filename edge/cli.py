@@ -222,7 +222,7 @@ def _headline(summary: dict[str, Any], out: Path) -> str:
     total = sum(summary["detections"].values())
     lines = [
         f"{summary['frames']} frames at {summary['fps'] or 0:.1f} frames/s, {total} detections, {prompted} by prompts",
-        f"{summary['cases']['planned']} cases, {summary['loop_ms']['count']} answered by prompts",
+        f"cases: {summary['cases']['planned']} made, {summary['loop_ms']['count']} answered by prompts",
     ]
     if summary["frames_undecodable"]:
         lines.append(f"{summary['frames_undecodable']} frames did not decode and were skipped")

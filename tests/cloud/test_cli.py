@@ -54,7 +54,19 @@ def test_cases_lists_the_unsure_and_writes_pictures(run, data, tmp_path):
 
 
 def test_cases_as_a_table(run, data):
-    assert "low score" in run("cases", "--data", data)
+    listed = json.loads(run("cases", "--data", data, "--json"))
+    heading, row = run("cases", "--data", data).splitlines()
+    for cell in (listed[0]["case_id"][:12], "uav", "unsure", "0.30", "100,40,160,160", "low score"):
+        assert cell in row
+    assert "region x,y,w,h" in heading
+
+
+def test_second_review_of_a_case_says_what_it_replaces(run, data, open_store):
+    (case,) = open_store.list_cases()
+    answer = ("review", case.case.case_id, "--label", "debris", "--box", "142,82,16,16", "--data", data)
+    assert "replaces" not in run(*answer)
+    open_store.set_case_state("uav", case.case.case_id, "reviewed")
+    assert "replaces the earlier answer" in run(*answer)
 
 
 def test_review_is_kept_for_the_server(run, data, open_store):
@@ -82,7 +94,8 @@ def test_review_is_kept_for_the_server(run, data, open_store):
     [
         ("debris", "1,2,3", "craft", "not x,y,w,h"),
         ("debris", "142,82,0,5", "craft", "no area"),
-        ("debris", "0,0,50,30", "craft", "outside the case's region"),
+        ("debris", "0,0,50,30", "craft", "outside the picture, which shows 100,40,160,160"),
+        pytest.param("debris", "142,82,158,98", "craft", "x,y,w,h", id="corners-for-width-and-height"),
         ("", "142,82,16,16", "craft", "label"),
         ("debris", "142,82,16,16", "world", "not one of craft, mission, fleet"),
     ],
@@ -103,7 +116,9 @@ def test_prompts_list_and_revoke(run, data, open_store, desk, twin, painting):
     desk.answer(twin, "uav", evidence, Finding("debris", boxes, boxes[:0], "teacher", 0.9, "craft", "0" * 32))
     (listed,) = json.loads(run("prompts", "list", "--data", data, "--json"))
     assert (listed["label"], listed["craft"]) == ("debris", "uav")
-    assert "debris" in run("prompts", "list", "--data", data, "--craft", "uav")
+    (row,) = run("prompts", "list", "--data", data, "--craft", "uav").splitlines()[1:]
+    assert row.startswith(listed["prompt_id"])
+    assert "debris" in row
     assert "uav" in run("prompts", "revoke", listed["prompt_id"], "--data", data)
     assert json.loads(run("prompts", "list", "--data", data, "--json")) == []
 

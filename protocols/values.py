@@ -67,7 +67,8 @@ class FrameHeader(Value):
     Attributes:
         index: counts frames of one source from 0; gaps mean dropped frames.
         source_id: which camera, file or folder.
-        captured_at_s: wall time of exposure (file sources: of the recording, where known).
+        captured_at_s: wall time of exposure. A recording counts as begun when the run began, so that one flown faster
+            than it was recorded is ahead of the clock.
         width: of the full frame, pixels.
         height: of the full frame, pixels.
         bands: 1 grey, 3 colour (BGR in arrays), more for multispectral.

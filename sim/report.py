@@ -130,12 +130,12 @@ def requirements(report: Mapping[str, Any]) -> list[Requirement]:
     """What the demo has to reach, and whether it did."""
     unfamiliar, known = report["unfamiliar"], report["known"]
     label = unfamiliar["label"]
-    instances = min(unfamiliar["instances_before"], unfamiliar["instances_after"])
     loss = None if None in known.values() else known["ap50_edge_only"] - known["ap50_with_prompts"]
     return [
         _at_most(f"Recall of {label} before the first prompt", unfamiliar["recall_before"], MAX_RECALL_BEFORE),
         _at_least(f"Recall of {label} after the first prompt", unfamiliar["recall_after"], MIN_RECALL_AFTER),
-        _at_least(f"Visible instances of {label} on each side", instances, MIN_INSTANCES, "{:.0f}"),
+        _at_least(f"Visible instances of {label} before it", unfamiliar["instances_before"], MIN_INSTANCES, "{:,.0f}"),
+        _at_least(f"Visible instances of {label} after it", unfamiliar["instances_after"], MIN_INSTANCES, "{:,.0f}"),
         _at_most("False alarms per frame", unfamiliar["false_alarms_per_frame"], MAX_FALSE_ALARMS_PER_FRAME),
         _at_most("Known-class AP50 lost by prompts", loss, MAX_KNOWN_LOSS, "{:.3f}"),
         _at_most("Loop time, median (ms)", report["loop_ms"]["p50"], MAX_LOOP_P50_MS, "{:.0f}"),

@@ -224,8 +224,10 @@ def _expected_likeness(
 def _check_replay(prompt: Prompt, evidence: Evidence, finding: Finding) -> None:
     result = replay((prompt,), evidence, finding)
     hits, false = int(result.found.sum()), len(result.false_rows)
-    seen = int((true_rows(evidence.seen, finding.boxes_xyxy) >= 0).sum())
-    if seen and not hits:
-        raise PromptRefused("replayed on its own case the prompt finds nothing: box it more tightly")
+    seen = true_rows(evidence.seen, finding.boxes_xyxy) >= 0
+    if seen.any() and not hits:
+        is_object = bool(evidence.seen.is_object[seen].any())
+        cure = "box it more tightly" if is_object else "the craft sees no object there, box it where it is larger"
+        raise PromptRefused(f"replayed on its own case the prompt finds nothing: {cure}")
     if false > 2 * max(hits, 1):
         raise PromptRefused(f"replayed on its own case the prompt finds {hits} and {false} false ones")

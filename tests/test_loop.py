@@ -21,10 +21,14 @@ IMAGES = 40
 
 
 def run(package, *arguments):
-    command = [sys.executable, "-c", f"from {package}.cli import main; main()", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = attempt(package, *arguments)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
+
+
+def attempt(package, *arguments):
+    command = [sys.executable, "-c", f"from {package}.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 def free_port():
@@ -101,20 +105,25 @@ def fly(scene, flight, folder, endpoint):
 
 
 def answer_as_person(folder, truth):
-    """Review every case with the true boxes that lie in its region, as an analyst at the command line would."""
+    """Review eight cases with the true boxes that lie in their regions, as an analyst would; returns prompts made."""
     cases = json.loads(run("cloud", "cases", "--data", folder / "data", "--all", "--json"))
-    answered = 0
-    for case in cases:
-        x1, y1, x2, y2 = case["region_xyxy"]
-        inside = [
-            b for b in truth["first", case["frame_index"]] if b[0] >= x1 and b[1] >= y1 and b[2] <= x2 and b[3] <= y2
-        ]
-        if not inside or answered == 8:
-            continue
-        boxes = [part for b in inside[:16] for part in ("--box", ",".join(f"{v:.0f}" for v in b))]
-        run("cloud", "review", case["case_id"], "--label", "Bicycle", *boxes, "--data", folder / "data")
-        answered += 1
-    return answered
+    shown = [(case, boxes) for case in cases if (boxes := true_boxes_in(case, truth))][:8]
+    made = 0
+    for case, boxes in shown:
+        options = [part for box in boxes for part in ("--box", box)]
+        done = attempt("cloud", "review", case["case_id"], "--label", "Bicycle", *options, "--data", folder / "data")
+        # Where the student sees no object, the answer is kept without a prompt, and the command says so.
+        assert done.returncode == 0 or "no prompt was made" in done.stderr, done.stderr[-2000:]
+        made += done.returncode == 0
+    return made
+
+
+def true_boxes_in(case, truth):
+    """The true bicycles that lie wholly in a case's region, as `--box` takes them."""
+    left, top, right, bottom = case["region_xyxy"]
+    boxes = truth["first", case["frame_index"]]
+    inside = [b for b in boxes if b[0] >= left and b[1] >= top and b[2] <= right and b[3] <= bottom]
+    return [f"{x1:.0f},{y1:.0f},{x2 - x1:.0f},{y2 - y1:.0f}" for x1, y1, x2, y2 in inside[:16]]
 
 
 @pytest.mark.data
@@ -129,15 +138,15 @@ def test_prompts_of_teacher_and_person_make_bicycles_appear(scene, tmp_path):
         assert answer_as_person(tmp_path, truth) >= 1
         wait_for(lambda: "Bicycle" in run("cloud", "prompts", "list", "--data", tmp_path / "data", "--json"), 60)
         after = fly(folder, "second", tmp_path, endpoint)
-    found = {line["frame"]: prompted_bicycles(line) for line in after}
-    overlaps = [
-        box_iou(boxes, np.array(truth["second", frame], np.float32)).max()
-        for frame, boxes in found.items()
-        if len(boxes)
-    ]
-    assert max(overlaps, default=0.0) >= 0.5
+    by = {maker: bicycles_found(after, truth, f"prompt:{maker}-") for maker in ("teacher", "person")}
+    assert sum(by.values()) >= 1, by
 
 
-def prompted_bicycles(line):
-    rows = [d for d in line["detections"] if d["label"] == "Bicycle" and d["provenance"].startswith("prompt:")]
-    return np.array([d["box_xyxy"] for d in rows], np.float32).reshape(-1, 4)
+def bicycles_found(lines, truth, provenance):
+    """How many true bicycles of the second flight a box of this provenance covers with IoU 0.5."""
+    found = 0
+    for line in lines:
+        rows = [d["box_xyxy"] for d in line["detections"] if d["provenance"].startswith(provenance)]
+        true = np.array(truth["second", line["frame"]], np.float32)
+        found += int((box_iou(true, np.array(rows, np.float32).reshape(-1, 4)).max(axis=1, initial=0.0) >= 0.5).sum())
+    return found

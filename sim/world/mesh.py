@@ -65,11 +65,13 @@ class Texture:
         bgr: (S, S, 3) uint8.
         heat: (S, S) uint8.
         alpha: (S, S) uint8; 0 where the face shows through.
+        material: what it is painted on.
     """
 
     bgr: Bytes
     heat: Bytes
     alpha: Bytes
+    material: Material = Material.PAINT
 
 
 @dataclass(frozen=True)
@@ -205,8 +207,8 @@ class MeshBuilder:
         normals = np.stack([_normal(points) for points in self._points])
         normals[flags[:, 2]] = 0.0
         points = np.concatenate(self._points)
-        # A picture's corners lie outside what it shows.
-        outlines = [p for face, p in enumerate(self._points) if face not in self._textures]
+        # A picture's corners lie outside what it shows, and a wake is not the ship.
+        outlines = [p for p, is_solid in zip(self._points, flags[:, 0], strict=True) if is_solid]
         return Mesh(
             points=points,
             counts=counts,

@@ -106,7 +106,9 @@ def car(rng: np.random.Generator, is_moving: bool) -> Mesh:
     return builder.build()
 
 
-def _bus(rng: np.random.Generator, heats: tuple[float, float, float]) -> Mesh:
+def bus(rng: np.random.Generator, heats: tuple[float, float, float] | None = None) -> Mesh:
+    """A bus, 9 to 12 m long; `heats` of body, glass and hood, by default those of a parked one."""
+    heats = heats or _vehicle_heat(rng, False)
     builder = MeshBuilder()
     bgr = colour_of(rng, ((60, 170, 230), (230, 230, 230), (60, 60, 190), (110, 150, 60), (190, 110, 50)), 12.0)
     body, glass = paint_of(bgr, heats[0]), paint_of(GLASS, heats[1], Material.GLASS)
@@ -122,7 +124,9 @@ def _bus(rng: np.random.Generator, heats: tuple[float, float, float]) -> Mesh:
     return builder.build()
 
 
-def _truck(rng: np.random.Generator, heats: tuple[float, float, float]) -> Mesh:
+def truck(rng: np.random.Generator, heats: tuple[float, float, float] | None = None) -> Mesh:
+    """A truck, 6 to 9.2 m long, box or flat bed; `heats` of body, glass and hood, by default a parked one's."""
+    heats = heats or _vehicle_heat(rng, False)
     builder = MeshBuilder()
     cab_bgr = colour_of(rng, CAR_COLOURS, 10.0)
     cab, glass = paint_of(cab_bgr, heats[2] * 0.85), paint_of(GLASS, heats[1], Material.GLASS)
@@ -143,7 +147,9 @@ def _truck(rng: np.random.Generator, heats: tuple[float, float, float]) -> Mesh:
     return builder.build()
 
 
-def _van(rng: np.random.Generator, heats: tuple[float, float, float]) -> Mesh:
+def van(rng: np.random.Generator, heats: tuple[float, float, float] | None = None) -> Mesh:
+    """A van, 5 to 6.2 m long; `heats` of body, glass and hood, by default those of a parked one."""
+    heats = heats or _vehicle_heat(rng, False)
     builder = MeshBuilder()
     bgr = colour_of(rng, ((235, 235, 235), (225, 225, 225), (60, 60, 60), (150, 90, 50), (40, 180, 230)), 8.0)
     body, glass = paint_of(bgr, heats[0]), paint_of(GLASS, heats[1], Material.GLASS)
@@ -164,8 +170,8 @@ def other_vehicle(rng: np.random.Generator, is_moving: bool) -> Mesh:
     """A van, truck or bus; only vans park."""
     heats = _vehicle_heat(rng, is_moving)
     if not is_moving:
-        return _van(rng, heats)
-    return (_van, _truck, _bus)[int(rng.choice(3, p=[0.4, 0.35, 0.25]))](rng, heats)
+        return van(rng, heats)
+    return (van, truck, bus)[int(rng.choice(3, p=[0.4, 0.35, 0.25]))](rng, heats)
 
 
 def person(rng: np.random.Generator, is_seated: bool = False) -> Mesh:

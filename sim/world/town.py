@@ -17,6 +17,7 @@ from sim.world.layout import (
     Block,
     BlockUse,
     Label,
+    LandCover,
     Road,
     Stain,
     Thing,
@@ -44,17 +45,23 @@ class Town:
         self.style = style
         self.ground = Ground(world.half_m)
 
-    def add(
+    def add(  # noqa: PLR0913 - a thing's fields; the optional ones are keywords
         self,
         label: Label | None,
         kind: int,
         motion: Motion,
         make: Callable[[], Mesh],
         size_m: tuple[float, float, float],
+        *,
         appears_s: float = 0.0,
+        name: str = "",
+        cover: LandCover = LandCover.OBJECT,
     ) -> None:
         """Adds a thing; `size_m` is half length, half width and height."""
-        thing = Thing(len(self.world.things) + 1, label, kind, motion, make, size_m[:2], size_m[2], appears_s=appears_s)
+        number = len(self.world.things) + 1
+        thing = Thing(
+            number, label, kind, motion, make, size_m[:2], size_m[2], appears_s=appears_s, name=name, cover=cover
+        )
         self.world.things.append(thing)
 
     def reserve_traffic(self) -> None:
@@ -85,10 +92,10 @@ class Town:
         is_moving = motion.speed_mps > 0
         if rng.random() < 0.18:
             make = partial(_seeded, models.other_vehicle, "other-vehicle", kind, is_moving)
-            self.add(Label.OTHER_VEHICLE, kind, motion, make, (4.6, 1.2, 3.2))
+            self.add(Label.OTHER_VEHICLE, kind, motion, make, (4.6, 1.2, 3.2), name="truck")
         else:
             make = partial(_seeded, models.car, "car", kind, is_moving)
-            self.add(Label.CAR, kind, motion, make, (2.2, 0.9, 1.7))
+            self.add(Label.CAR, kind, motion, make, (2.2, 0.9, 1.7), name="car")
 
     def add_kerb_parking(self, fill: float) -> None:
         """Parked cars along kerbs, and halted ones on lanes without traffic."""
@@ -118,10 +125,10 @@ class Town:
             kind = int(rng.integers(1 << 30))
             if is_other:
                 make = partial(_seeded, models.other_vehicle, "other-vehicle", kind, False)
-                self.add(Label.OTHER_VEHICLE, kind, Motion(place, heading), make, (3.0, 1.1, 2.6))
+                self.add(Label.OTHER_VEHICLE, kind, Motion(place, heading), make, (3.0, 1.1, 2.6), name="van")
             else:
                 make = partial(_seeded, models.car, "car", kind, False)
-                self.add(Label.CAR, kind, Motion(place, heading), make, (2.2, 0.9, 1.7))
+                self.add(Label.CAR, kind, Motion(place, heading), make, (2.2, 0.9, 1.7), name="car")
 
     def add_buildings(self) -> None:
         """Houses and flats on their blocks."""
@@ -149,7 +156,15 @@ class Town:
                     kind = int(rng.integers(1 << 30))
                     make = partial(_seeded, building, "building", kind, size)
                     motion = Motion(place, quarter * math.pi / 2)
-                    self.add(None, kind, motion, make, (half[0], half[1], wall + (5.0 if size.is_pitched else 1.8)))
+                    self.add(
+                        None,
+                        kind,
+                        motion,
+                        make,
+                        (half[0], half[1], wall + (5.0 if size.is_pitched else 1.8)),
+                        name="building",
+                        cover=LandCover.BUILDING,
+                    )
 
     def add_parking_lots(self, fill: float) -> None:
         """Rows of cars on parking blocks."""
@@ -172,15 +187,18 @@ class Town:
             for _ in range(int(share.get(block.use, 5.0) * hectares)):
                 radius = float(rng.uniform(1.2, 3.8))
                 place = (float(rng.uniform(west + 1, east - 1)), float(rng.uniform(south + 1, north - 1)))
-                self._tree(rng, place, radius)
+                self.plant_tree(rng, place, radius)
 
-    def _tree(self, rng: np.random.Generator, place: tuple[float, float], radius: float) -> None:
+    def plant_tree(self, rng: np.random.Generator, place: tuple[float, float], radius: float) -> None:
+        """One broad-leaved tree, where there is room for it."""
         if self.ground.take(place, (0.8 * radius, 0.8 * radius)):
             kind = int(rng.integers(1 << 30))
             tone = np.array(self.world.season_bgr) * rng.normal(1.0, 0.12) + rng.normal(0, 5.0, 3)
             leaf = (float(tone[0]), float(tone[1]), float(tone[2]))
             make = partial(_seeded, models.tree, "tree", kind, radius, leaf)
-            self.add(None, kind, Motion(place, 0.0), make, (radius, radius, 2.4 * radius))
+            self.add(
+                None, kind, Motion(place, 0.0), make, (radius, radius, 2.4 * radius), name="tree", cover=LandCover.TREE
+            )
 
     def add_people(self, per_hectare: float) -> None:
         """People on sidewalks, plazas and fields; alone and in groups, standing and walking."""
@@ -217,7 +235,7 @@ class Town:
             if span >= 2.0:
                 motion = Motion(place, heading, speed, span, float(rng.uniform(0, 2 * span)), turns_back=True)
         make = partial(_seeded, models.person, "person", kind)
-        self.add(Label.PERSON, kind, motion, make, (0.35, 0.35, 1.9))
+        self.add(Label.PERSON, kind, motion, make, (0.35, 0.35, 1.9), name="person")
 
     def _free_walk(self, place: tuple[float, float], heading: float) -> float:
         """How far one can walk before something is in the way, at most 25 m; takes the cells walked over."""
@@ -244,7 +262,7 @@ class Town:
     def _bicycle(self, rng: np.random.Generator, motion: Motion) -> None:
         kind = int(rng.integers(1 << 30))
         make = partial(_seeded, models.bicycle, "bicycle", kind)
-        self.add(Label.BICYCLE, kind, motion, make, (0.9, 0.3, 1.1))
+        self.add(Label.BICYCLE, kind, motion, make, (0.9, 0.3, 1.1), name="bicycle")
 
     def _rider(self, rng: np.random.Generator, place: tuple[float, float], heading: float) -> None:
         span = self._free_walk(place, heading)
@@ -276,7 +294,7 @@ class Town:
         if not self.ground.take(place, (radius_m, radius_m)):
             return False
         motion = Motion(place, float(rng.uniform(0, 2 * math.pi)))
-        self.add(Label.NOVEL, kind, motion, make, (0.7 * radius_m, 0.7 * radius_m, 3.0 * radius_m))
+        self.add(Label.NOVEL, kind, motion, make, (0.7 * radius_m, 0.7 * radius_m, 3.0 * radius_m), name="novel")
         return True
 
     def _anywhere(self, rng: np.random.Generator) -> tuple[float, float]:
@@ -306,7 +324,15 @@ class Town:
         kind = int(rng.integers(1 << 30))
         motion = Motion(place, float(rng.uniform(0, 2 * math.pi)))
         make = partial(_seeded, pile, "debris-pile", kind, radius_m)
-        self.add(Label.DEBRIS, kind, motion, make, (0.8 * radius_m, 0.8 * radius_m, 1.2 * radius_m), falls_s)
+        self.add(
+            Label.DEBRIS,
+            kind,
+            motion,
+            make,
+            (0.8 * radius_m, 0.8 * radius_m, 1.2 * radius_m),
+            appears_s=falls_s,
+            name="debris",
+        )
         self.world.stains.append(Stain(place, radius_m * float(rng.uniform(1.3, 1.9))))
         return True
 

@@ -7,8 +7,11 @@ def _labels(world):
     return {thing.label for thing in world.things} - {None}
 
 
+TOWN_LABELS = [Label.PERSON, Label.CAR, Label.BICYCLE, Label.OTHER_VEHICLE, Label.DEBRIS, Label.NOVEL]
+
+
 def test_labels_are_spelled_as_in_the_data_sets():
-    assert [label.value for label in Label] == ["Person", "Car", "Bicycle", "OtherVehicle", "Debris", "Novel"]
+    assert [label.value for label in TOWN_LABELS] == ["Person", "Car", "Bicycle", "OtherVehicle", "Debris", "Novel"]
 
 
 def test_town_holds_only_what_was_asked_for():
@@ -17,7 +20,7 @@ def test_town_holds_only_what_was_asked_for():
 
 def test_town_holds_everything_asked_for():
     style = TownStyle(novel=True, debris=True, bicycles=True)
-    assert _labels(build_town("test", 4, style)) == set(Label)
+    assert _labels(build_town("test", 4, style)) == set(TOWN_LABELS)
 
 
 def test_town_numbers_are_unique():

@@ -1,4 +1,4 @@
-"""Seeded scenes: a town with a flight over it."""
+"""Seeded scenes: a world with a flight over it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from sim.craft.camera import Camera
 from sim.craft.flight import Flight, FlightStyle
+from sim.world.landscapes import build_world
 from sim.world.layout import Look, Road, TownStyle, World
 from sim.world.plan import empty_world
 from sim.world.seeds import rng_for
-from sim.world.town import Town, build_town, furnish
+from sim.world.settings import Landscape, WeatherSettings, WorldSettings
+from sim.world.town import Town, furnish
 
 FloatArray = NDArray[np.float64]
 
@@ -20,6 +22,10 @@ FloatArray = NDArray[np.float64]
 ORIGIN_LAT_DEG = 47.0
 ORIGIN_LON_DEG = 8.0
 PILE_RADIUS_M = (1.1, 3.1)  # 15 to 50 px wide from the flight's height, and most of a lane
+TRAINING_LANDS = {
+    Landscape.TOWN: 0.5, Landscape.VILLAGE: 0.12, Landscape.FIELDS: 0.06, Landscape.FOREST: 0.06,
+    Landscape.COAST: 0.08, Landscape.PORT: 0.12, Landscape.AIRFIELD: 0.06,
+}  # fmt: skip
 CLEAR_SHARE = 0.1  # first part of the disaster flight, before the earthquake
 # The camera sees about this much of the ground when the earthquake strikes; so many piles try to find room there.
 FIELD_AHEAD_M = (4.0, 44.0)
@@ -41,19 +47,19 @@ class Scene:
 
 
 def training_scene(seed: int, look: Look | str, novel: bool, debris: bool, bicycles: bool) -> Scene:
-    """A town of its own with a wandering flight of varied altitude, pitch and heading.
+    """A world of its own, half of them towns, with a wandering flight of varied altitude, pitch and heading.
 
     Args:
         seed: >= 0; the same seed and arguments give the same scene.
-        look: visible light or heat.
+        look: what the sensor sees.
         novel: strange objects lie about.
         debris: rubble lies about.
         bicycles: bicycles stand and ride.
     """
-    style = TownStyle(novel=novel, debris=debris, bicycles=bicycles)
-    world = build_town("training-world", seed, style)
     rng = rng_for("training-flight", seed)
-    reach = style.half_m - 55.0
+    settings = training_settings(rng, Look(look), novel=novel, debris=debris, bicycles=bicycles)
+    world = build_world("training-world", seed, settings)
+    reach = settings.half_m - 55.0
     low_m = float(rng.uniform(33, 80))
     low_deg = float(rng.uniform(-90, -58))
     flying = FlightStyle(
@@ -65,6 +71,30 @@ def training_scene(seed: int, look: Look | str, novel: bool, debris: bool, bicyc
     flight = Flight(rng.uniform(-reach, reach, (6, 2)), flying, rng)
     camera = Camera(focal_px=float(rng.uniform(780, 1250)))
     return Scene("training", seed, world, camera, flight, Look(look), flight.duration_s)
+
+
+def training_settings(
+    rng: np.random.Generator, look: Look, *, novel: bool, debris: bool, bicycles: bool
+) -> WorldSettings:
+    """Land, hour and weather of one training world; arguments as for `training_scene`."""
+    lands, shares = list(TRAINING_LANDS), list(TRAINING_LANDS.values())
+    weather = WeatherSettings(
+        haze=float(rng.uniform(0.02, 0.2)) * float(rng.random() < 0.3),
+        cloud_shadow=float(rng.uniform(0.1, 0.6)) * float(rng.random() < 0.2),
+        rain=float(rng.uniform(0.2, 0.8)) * float(rng.random() < 0.1),
+    )
+    is_night = look is Look.THERMAL and rng.random() < 0.4
+    return WorldSettings(
+        landscape=lands[int(rng.choice(len(lands), p=shares))],
+        half_m=130.0,
+        hour=float(rng.choice([22.0, 23.5, 1.0, 3.0])) if is_night else None,
+        weather=weather,
+        traffic=float(rng.uniform(0.4, 0.9)),
+        people_per_hectare=float(rng.uniform(8, 34)),
+        bicycles_per_hectare=float(rng.uniform(6, 18)) if bicycles else 0.0,
+        novel_per_hectare=70.0 if novel else 0.0,
+        debris_per_hectare=9.0 if debris else 0.0,
+    )
 
 
 def _route(rng: np.random.Generator, roads: list[Road], half_m: float) -> FloatArray:

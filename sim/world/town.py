@@ -214,6 +214,8 @@ class Town:
                 self._person(rng, near, heading)
 
     def _on_sidewalk(self, rng: np.random.Generator) -> tuple[tuple[float, float], float]:
+        if not self.world.roads:
+            return self._on_open_land(rng), 0.0
         road = self.world.roads[int(rng.integers(len(self.world.roads)))]
         side = float(rng.choice([-1.0, 1.0]))
         along = float(rng.uniform(-self.world.half_m, self.world.half_m))
@@ -298,7 +300,7 @@ class Town:
         return True
 
     def _anywhere(self, rng: np.random.Generator) -> tuple[float, float]:
-        if rng.random() < 0.5:
+        if rng.random() < 0.5 and self.world.roads:
             road = self.world.roads[int(rng.integers(len(self.world.roads)))]
             return road.place(
                 float(rng.uniform(-self.world.half_m, self.world.half_m)), float(rng.uniform(-1, 1)) * road.half_m

@@ -1,0 +1,45 @@
+"""What flies: a camera on a craft, and the student it carries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from edge.config import Settings
+from sim.scenario.flights import Flight
+
+CraftName = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]*$", max_length=32)]
+
+
+class CameraSettings(Settings):
+    """A pinhole camera.
+
+    Attributes:
+        focal_px: focal length in pixels; one pixel covers height above ground / focal_px metres.
+        width: image columns.
+        height: image rows.
+        look: visible light or heat.
+    """
+
+    focal_px: float = Field(default=800.0, ge=50, le=5e6)
+    width: int = Field(default=640, ge=64, le=4096)
+    height: int = Field(default=512, ge=64, le=4096)
+    look: Literal["rgb", "thermal"] = "rgb"
+
+
+class CraftSettings(Settings):
+    """One craft.
+
+    Attributes:
+        name: lower-case letters, digits and hyphens; its folder and its name in the cloud.
+        flight: how it moves.
+        camera: what it sees with.
+        student: bundle folder; None is the bundled one.
+    """
+
+    name: CraftName
+    flight: Flight
+    camera: CameraSettings = CameraSettings()
+    student: Path | None = None

@@ -1,0 +1,80 @@
+"""Scenario files found by name or path, read and checked."""
+
+from __future__ import annotations
+
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from sim.errors import ScenarioError
+from sim.scenario.near import nearest
+from sim.scenario.problems import problem_line
+from sim.scenario.schema import Scenario
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+TEMPLATE = "template"
+"""File in the folder of bundled scenarios that `skyloop-sim new` copies; no scenario of its own."""
+
+
+def bundled_names() -> list[str]:
+    """Names of the scenarios in the package."""
+    names = (Path(item.name) for item in files("sim").joinpath("scenarios").iterdir())
+    return sorted(path.stem for path in names if path.suffix == ".toml" and path.stem != TEMPLATE)
+
+
+def template_text() -> str:
+    """The commented file that new scenarios begin with."""
+    return files("sim").joinpath("scenarios", f"{TEMPLATE}.toml").read_text("utf-8")
+
+
+def find_scenario(name: str) -> Scenario:
+    """A bundled scenario by its name, or one in a file by its path.
+
+    Raises:
+        ScenarioError: there is none, or it is bad.
+    """
+    if name in bundled_names():
+        return parse_scenario(files("sim").joinpath("scenarios", f"{name}.toml").read_text("utf-8"), name)
+    if Path(name).is_file():
+        return load_scenario(Path(name))
+    if "/" in name or name.endswith(".toml"):
+        raise ScenarioError(f"{name}: no such file; make one with `skyloop-sim new NAME`")
+    raise ScenarioError(f"scenario {name!r} is not known; {nearest(name, bundled_names())}, or give a file's path")
+
+
+def load_scenario(path: Path) -> Scenario:
+    """The scenario in a file.
+
+    Raises:
+        ScenarioError: it cannot be read, is not TOML, or does not describe a flight that can happen.
+    """
+    try:
+        return parse_scenario(path.read_text("utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ScenarioError(f"{path}: cannot be read ({exc}); check the path") from exc
+
+
+def parse_scenario(text: str, origin: str) -> Scenario:
+    """The scenario in a text.
+
+    Args:
+        text: TOML.
+        origin: of the text, for messages.
+
+    Raises:
+        ScenarioError: it is not TOML, or does not describe a flight that can happen.
+    """
+    try:
+        return Scenario.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as exc:
+        raise ScenarioError(f"{origin}: not valid TOML: {exc}") from exc
+    except ValidationError as exc:
+        raise ScenarioError(f"{origin}: {problem_line(exc, Scenario)}") from exc
+    except ScenarioError as exc:
+        raise ScenarioError(f"{origin}: {exc}") from exc

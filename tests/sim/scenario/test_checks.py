@@ -1,0 +1,184 @@
+import pytest
+
+from sim.errors import ScenarioError
+from sim.scenario.checks import cuts_of
+from sim.scenario.loader import parse_scenario
+from sim.scenario.orbits import tle_epoch
+
+HEAD = 'name = "x"\nseconds = 20\n'
+CRAFT = '[[craft]]\nname = "a"\nflight = { kind = "along-roads" }\n'
+BODY = CRAFT + CRAFT.replace('"a"', '"b"')
+# The ISS, epoch day 264 of 2008, as in the Wikipedia article on two-line element sets.
+LINE_1 = "1 25544U 98067A   08264.51782528 -.00002182  00000-0 -11606-4 0  2927"
+LINE_2 = "2 25544  51.6416 247.4627 0006703 130.5360 325.0288 15.72125391563537"
+
+
+def satellite(flight: str, focal_px: int = 500_000) -> str:
+    camera = f'[[craft]]\nname = "s"\ncamera = {{ focal_px = {focal_px} }}\n'
+    return f'{camera}[craft.flight]\nkind = "satellite-pass"\n{flight}'
+
+
+def tle(first: str = LINE_1, second: str = LINE_2, start: str = "2008-09-21T10:00:00Z") -> str:
+    return satellite(f'tle = ["{first}", "{second}"]\nstart_utc = {start}\n')
+
+
+def event(words: str) -> str:
+    return f"{BODY}[[event]]\n{words}\n"
+
+
+def fault(words: str) -> str:
+    return f"{BODY}[[fault]]\n{words}\n"
+
+
+BAD = {
+    "no craft": ("craft = []", r"craft: there is none; add at least one \[\[craft\]\]"),
+    "craft missing": ("", "craft is missing; add it"),
+    "craft twice": (CRAFT + CRAFT, r"craft\[1\]\.name = 'a' is craft\[0\]'s name too"),
+    "craft name": (CRAFT.replace('"a"', '"../up"'), r"craft\[0\]\.name = '\.\./up'"),
+    "unknown key": (BODY + "[link]\nlatency = 3\n", r"unknown key 'link\.latency'; did you mean 'latency_ms'"),
+    "unknown key of a flight": (
+        CRAFT.replace('roads"', 'roads", speed = 3'),
+        r"unknown key 'craft\[0\]\.flight\.speed'; did you mean 'speed_mps'",
+    ),
+    "unknown key at the top": ("sconds = 3\n" + BODY, "unknown key 'sconds'; did you mean 'seconds'"),
+    "unknown key in the world": (BODY + "[world]\nland = 1\n", r"unknown key 'world\.land'; did you mean 'landscape'"),
+    "unknown landscape": (BODY + '[world]\nlandscape = "moon"\n', r"world\.landscape = 'moon': should be 'town'"),
+    "unknown flight": (CRAFT.replace("along-roads", "along-road"), r"craft\[0\]\.flight\.kind = 'along-road' is not"),
+    "flight without kind": ('[[craft]]\nname = "a"\nflight = {}\n', r"craft\[0\]\.flight has no `kind`"),
+    "unknown event": (event('kind = "flood"\nat_s = 1'), r"event\[0\]\.kind = 'flood' is not known; choose one of"),
+    "too high": (
+        CRAFT.replace('roads"', 'roads", altitude_m = [50, 9000]'),
+        r"craft\[0\]\.flight\.altitude_m\[1\] = 9000: should be less than or equal to 500",
+    ),
+    "span upside down": (
+        CRAFT.replace('roads"', 'roads", altitude_m = [80, 50]'),
+        r"altitude_m = \(80\.0, 50\.0\)|altitude_m = \[80, 50\]: the lower end 80 lies above",
+    ),
+    "not a number": (BODY + '[budget]\nbytes_per_s = "lots"\n', r"budget\.bytes_per_s = 'lots': should be a valid num"),
+    "waypoint outside": (
+        CRAFT.replace('"along-roads"', '"waypoints", points_m = [[0, 0], [900, 0]]'),
+        r"points_m\[1\] = \[900\.0, 0\.0\] lies outside the world.*-230 to 230 m",
+    ),
+    "target outside": (
+        CRAFT.replace('"along-roads"', '"orbit-target", centre_m = [0, 900]'),
+        r"centre_m = \[0\.0, 900\.0\] lies outside",
+    ),
+    "late event": (
+        event('kind = "earthquake"\nat_s = 25'),
+        r"event\[0\]\.at_s = 25 \(earthquake\) comes after .* 20 s",
+    ),
+    "late fault": (fault('kind = "link-cut"\nat_s = 20\nfor_s = 1'), r"fault\[0\]\.at_s = 20 \(link-cut\) comes after"),
+    "two earthquakes": (
+        event('kind = "earthquake"\nat_s = 1') + '[[event]]\nkind = "earthquake"\nat_s = 2\n',
+        "2 of kind 'earthquake', the world takes one",
+    ),
+    "earthquake in a forest": (
+        event('kind = "earthquake"\nat_s = 1') + '[world]\nlandscape = "forest"\n',
+        r"event\[0\] \(earthquake\) cannot happen: world\.landscape 'forest' has nothing to fall",
+    ),
+    "ships in a town": (
+        event('kind = "appear"\nobject = "ship"\nwhere = "water"\nat_s = 1'),
+        "world.landscape 'town' has none; choose one of coast, port",
+    ),
+    "cars in a forest": (
+        event('kind = "appear"\nobject = "car"\nwhere = "roads"\nat_s = 1') + '[world]\nlandscape = "forest"\n',
+        "where = 'roads', and world.landscape 'forest' has none",
+    ),
+    "hidden for ever": (event('kind = "hide"\nat_s = 15\nfor_s = 9'), "comes out at 24 s, after the end"),
+    "nothing to hide": (
+        event('kind = "hide"\nat_s = 1\nfor_s = 2') + "[world]\ntraffic = 0\n",
+        "traffic = 0 leaves no",
+    ),
+    "hide without roads": (
+        event('kind = "hide"\nat_s = 1\nfor_s = 2') + '[world]\nlandscape = "forest"\n',
+        "has no roads",
+    ),
+    "two hides at once": (
+        event('kind = "hide"\nat_s = 1\nfor_s = 4') + '[[event]]\nkind = "hide"\nat_s = 3\nfor_s = 4\n',
+        "two hides overlap, from 1 to 5 s and from 3 s",
+    ),
+    "fog that clears": (
+        event('kind = "fog"\nat_s = 1\nover_s = 2\nhaze = 0.2') + "[world.weather]\nhaze = 0.5\n",
+        r"haze = 0\.2 is no more than world\.weather\.haze = 0\.5",
+    ),
+    "rain that stops": (
+        event('kind = "rain"\nat_s = 1\nover_s = 2\nrain = 0.2') + "[world.weather]\nrain = 0.5\n",
+        r"rain = 0\.2 is no more than",
+    ),
+    "fault of a stranger": (
+        fault('kind = "edge-restart"\nat_s = 1\nfor_s = 1\ncraft = "c"'),
+        r"fault\[0\]\.craft = 'c' does not fly; choose one of a, b",
+    ),
+    "never back": (fault('kind = "cloud-kill"\nat_s = 18\nfor_s = 5'), r"fault\[0\] \(cloud-kill\) would end at 23 s"),
+    "two cloud faults": (
+        fault('kind = "cloud-kill"\nat_s = 1\nfor_s = 5') + '[[fault]]\nkind = "cloud-restart"\nat_s = 3\nfor_s = 1\n',
+        "two faults of the cloud overlap",
+    ),
+    "two restarts": (
+        fault('kind = "edge-restart"\nat_s = 1\nfor_s = 5')
+        + '[[fault]]\nkind = "edge-restart"\nat_s = 3\nfor_s = 1\ncraft = "b"\n',
+        "two restarts of b overlap",
+    ),
+    "window after the flight": (
+        BODY + "[link]\nwindows = [[1, 2], [30, 40]]\n",
+        r"windows\[1\] = \[30, 40\] never opens",
+    ),
+    "window backwards": (BODY + "[link]\nwindows = [[9, 2]]\n", "never opens: it ends before it begins"),
+    "window under a cut": (
+        fault('kind = "link-cut"\nat_s = 1\nfor_s = 9\ncraft = "b"') + "[link]\nwindows = [[2, 5], [12, 14]]\n",
+        r"windows\[0\] = \[2, 5\] never opens for b: link-cut faults cover it",
+    ),
+    "windows overlap": (BODY + "[link]\nwindows = [[1, 5], [4, 8]]\n", "two windows overlap"),
+    "wild jitter": (BODY + "[link]\nlatency_ms = 5\njitter_ms = 900\n", "more than ten times link.latency_ms = 5"),
+    "operator who knows nothing": (BODY + "[operator]\nlabels = []\n", r"operator\.labels = \[\]: .*at least 1"),
+    "unknown scope": (
+        BODY + '[operator]\nlabels = ["x"]\nscope = "all"\n',
+        r"operator\.scope = 'all': should be 'craft'",
+    ),
+    "near-sighted satellite": (
+        satellite("", 800),
+        r"craft\[0\]\.camera\.focal_px = 800 gives 625 m per pixel from 500 km",
+    ),
+    "one TLE line": (satellite('tle = ["1 2"]'), "has 1 lines, two are wanted"),
+    "damaged TLE": (tle(LINE_1.replace("2927", "2928")), r"tle\[0\] is not line 1 of a TLE"),
+    "swapped TLE": (tle(LINE_2, LINE_1), r"tle\[0\] is not line 1"),
+    "TLE without a time": (tle(start="2008-09-21T10:00:00Z").split("start_utc")[0], "start_utc is missing"),
+    "old TLE": (tle(start="2011-09-21T10:00:00Z"), r"tle is 1096 days away from start_utc, at most 30"),
+    "endless": ("seconds = inf\n" + BODY, "seconds"),
+    "infinite flight": (BODY + "[budget]\nbytes_per_s = inf\n", r"budget\.bytes_per_s = inf"),
+}
+
+
+@pytest.mark.parametrize(("body", "words"), BAD.values(), ids=BAD)
+def test_what_cannot_be_is_one_clear_line(body, words):
+    head = HEAD if "seconds" not in body.split("[")[0] else 'name = "x"\n'
+    with pytest.raises(ScenarioError, match=words) as caught:
+        parse_scenario(head + body, "file.toml")
+    assert str(caught.value).startswith("file.toml: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_young_tle_is_taken():
+    assert parse_scenario(HEAD + tle(), "x").craft[0].flight.tle == (LINE_1, LINE_2)
+
+
+def test_the_epoch_of_a_tle_is_read():
+    assert tle_epoch(LINE_1).isoformat().startswith("2008-09-20T12:25:40")
+
+
+def test_cuts_are_those_of_the_craft_and_of_everybody():
+    scenario = parse_scenario(
+        HEAD
+        + fault('kind = "link-cut"\nat_s = 1\nfor_s = 2')
+        + '[[fault]]\nkind = "link-cut"\nat_s = 5\nfor_s = 2\ncraft = "b"\n',
+        "x",
+    )
+    assert cuts_of(scenario, "a") == [(1, 3)]
+    assert cuts_of(scenario, "b") == [(1, 3), (5, 7)]
+
+
+def test_a_changed_scenario_is_checked_again():
+    scenario = parse_scenario(HEAD + event('kind = "earthquake"\nat_s = 10'), "x")
+    assert scenario.changed(seconds=40).seconds == 40
+    with pytest.raises(ScenarioError, match="comes after the end"):
+        scenario.changed(seconds=8)

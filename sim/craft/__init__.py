@@ -8,9 +8,12 @@ from sim.craft.camera import Camera, CameraPose
 from sim.craft.contact import ContactWindow, Station, contact_windows, require_window
 from sim.craft.flight import Flight, FlightStyle
 from sim.craft.imager import GroundSample, Imager
+from sim.craft.jetson import POWER_MODES, PowerMode, power_mode
 from sim.craft.orbit import Orbit, orbit_from_tle
+from sim.craft.power import PowerSettings, PowerState, Work
 
 __all__ = [
+    "POWER_MODES",
     "Camera",
     "CameraPose",
     "ContactWindow",
@@ -19,8 +22,13 @@ __all__ = [
     "GroundSample",
     "Imager",
     "Orbit",
+    "PowerMode",
+    "PowerSettings",
+    "PowerState",
     "Station",
+    "Work",
     "contact_windows",
     "orbit_from_tle",
+    "power_mode",
     "require_window",
 ]

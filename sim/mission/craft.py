@@ -52,33 +52,47 @@ class MissionCraft:
     """A craft that lives through a mission, tick by tick of its camera.
 
     Attributes:
-        name, profile, captures, spool, radio, power, pace: its parts.
+        name, profile_name, profile, captures, spool, radio, power, pace: its parts.
         counts: see `CraftCounts`.
         held: strange kinds that it has a prompt for.
         latencies_s: from capture to prompt, in order of arrival.
-        samples: its history, about `samples_wanted` points.
+        same_window: prompts that came in the window in which their case left.
+        samples: its history, at most about 1,400 points.
         max_temperature_deg_c: of the compute module.
+        throttled_s: how long it was throttled.
     """
 
     def __init__(
         self,
-        name: str,
+        names: tuple[str, str],
         profile: ProfileSettings,
         ephemeris: Ephemeris,
         captures: Captures,
         clock: tuple[Agenda, EventLog],
     ) -> None:
-        self.name, self.profile, self.captures = name, profile, captures
+        """A craft at the start of its first tick.
+
+        Args:
+            names: its own and that of its profile.
+            profile: what its kind has in common.
+            ephemeris: where and in which light each capture is taken.
+            captures: what each shows.
+            clock: the mission's agenda and log.
+        """
+        self.name, self.profile_name = names
+        self.profile, self.captures = profile, captures
         self._agenda, self._log = clock
         self._ephemeris = ephemeris
         self.spool = MissionSpool(profile.spool)
-        self.radio = Radio(name, *clock, self.spool)
+        self.radio = Radio(self.name, *clock, self.spool)
         self.radio.on_prompt = self._apply
         self.power = PowerState(profile.power)
         self.pace = CasePace(profile.scheduler)
         self.counts = CraftCounts()
         self.held: set[int] = set()
         self.latencies_s: list[float] = []
+        self.same_window = 0
+        self.throttled_s = 0.0
         self.samples: list[Sample] = []
         self.max_temperature_deg_c = self.power.temperature_deg_c
         self._asked_s: dict[int, float] = {}
@@ -116,6 +130,7 @@ class MissionCraft:
         was_throttled, was_empty = self.power.is_throttled, self.power.charge_wh == 0.0
         self.power.step(dt_s, Work(self._frames, self._frames, sent_bytes, is_sunlit))
         self._frames = 0
+        self.throttled_s += dt_s * was_throttled
         self.max_temperature_deg_c = max(self.max_temperature_deg_c, self.power.temperature_deg_c)
         if self.power.is_throttled != was_throttled:
             kind = "throttled" if self.power.is_throttled else "cooled"
@@ -188,6 +203,7 @@ class MissionCraft:
         latency_s = now_s - prompt.case.captured_s
         self.latencies_s.append(latency_s)
         is_same = prompt.pass_number == self.radio.pass_number
+        self.same_window += is_same
         self._log.add(
             now_s, self.name, "prompt_applied", case_id=prompt.case.case_id, strange_kind=prompt.kind,
             latency_s=latency_s, is_same_window=is_same,

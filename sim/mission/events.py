@@ -20,7 +20,7 @@ class Event:
     Attributes:
         time_s: since the mission's start, to the millisecond.
         craft: whom it happened to.
-        kind: what happened; `docs` of the kinds stand in `sim/mission/README.md`.
+        kind: what happened; the kinds stand in `sim/mission/README.md`.
         fields: name and value of the details, in a fixed order for each kind.
     """
 

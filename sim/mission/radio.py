@@ -17,11 +17,11 @@ from sim.mission.events import EventLog
 from sim.mission.passes import Pass
 from sim.mission.spool import MissionCase, MissionSpool
 
-CHUNK_HEADER_BYTES = 90
-"""Header of one `CaseChunk`, to the next ten."""
+CHUNK_HEADER_BYTES = 80
+"""Header of one `CaseChunk` before encryption, to the next ten."""
 
 OFFER_BYTES = 800
-"""Header of a `CaseOffer` with one or two detections, to the next hundred."""
+"""Header of a `CaseOffer` with one or two detections before encryption, to the next hundred."""
 
 
 @dataclass(frozen=True)

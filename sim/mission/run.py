@@ -101,7 +101,7 @@ def _launch(
     craft = settings.craft[keys[1]]
     profile, ephemeris = settings.profiles[craft.profile], timetable.ephemerides[craft.name]
     captures = draw_captures(len(ephemeris.can_see), keys, settings.scene, profile.camera, settings.cloud)
-    return MissionCraft(craft.name, profile, ephemeris, captures, clock)
+    return MissionCraft((craft.name, craft.profile), profile, ephemeris, captures, clock)
 
 
 def _schedule(craft: MissionCraft, timetable: Timetable, clock: tuple[Agenda, EventLog]) -> None:

@@ -82,7 +82,7 @@ class DroneSettings(Settings):
     lon_deg: float = Field(ge=-180, le=180)
     height_m: float = Field(default=100.0, gt=0, le=20_000)
     link: LinkSettings
-    up_s: float = Field(gt=0)
+    up_s: float = Field(ge=1)
     down_s: float = Field(ge=0)
     offset_s: float = Field(default=0.0, ge=0)
 
@@ -254,6 +254,11 @@ class MissionSettings(Settings):
                 raise ValueError(f"craft {craft.name}: profile {craft.profile!r} is not among [profiles] ({known})")
             if craft.tle is not None and not self.stations:
                 raise ValueError(f"craft {craft.name} has a TLE but there is no [[stations]]; add one")
+            if craft.drone is not None and craft.drone.offset_s >= 3600 * self.hours:
+                raise ValueError(
+                    f"craft {craft.name}: its link first goes up after {craft.drone.offset_s:g} s, but the mission "
+                    f"ends after {3600 * self.hours:g} s; lower offset_s or raise hours"
+                )
         return self
 
 

@@ -60,7 +60,13 @@ class MissionSpool:
         self._kept: dict[str, MissionCase] = {}
 
     def __len__(self) -> int:
+        """Cases kept, with those whose receipt is missing."""
         return len(self._kept)
+
+    @property
+    def waiting(self) -> int:
+        """Cases that the cloud does not have."""
+        return sum(not case.is_stored for case in self._kept.values())
 
     def put(self, case: MissionCase) -> list[MissionCase]:
         """Keep a case.

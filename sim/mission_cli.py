@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -16,10 +17,7 @@ from sim.errors import OutputError, ScenarioError
 MISSIONS = Path(__file__).parent / "missions"
 
 EVENTS_FILE, SUMMARY_FILE, FIGURE_FILE = "events.jsonl", "summary.json", "mission.png"
-_HEADS = (
-    *("craft", "captures", "hard", "sent", "dropped", "expired", "MB sent", "windows", "prompts"),
-    *("p50", "p99", "Wh", "least battery"),
-)
+_HEADS = ("craft", "captures", "sent", "dropped", "MB sent", "windows", "prompts", "p50", "p99", "battery")
 _OURS = {EVENTS_FILE, SUMMARY_FILE, FIGURE_FILE}
 
 
@@ -89,7 +87,10 @@ def _prepare(out: Path) -> None:
     """Make the output folder, or make sure that only an earlier mission would be replaced."""
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out}: is a file; choose a folder for --out")
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise OutputError(f"{out}: cannot be made ({exc.strerror}); choose another --out") from exc
     others = sorted({path.name for path in out.iterdir()} - _OURS)
     if others:
         raise OutputError(f"{out}: holds other things ({others[0]}); choose a new folder for --out")
@@ -104,13 +105,14 @@ def _write(out: Path, result: Any, summary: dict[str, Any]) -> None:  # noqa: AN
 
 
 def _print(summary: dict[str, Any], out: Path) -> None:
-    table = Table(title=f"{summary['mission']}: {summary['hours']:g} h, seed {summary['seed']}")
+    title = f"{summary['mission']}: {summary['hours']:g} h, seed {summary['seed']}"
+    table = Table(title=title, box=SIMPLE_HEAD, padding=0, pad_edge=False)  # fits 80 columns
     for head in _HEADS:
         table.add_column(head, justify="left" if head == "craft" else "right")
     for row in [*summary["craft"], {**summary["overall"], "name": "all"}]:
         table.add_row(*_cells(row), end_section=row is summary["craft"][-1])
     Console(soft_wrap=True).print(table)
-    typer.echo("p50, p99: time from capture to prompt; windows: used / all")
+    typer.echo("windows: used / all; p50, p99: time from capture to prompt; battery: least charge")
     typer.echo(f"digest {summary['digest']}\nopen {out / FIGURE_FILE}")
 
 
@@ -118,13 +120,12 @@ def _cells(row: dict[str, Any]) -> list[str]:
     latency = row["latency_s"]
     return [
         row["name"],
-        *(str(row[key]) for key in ("captures", "hard", "sent", "dropped", "expired")),
+        *(str(row[key]) for key in ("captures", "sent", "dropped")),
         f"{row['sent_bytes'] / 1e6:.1f}",
         f"{row['windows_used']}/{row['windows']}",
         str(row["prompts"]),
         _time(latency["p50"]),
         _time(latency["p99"]),
-        f"{row['used_wh']:.0f}",
         f"{100 * row['min_battery_share']:.0f} %",
     ]
 

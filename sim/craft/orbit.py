@@ -114,7 +114,7 @@ def _check_lines(name: str, lines: tuple[str, str]) -> None:
         verify_checksum(*lines)
     except ValueError as exc:
         raise ScenarioError(
-            f"{name}: {str(exc).splitlines()[0]}; a character was changed, copy both lines again"
+            f"{name}: {str(exc).splitlines()[0].rstrip(':')}; a character was changed, copy both lines again"
         ) from exc
     if lines[0][2:7] != lines[1][2:7]:
         raise ScenarioError(

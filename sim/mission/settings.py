@@ -240,7 +240,7 @@ class MissionSettings(Settings):
     cloud: CloudSettings = CloudSettings()
     stations: tuple[StationSettings, ...] = ()
     profiles: dict[Name, ProfileSettings]
-    craft: tuple[CraftSettings, ...] = Field(max_length=MAX_CRAFT)
+    craft: tuple[CraftSettings, ...] = Field(default=(), max_length=MAX_CRAFT)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -70,6 +70,14 @@ def test_folder_with_other_things_is_left_alone(tmp_path):
     assert "thesis.tex" in str(result.exception)
 
 
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_folder_that_cannot_be_made_is_named(tmp_path, name):
+    (tmp_path / "file").write_text("")
+    result = call("constellation", "--hours", "0.1", "--out", str(tmp_path / name))
+    assert isinstance(result.exception, OutputError)
+    assert "--out" in str(result.exception)
+
+
 def test_digest_in_the_summary_is_that_of_the_events(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr("sim.mission.summary.event_digest", lambda events: seen.append(events) or event_digest(events))

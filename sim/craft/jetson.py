@@ -2,8 +2,9 @@
 
 Numbers are those of the `nvpmodel` configuration files in NVIDIA's Jetson Linux (`/etc/nvpmodel/*.conf` on the module):
 `p3767_0003` (Orin Nano 8GB, 7 W), `p3767_0003_super` (Orin Nano 8GB, 15 and 25 W), `p3767_0000` (Orin NX 16GB) and
-`p3701_0000` (AGX Orin developer kit). What a mode means stands in the NVIDIA Jetson Linux Developer Guide, "Platform
-Power and Performance", "Supported Modes and Power Efficiency". The MAXN modes have no power budget and are left out.
+`p3701_0000` (AGX Orin developer kit), as they lie in github.com/LineageOS/android_device_nvidia_concord under
+`nvpmodel/`. What a mode means stands in the NVIDIA Jetson Linux Developer Guide, "Platform Power and Performance",
+"Supported Modes and Power Efficiency". The MAXN modes have no power budget and are left out.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 Reading order: `cli.py` (the commands), `demo.py` (the loop from end to end), `scenes.py` and `dataset.py` (what is
 rendered; `world/` and `craft/` say how), `processes.py` and `watch.py` (the real programs, started and looked at),
 `record.py`, `score.py` and `reference.py` (what came of it), `report.py` and `figures.py` (how it is told), `bench.py`.
+Apart from all that, `mission/` and `mission_cli.py`: a fleet for days, without imagery and on a virtual clock.
 """
 
 from __future__ import annotations

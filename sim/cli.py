@@ -18,6 +18,7 @@ from rich.table import Table
 from protocols.errors import SkyloopError
 from sim.display import Display
 from sim.errors import OutputError, ScenarioError
+from sim.mission_cli import mission
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 bench_app = typer.Typer(no_args_is_help=True, help="Measure what the software costs on this machine.")
 app.add_typer(bench_app, name="bench")
+app.command()(mission)
 console = Console(soft_wrap=True)
 error_console = Console(stderr=True, soft_wrap=True)
 

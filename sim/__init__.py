@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from sim.dataset import render_sequence, render_training_set
 from sim.errors import LoopOpenError, OutputError, ProcessError, RecordError, ScenarioError, SimError
-from sim.scenes import Scene, disaster_scene, training_scene
+from sim.scene_plan import disaster_scene, scenes_of
+from sim.scenes import Scene, training_scene
 
 __all__ = [
     "LoopOpenError",
@@ -23,5 +24,6 @@ __all__ = [
     "disaster_scene",
     "render_sequence",
     "render_training_set",
+    "scenes_of",
     "training_scene",
 ]

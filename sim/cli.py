@@ -189,7 +189,7 @@ def _render_mix(mix: Mix, frames: int, seed: int, out: Path, on_frame: Any) -> N
 
 def _render_flight(frames: int, seed: int, out: Path, on_frame: Any) -> None:  # noqa: ANN401
     from sim.dataset import render_sequence
-    from sim.scenes import disaster_scene
+    from sim.scene_plan import disaster_scene
 
     seconds = frames / RENDER_FPS
     scene = disaster_scene(seed, seconds)

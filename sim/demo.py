@@ -22,7 +22,8 @@ from sim.figures import bytes_figure, loop_figure, recall_figure, stills
 from sim.processes import LOOPBACK, Child, command_of, free_ports, run_program, wait_ready
 from sim.record import FlightRecord, read_frames, read_summary
 from sim.report import Picture, build_report, loop_problem, render_html, versions_of, write_report
-from sim.scenes import Scene, disaster_scene
+from sim.scene_plan import disaster_scene
+from sim.scenes import Scene
 from sim.watch import FlightWatch
 from sim.world.layout import Label
 

@@ -15,7 +15,6 @@ from pathlib import Path
 import cv2
 
 from sim.scenes import Scene
-from sim.world.render import Renderer
 from sim.world.truth import TruthObject
 
 JPEG_QUALITY = 92
@@ -58,7 +57,7 @@ def render_tracks(
     """
     pictures = out_dir / "frames"
     pictures.mkdir(parents=True, exist_ok=True)
-    renderer = Renderer(scene.world, scene.camera, scene.look)
+    renderer = scene.renderer()
     targets: dict[int, _Target] = {}
     for index in range(round(seconds * fps)):
         image, truth = renderer.render(scene.flight.pose_at(index / fps), index / fps)

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from sim.world.catalogue import KINDS
-from sim.world.layout import Block, BlockUse, LandCover, Soil, Thing, TownStyle, World
+from sim.world.layout import Block, BlockUse, LandCover, Soil, Thing, World
 from sim.world.mesh import Mesh
 from sim.world.motion import Motion
 from sim.world.objects import bush, conifer
@@ -39,8 +39,7 @@ def build_world(purpose: str, seed: int, settings: WorldSettings) -> World:
 def open_world(purpose: str, seed: int, settings: WorldSettings) -> Town:
     """A planned world in which nothing stands yet; lanes and water are kept free."""
     world = planned_world(purpose, seed, settings)
-    town = Town(world, TownStyle(half_m=settings.half_m, novel_per_hectare=settings.novel_per_hectare,
-                                 debris_per_hectare=settings.debris_per_hectare))  # fmt: skip
+    town = Town(world)
     town.reserve_traffic()
     for patch in world.patches:
         if patch.soil in (Soil.WATER, Soil.SHALLOWS, Soil.RUNWAY) or patch.is_above_roads:
@@ -58,9 +57,9 @@ def furnish_world(town: Town, settings: WorldSettings) -> None:
     }[settings.landscape](town, town.world.rng("landscape"))  # fmt: skip
     town.add_buildings()
     if settings.debris_per_hectare:
-        town.add_debris()
+        town.add_debris(settings.debris_per_hectare)
     if settings.novel_per_hectare:
-        town.add_novel()
+        town.add_novel(settings.novel_per_hectare)
     town.add_parking_lots(float(rng.uniform(0.25, 0.85)))
     town.add_kerb_parking(float(rng.uniform(0.15, 0.6)))
     town.add_traffic()
@@ -73,7 +72,7 @@ def furnish_world(town: Town, settings: WorldSettings) -> None:
         _plant(town, town.world.rng("trees"))
 
 
-def put(town: Town, name: str, number: int, motion: Motion, *, spare_m: float = 0.3) -> bool:
+def put(town: Town, name: str, number: int, motion: Motion, *, spare_m: float = 0.3, appears_s: float = 0.0) -> bool:
     """Stands one object of a kind where there is room for it.
 
     Args:
@@ -82,6 +81,7 @@ def put(town: Town, name: str, number: int, motion: Motion, *, spare_m: float = 
         number: which instance.
         motion: where; what moves is not kept apart from others.
         spare_m: free space around it.
+        appears_s: when it is there.
 
     Returns:
         Whether there was room.
@@ -92,7 +92,7 @@ def put(town: Town, name: str, number: int, motion: Motion, *, spare_m: float = 
     half = (along * cos + across * sin + spare_m, along * sin + across * cos + spare_m)
     if motion.speed_mps == 0.0 and not town.ground.take(motion.start_m, half):
         return False
-    add_thing(town, name, number, motion)
+    add_thing(town, name, number, motion, appears_s)
     return True
 
 
@@ -185,6 +185,7 @@ def _water_span(town: Town) -> tuple[float, float]:
 def _boats(town: Town, rng: np.random.Generator, names: tuple[str, ...], count: int) -> None:
     """Boats under way from west to east or back, each on a lane of its own, and some at anchor."""
     south, north = _water_span(town)
+    count = max(int(count * (north - south) / 120.0), count)  # wider water, more boats
     for slot in range(count):
         name = names[int(rng.integers(len(names)))]
         lane = south + (north - south) * (slot + 0.5) / count

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
-from typing import Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -235,12 +235,25 @@ class Sun:
     night: float = 0.0
 
 
-class Change(Protocol):
-    """Something that comes over the world for a while; see `weather.py`."""
+@dataclass(frozen=True)
+class Change:
+    """Weather that comes, and stays.
+
+    Attributes:
+        what: `haze` or `rain`, as in `WeatherSettings`.
+        at_s: when it begins.
+        over_s: how long it takes to reach its strength.
+        share: its strength, 0 to 1.
+    """
+
+    what: Literal["haze", "rain"]
+    at_s: float
+    over_s: float
+    share: float
 
     def share_at(self, time_s: float) -> float:
-        """How much of it there is, 0 to 1."""
-        ...
+        """How much of it there is at a time."""
+        return self.share * float(np.clip((time_s - self.at_s) / max(self.over_s, 1e-3), 0.0, 1.0))
 
 
 @dataclass
@@ -280,27 +293,6 @@ class World:
     def rng(self, purpose: str) -> np.random.Generator:
         """The world's own stream for one purpose."""
         return rng_for(f"{self.seed_key[0]}/{purpose}", self.seed_key[1])
-
-
-@dataclass(frozen=True)
-class TownStyle:
-    """What a town holds.
-
-    Attributes:
-        half_m: the town reaches from -half_m to half_m.
-        novel: strange objects lie about.
-        debris: rubble lies about.
-        bicycles: bicycles stand and ride.
-        novel_per_hectare: how many strange objects.
-        debris_per_hectare: how many rubble piles.
-    """
-
-    half_m: float = 130.0
-    novel: bool = False
-    debris: bool = False
-    bicycles: bool = False
-    novel_per_hectare: float = 70.0
-    debris_per_hectare: float = 9.0
 
 
 def parking_bays(block: Block) -> list[tuple[tuple[float, float], float]]:

@@ -17,7 +17,6 @@ LEAF_BGR = {
     Season.AUTUMN: ((58.0, 120.0, 115.0), (60.0, 105.0, 135.0)),
     Season.WINTER: ((75.0, 110.0, 100.0), (84.0, 104.0, 106.0)),
 }
-SEASONS = ((52.0, 105.0, 78.0), (45.0, 88.0, 60.0), (58.0, 120.0, 115.0), (60.0, 105.0, 135.0), (75.0, 110.0, 100.0))
 DECLINATION_DEG = {Season.SPRING: 10.0, Season.SUMMER: 21.0, Season.AUTUMN: -8.0, Season.WINTER: -20.0}
 """Of the sun, mid-season in the north; it swings by 23.44 degrees over the year."""
 
@@ -128,16 +127,6 @@ def _draw_blocks(rng: np.random.Generator, roads: list[Road], half_m: float, pla
             if min(north - south, east - west) > 3.0:
                 blocks.append(Block((west, south, east, north), use))
     return blocks
-
-
-def empty_world(purpose: str, seed: int, half_m: float) -> World:
-    """A town's roads, blocks and light; nothing on them yet."""
-    rng = rng_for(purpose, seed)
-    plan = PLANS[Landscape.TOWN]
-    roads = draw_roads(rng, half_m, plan)
-    season = SEASONS[int(rng.integers(len(SEASONS)))]
-    blocks = _draw_blocks(rng, roads, half_m, plan)
-    return World((purpose, seed), half_m, roads, blocks, draw_sun(rng), season)
 
 
 def planned_world(purpose: str, seed: int, settings: WorldSettings) -> World:

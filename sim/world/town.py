@@ -21,7 +21,6 @@ from sim.world.layout import (
     Road,
     Stain,
     Thing,
-    TownStyle,
     World,
     parking_bays,
 )
@@ -29,7 +28,6 @@ from sim.world.mesh import Mesh
 from sim.world.motion import Motion
 from sim.world.novel import TRAINING_KINDS, novel_object, novel_radius_m
 from sim.world.occupancy import Ground
-from sim.world.plan import empty_world
 from sim.world.seeds import rng_for
 
 
@@ -40,9 +38,8 @@ def _seeded(model: Callable[..., Mesh], purpose: str, kind: int, *sizes: object)
 class Town:
     """Fills a world step by step; each step draws from its own stream."""
 
-    def __init__(self, world: World, style: TownStyle) -> None:
+    def __init__(self, world: World) -> None:
         self.world = world
-        self.style = style
         self.ground = Ground(world.half_m)
 
     def add(  # noqa: PLR0913 - a thing's fields; the optional ones are keywords
@@ -277,11 +274,11 @@ class Town:
         number = len(self.world.things) + 1
         self.world.things.append(Thing(number, Label.PERSON, kind, motion, make, (0.3, 0.3), 2.2))
 
-    def add_novel(self) -> None:
+    def add_novel(self, per_hectare: float) -> None:
         """Strange objects of a dozen kinds, several of each, anywhere but on traffic lanes."""
         rng = self.world.rng("novel")
         kinds = rng.integers(TRAINING_KINDS.start, TRAINING_KINDS.stop, size=12)
-        wanted = int(self.style.novel_per_hectare * (2 * self.world.half_m) ** 2 / 1e4)
+        wanted = int(per_hectare * (2 * self.world.half_m) ** 2 / 1e4)
         for _ in range(wanted):
             kind, scale, instance = int(rng.choice(kinds)), float(rng.uniform(0.8, 1.2)), int(rng.integers(1 << 30))
             make = partial(novel_object, kind, scale, instance)
@@ -307,10 +304,10 @@ class Town:
             )
         return self._on_open_land(rng)
 
-    def add_debris(self) -> None:
+    def add_debris(self, per_hectare: float) -> None:
         """Rubble piles, most of them on roads without traffic."""
         rng = self.world.rng("debris")
-        wanted = int(self.style.debris_per_hectare * (2 * self.world.half_m) ** 2 / 1e4)
+        wanted = int(per_hectare * (2 * self.world.half_m) ** 2 / 1e4)
         for _ in range(wanted):
             radius = float(rng.uniform(0.75, 3.0))
             for _ in range(8):
@@ -337,34 +334,3 @@ class Town:
         )
         self.world.stains.append(Stain(place, radius_m * float(rng.uniform(1.3, 1.9))))
         return True
-
-
-def furnish(town: Town) -> None:
-    """Everything after the special things have been placed: buildings, vehicles, trees, people."""
-    rng = town.world.rng("density")
-    town.add_buildings()
-    if town.style.debris:
-        town.add_debris()
-    if town.style.novel:
-        town.add_novel()
-    town.add_parking_lots(float(rng.uniform(0.25, 0.85)))
-    town.add_kerb_parking(float(rng.uniform(0.15, 0.6)))
-    town.add_traffic()
-    if town.style.bicycles:
-        town.add_bicycles(float(rng.uniform(6, 18)))
-    town.add_people(float(rng.uniform(10, 34)))
-    town.add_trees()
-
-
-def build_town(purpose: str, seed: int, style: TownStyle) -> World:
-    """A complete town.
-
-    Args:
-        purpose: names the family of seeds; families never share a world.
-        seed: >= 0.
-        style: what it holds.
-    """
-    town = Town(empty_world(purpose, seed, style.half_m), style)
-    town.reserve_traffic()
-    furnish(town)
-    return town.world

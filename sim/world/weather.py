@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -23,32 +21,6 @@ AIR_LIGHT = {Look.RGB: 208.0, Look.MULTISPECTRAL: 190.0, Look.THERMAL: 105.0}
 
 STREAKS = 4
 GAIN_STEPS = 200.0
-
-
-@dataclass(frozen=True)
-class Fog:
-    """Fog that comes: `haze` is added from `at_s` on, growing over `over_s` seconds."""
-
-    at_s: float
-    over_s: float
-    haze: float
-
-    def share_at(self, time_s: float) -> float:
-        """How much haze it adds, 0 to 1."""
-        return self.haze * float(np.clip((time_s - self.at_s) / max(self.over_s, 1e-3), 0.0, 1.0))
-
-
-@dataclass(frozen=True)
-class Shower:
-    """Rain that comes: from `at_s` for `for_s` seconds, 0 to 1 strong."""
-
-    at_s: float
-    for_s: float
-    rain: float
-
-    def share_at(self, time_s: float) -> float:
-        """How strong it rains."""
-        return self.rain if self.at_s <= time_s < self.at_s + self.for_s else 0.0
 
 
 class Weather:
@@ -76,14 +48,18 @@ class Weather:
             return layer
         if self.settings.cloud_shadow and self.look is not Look.THERMAL:
             layer = self._shadowed(layer, pose, time_s)
-        haze = min(self.settings.haze + sum(c.share_at(time_s) for c in self._changes if isinstance(c, Fog)), 0.95)
-        rain = min(self.settings.rain + sum(c.share_at(time_s) for c in self._changes if isinstance(c, Shower)), 1.0)
+        haze, rain = (self._share(what, time_s) for what in ("haze", "rain"))
         if haze or rain:
             keep = (1.0 - haze) * (1.0 - 0.25 * rain)
             layer = np.asarray(
                 cv2.convertScaleAbs(layer, alpha=keep, beta=(1.0 - keep) * AIR_LIGHT[self.look]), dtype=np.uint8
             )
         return self._rained(layer, time_s, rain) if rain else layer
+
+    def _share(self, what: str, time_s: float) -> float:
+        """How much haze or rain there is now: the settings' or, once it has come, a change's."""
+        changed = [change.share_at(time_s) for change in self._changes if change.what == what]
+        return min(max([float(getattr(self.settings, what)), *changed]), 0.95)
 
     def _shadowed(self, layer: Bytes, pose: CameraPose, time_s: float) -> Bytes:
         to_ground = np.linalg.inv(self.camera.ground_homography(pose))

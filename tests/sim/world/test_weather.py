@@ -5,10 +5,10 @@ import pytest
 
 from sim.craft.camera import Camera, CameraPose
 from sim.world import Look, Sun, World
-from sim.world.layout import Look as _Look
+from sim.world.layout import Change
 from sim.world.sensor import CHANNELS, Sensor, SensorTraits, draw_traits, roughened
 from sim.world.settings import WeatherSettings
-from sim.world.weather import AIR_LIGHT, Fog, Shower, Weather
+from sim.world.weather import AIR_LIGHT, Weather
 
 CAMERA = Camera(150.0, 160, 128)
 POSE = CameraPose(0.0, 0.0, 60.0)
@@ -37,19 +37,20 @@ def test_haze_pulls_towards_air_light():
 
 
 def test_fog_comes_when_it_is_due():
-    weather = _weather(changes=[Fog(at_s=5.0, over_s=10.0, haze=0.6)])
+    weather = _weather(changes=[Change("haze", at_s=5.0, over_s=10.0, share=0.6)])
     contrast = [weather.over(_noise(), POSE, t).std() for t in (4.9, 10.0, 30.0)]
     assert contrast[0] == pytest.approx(_noise().std())
     assert contrast[1] == pytest.approx(0.7 * contrast[0], rel=0.03)
     assert contrast[2] == pytest.approx(0.4 * contrast[0], rel=0.03)
 
 
-def test_shower_ends():
-    weather = _weather(changes=[Shower(at_s=2.0, for_s=3.0, rain=1.0)])
-    image = _noise()
+def test_rain_sets_in_and_stays():
+    weather = _weather(changes=[Change("rain", at_s=2.0, over_s=3.0, share=1.0)])
+    image = np.full((128, 160, 3), 60, np.uint8)
     assert weather.over(image, POSE, 1.0) is image
-    assert not np.array_equal(weather.over(image, POSE, 3.0), image)
-    assert weather.over(image, POSE, 5.0) is image
+    wet = [weather.over(image, POSE, t).std() for t in (3.0, 5.0, 60.0)]
+    assert 0 < wet[0] < wet[1]
+    assert wet[2] == pytest.approx(wet[1], rel=0.2)
 
 
 def test_cloud_shadow_covers_about_its_share_and_drifts():
@@ -64,7 +65,7 @@ def test_cloud_shadow_covers_about_its_share_and_drifts():
 
 def test_radar_sees_through_everything():
     image = _noise()
-    weather = _weather(Look.SAR, [Fog(0.0, 1.0, 0.9)], haze=0.9, rain=1.0, cloud_shadow=0.9)
+    weather = _weather(Look.SAR, [Change("haze", 0.0, 1.0, 0.9)], haze=0.9, rain=1.0, cloud_shadow=0.9)
     assert weather.over(image, POSE, 5.0) is image
 
 
@@ -73,7 +74,7 @@ def _expose(look, layers, **traits):
     return sensor.expose(layers, 2.0)
 
 
-@pytest.mark.parametrize("look", list(_Look))
+@pytest.mark.parametrize("look", list(Look))
 def test_sensor_delivers_its_channels(look):
     layers = [np.full((128, 160, c) if c > 1 else (128, 160), 120, np.uint8) for c in CHANNELS[look]]
     traits = draw_traits(np.random.default_rng(2), look)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shlex
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cloud.teachers import Teacher, open_teacher
-from distill.dataset import read_data_set
 from edge.bundle import bundled_student, load_bundle
 from edge.student import Student
 from sim.crew import Launcher
@@ -17,15 +16,14 @@ from sim.display import Display
 from sim.errors import LoopOpenError, ScenarioError
 from sim.evaluation import Evaluation, evaluate_flight
 from sim.figures import bytes_figure, loop_figure, recall_figure, stills
-from sim.flying import fly
+from sim.flying import CraftFlight, fly
 from sim.processes import Child, command_of, run_program, wait_ready
-from sim.record import FlightRecord, read_frames, read_summary
+from sim.record import FlightRecord
 from sim.report import Picture, build_report, loop_problem, render_html, versions_of, write_report
 from sim.run_folder import RunFolder, make_ready
 from sim.runner import render_flights
 from sim.scenario import Scenario, find_scenario
 from sim.scenes import CLEAR_SHARE, Scene, disaster_scene
-from sim.watch import FlightWatch
 from sim.world.layout import Label
 
 FPS = 15
@@ -54,11 +52,6 @@ class DemoOptions:
     teacher: str = "bundled"
 
     @property
-    def frames(self) -> int:
-        """Frames of the flight."""
-        return round(self.seconds * FPS)
-
-    @property
     def command(self) -> str:
         """The command line that repeats the run."""
         words = ["skyloop-sim", "demo", "--out", str(self.out), "--seconds", f"{self.seconds:g}"]
@@ -84,8 +77,7 @@ def run_demo(options: DemoOptions, display: Display) -> dict[str, Any]:
     teacher = open_teacher(options.teacher)
     prepare_folder(options.out)
     _render(options, display)
-    watch = _fly(options, display)
-    record = _record(options.out, watch)
+    record = _record(_fly(options, display))
     evaluation = _evaluate(record, student, teacher, display)
     figures = _draw(record, evaluation)
     versions = versions_of(record.summary, teacher.name)
@@ -143,21 +135,15 @@ def _render(options: DemoOptions, display: Display) -> None:
     render_flights(_folder(options), demo_scenario(options), [open_scene(options)], options.seed, display)
 
 
-def _fly(options: DemoOptions, display: Display) -> FlightWatch:
+def _fly(options: DemoOptions, display: Display) -> CraftFlight:
     """Both processes from start to end; they are gone when this returns or raises."""
     launcher = Launcher(Child, command_of, run_program, wait_ready)
-    mission = fly(_folder(options), demo_scenario(options), options.seed, display, launcher=launcher)
-    return mission.craft[0].watch
+    return fly(_folder(options), demo_scenario(options), options.seed, display, launcher=launcher).craft[0]
 
 
-def _record(out: Path, watch: FlightWatch) -> FlightRecord:
-    return FlightRecord(
-        frames=read_frames(out / "edge" / "detections.jsonl"),
-        truth=read_data_set(out / "flight", "all"),
-        summary=read_summary(out / "edge" / "summary.json"),
-        banks=watch.banks,
-        traffic=watch.traffic(),
-    )
+def _record(flight: CraftFlight) -> FlightRecord:
+    """The flight with the cloud's own count of bytes, which is that before encryption."""
+    return replace(flight.record(), traffic=flight.watch.traffic())
 
 
 def _evaluate(record: FlightRecord, student: Student, teacher: Teacher, display: Display) -> Evaluation:

@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,6 +22,9 @@ from protocols.arrays import ImageArray
 from protocols.values import Detection, Interpretation
 
 _VIDEO_QUEUE_FRAMES = 8
+_FLUSH_S = 0.5
+"""Lines reach the disk this soon, so that who watches a flight sees it, and a killed program loses little."""
+
 _KNOWN_BGR, _PROMPTED_BGR, _REGION_BGR = (80, 200, 80), (40, 120, 255), (0, 255, 255)
 
 
@@ -40,6 +44,7 @@ class RunOutputs:
         except OSError as exc:
             raise ConfigError(f"{folder}: cannot write here ({exc.strerror}); choose another --out") from exc
         self.folder = folder
+        self._flushed_s = time.monotonic()
         self._video = VideoWriter(folder / "video.mp4", fps) if video else None
 
     def __enter__(self) -> Self:
@@ -68,6 +73,9 @@ class RunOutputs:
         """
         try:
             self._lines.write(detection_line(frame, detections, extra))
+            if time.monotonic() - self._flushed_s >= _FLUSH_S:
+                self._lines.flush()
+                self._flushed_s = time.monotonic()
         except OSError as exc:
             raise ConfigError(f"{self.folder}: cannot write detections ({exc.strerror}); free some space") from exc
         if self._video:

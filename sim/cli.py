@@ -1,4 +1,4 @@
-"""`skyloop-sim`: the demo, renders for training, benchmarks."""
+"""`skyloop-sim`: the demo, scenarios, renders for training, benchmarks."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import errno
 import json
 import signal
 import sys
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import structlog
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from protocols.errors import SkyloopError
 from sim.display import Display
-from sim.errors import OutputError, ScenarioError
+from sim.errors import ScenarioError
 from sim.mission_cli import mission
+from sim.render_cli import bench_render_command, render
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,29 +31,18 @@ app = typer.Typer(
 bench_app = typer.Typer(no_args_is_help=True, help="Measure what the software costs on this machine.")
 app.add_typer(bench_app, name="bench")
 app.command()(mission)
+app.command()(render)
+bench_app.command("render")(bench_render_command)
 console = Console(soft_wrap=True)
 error_console = Console(stderr=True, soft_wrap=True)
 
-RENDER_FPS = 15
+MAX_SEED = 2**31 - 1
 
 # None: an image library that says no more than that it could not write.
 _OUTPUT_ERRNOS = (None, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR)
 
 Bundle = Annotated[Path | None, typer.Option(help="Student bundle; by default the one in the package")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program")]
-
-
-class Mix(str, Enum):
-    """Training sets by who learns from them."""
-
-    STUDENT = "student"
-    TEACHER = "teacher"
-
-
-class Scenario(str, Enum):
-    """Flights through one world."""
-
-    DISASTER = "disaster"
 
 
 def main() -> None:
@@ -69,7 +59,7 @@ def main() -> None:
 
 
 def _fail(reason: str) -> None:
-    error_console.print(f"[red]error:[/red] {reason}", highlight=False)
+    error_console.print(f"[red]error:[/red] {escape(reason)}", highlight=False)
     raise SystemExit(1)
 
 
@@ -100,30 +90,66 @@ def demo(
 
 
 @app.command()
-def render(
-    frames: Annotated[int, typer.Option(min=1, max=200_000, help="How many images")],
-    out: Annotated[Path, typer.Option(help="Gets images/ and annotations.json (COCO)")],
-    mix: Annotated[Mix | None, typer.Option(help="A training set of many towns, in visible light and heat")] = None,
-    scenario: Annotated[Scenario | None, typer.Option(help="One flight at 15 frames a second, with poses")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=10_000, help="Same seed, same images")] = 1,
+def scenarios(as_json: AsJson = False) -> None:
+    """List the bundled scenarios. Example: skyloop-sim scenarios."""
+    from sim.scenario import bundled_names, find_scenario
+
+    found = [find_scenario(name) for name in bundled_names()]
+    if as_json:
+        keys = ("name", "description", "seconds", "fps")
+        rows = [{**item.model_dump(include=set(keys)), "craft": [c.name for c in item.craft]} for item in found]
+        typer.echo(json.dumps(rows))
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("name", "craft", "seconds", "what it shows"):
+        table.add_column(name, justify="right" if name in ("craft", "seconds") else "left")
+    for item in found:
+        table.add_row(item.name, str(len(item.craft)), f"{item.seconds:g}", item.description)
+    console.print(table, highlight=False)
+
+
+@app.command()
+def run(
+    scenario: Annotated[str, typer.Argument(help="A bundled scenario's name, or a TOML file")],
+    seed: Annotated[str, typer.Option(help="Same scenario and seed, same frames and same event log")] = "1",
+    out: Annotated[Path | None, typer.Option(help="Output folder, an earlier run there is replaced; NAME-out")] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Show the flight on a page, and in a window if there is one")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Render labelled images: a training set, or one flight.
+    """Fly a scenario with the real edge and the real cloud over a simulated link.
 
-    The student's mix holds strange objects but neither debris nor bicycles; the teacher's holds all of them.
+    Writes run.json, events.jsonl, the frames, and what edge and cloud leave behind.
 
-    Training set:  skyloop-sim render --mix student --frames 960 --seed 11 --out runs/renders/student
-
-    One flight:    skyloop-sim render --scenario disaster --frames 450 --seed 3 --out flight
+    Example:  skyloop-sim run disaster --seed 3 --live
     """
-    if (mix is None) == (scenario is None):
-        raise ScenarioError("give one of --mix (a training set) and --scenario (one flight)")
-    _check_new(out)
-    with Display(error_console).stage(f"rendering {frames} images", frames) as advance:
-        if mix is not None:
-            _render_mix(mix, frames, seed, out, lambda done: advance(done, ""))
-        else:
-            _render_flight(frames, seed, out, lambda done: advance(done, ""))
-    typer.echo(f"{frames} images in {out}")
+    from sim.live import LiveView
+    from sim.runner import RunOptions, run_scenario
+    from sim.scenario import find_scenario
+
+    configure_logging()
+    _end_children_on_sigterm()
+    found = find_scenario(scenario)
+    options = RunOptions(found, parse_seed(seed), out or Path(f"{found.name}-out"), scenario)
+    report = run_scenario(options, Display(error_console), LiveView() if live else None)
+    if as_json:
+        typer.echo(json.dumps(report))
+    else:
+        _print_run(report, options.out)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Of the scenario: lower-case letters, digits and hyphens")],
+    out: Annotated[Path | None, typer.Option(help="The file; default NAME.toml")] = None,
+) -> None:
+    """Write a new scenario file in which every key is explained. Example: skyloop-sim new my-flight."""
+    from sim.scenario.loader import new_scenario
+
+    path = out or Path(f"{name}.toml")
+    new_scenario(name, path)
+    typer.echo(f"{path}; fly it with: skyloop-sim run {path}")
 
 
 @bench_app.command()
@@ -172,31 +198,17 @@ def _end_children_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
-def _check_new(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{out}: is not empty; choose a new folder, or remove it first")
+def parse_seed(text: str) -> int:
+    """The number in a seed.
 
-
-def _render_mix(mix: Mix, frames: int, seed: int, out: Path, on_frame: Any) -> None:  # noqa: ANN401
-    from sim.dataset import render_training_set
-    from sim.world.layout import Look
-
-    is_teacher = mix is Mix.TEACHER
-    # Visible light comes from renders alone, heat also from real images.
-    looks = tuple(Look) if is_teacher else (Look.RGB, Look.RGB, Look.THERMAL)
-    render_training_set(out, frames, seed, looks, novel=True, debris=is_teacher, bicycles=is_teacher, on_frame=on_frame)
-
-
-def _render_flight(frames: int, seed: int, out: Path, on_frame: Any) -> None:  # noqa: ANN401
-    from sim.dataset import render_sequence
-    from sim.scene_plan import disaster_scene
-
-    seconds = frames / RENDER_FPS
-    scene = disaster_scene(seed, seconds)
-    if seconds > scene.flight.duration_s:
-        longest = int(scene.flight.duration_s * RENDER_FPS)
-        raise ScenarioError(f"--frames {frames}: the way of seed {seed} gives {longest}; ask for fewer")
-    render_sequence(scene, out, seconds, RENDER_FPS, on_frame=on_frame)
+    Raises:
+        ScenarioError: it is none.
+    """
+    if not (text.isascii() and text.isdigit() and int(text) <= MAX_SEED):
+        raise ScenarioError(
+            f"--seed {text!r} is not a whole number from 0 to {MAX_SEED}; give one, for example --seed 7"
+        )
+    return int(text)
 
 
 def _print_report(report: dict[str, Any], out: Path) -> None:
@@ -211,3 +223,17 @@ def _print_report(report: dict[str, Any], out: Path) -> None:
         table.add_row(item.name, item.value, item.limit, "[green]pass[/green]" if item.is_met else "[red]fail[/red]")
     console.print(table)
     typer.echo(f"open {out / 'report.html'} and {out / 'video.mp4'}")
+
+
+def _print_run(report: dict[str, Any], out: Path) -> None:
+    table = Table(title=f"{report['scenario']}, seed {report['seed']}, {report['wall_s']:.0f} s")
+    for name in ("craft", "frames", "cases sent", "kB up", "kB down", "prompt updates", "loop p50 (ms)", "learned"):
+        table.add_column(name, justify="left" if name in ("craft", "learned") else "right")
+    for name, craft in report["craft"].items():
+        wire, loop = craft["bytes_on_the_wire"], craft["loop_ms"]["p50"]
+        kilobytes = [f"{wire[direction] / 1000:.0f}" for direction in ("edge_to_cloud", "cloud_to_edge")]
+        counts = [str(craft["frames"]), str(craft["cases_sent"]), *kilobytes, str(craft["prompts_applied"])]
+        learned = ", ".join(craft["labels_learned"]) or "-"
+        table.add_row(name, *counts, "-" if loop is None else f"{loop:.0f}", learned)
+    console.print(table)
+    typer.echo(f"results in {out}; event log {report['events_sha256'][:16]}")

@@ -124,6 +124,17 @@ class Child:
         if self.returncode:
             self.ensure_running()
 
+    def end(self) -> None:
+        """SIGTERM, without waiting."""
+        if self.returncode is None:
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """SIGKILL: it ends as if the power had gone."""
+        if self.returncode is None:
+            self._process.kill()
+            self._process.wait()
+
     def stop(self, grace_s: float = _TERM_GRACE_S) -> int:
         """SIGTERM, and SIGKILL if it has not ended after the grace; returns its exit code."""
         if self.returncode is None:
@@ -149,6 +160,23 @@ def run_program(program: str, *arguments: str, log: Path, timeout_s: float = 90.
     """
     with Child(program, command_of(program, *arguments), log) as child:
         child.wait(timeout_s)
+
+
+def ask_program(program: str, *arguments: str, timeout_s: float = 60.0) -> str:
+    """What one of our programs prints.
+
+    Raises:
+        ProcessError: it ended with an error, which is told, or not in time.
+    """
+    command = command_of(program, *arguments)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)  # noqa: S603
+    except subprocess.TimeoutExpired as exc:
+        raise ProcessError(f"{program} {arguments[0]} did not end within {timeout_s:.0f} s") from exc
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or ["it said nothing"]
+        raise ProcessError(f"{program} {arguments[0]}: {said[-1].removeprefix('error: ')}")
+    return done.stdout
 
 
 def wait_ready(child: Child, http_port: int, timeout_s: float = 90.0, path: str = "/readyz") -> None:

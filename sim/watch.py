@@ -41,6 +41,10 @@ class FlightWatch:
         """Bank revisions the craft has applied."""
         return self.banks[-1].revision if self.banks else 0
 
+    def next_leg(self) -> None:
+        """The edge is started again and begins new lines; what was counted stays."""
+        self._read_bytes = 0
+
     def poll(self) -> None:
         """Look once; cheap when nothing changed."""
         self._look_at_bank()

@@ -7,6 +7,7 @@ import pytest
 
 from edge.cli import RunConfig
 from edge.config import read_toml
+from sim.scenario.loader import parse_scenario
 
 ROOT = Path(__file__).parents[1]
 
@@ -20,6 +21,11 @@ def test_configuration_page_edge_file_is_accepted(tmp_path):
     file.write_text(blocks("docs/configuration.md", "toml")[0])
     config = read_toml(file, RunConfig)
     assert config.link is not None
+
+
+def test_scenario_page_file_is_accepted():
+    scenario = parse_scenario(blocks("docs/scenarios.md", "toml")[0], "docs/scenarios.md")
+    assert scenario.fault
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,7 @@ def test_wheel_holds_five_packages_and_the_bundled_models(tmp_path):
     assert tops == set(CHAIN)
     assert not [name for name in names if "test" in Path(name).name.lower().split("_")[0]]
     assert "sim/missions/constellation.toml" in names
+    assert {"sim/scenarios/disaster.toml", "sim/scenarios/template.toml", "sim/templates/live.html"} <= set(names)
     for bundle in ("edge/bundles/student", "cloud/bundles/teacher"):
         assert f"{bundle}/bundle.json" in names
         assert any(name.startswith(bundle) and name.endswith(".onnx") for name in names)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from sim.errors import ScenarioError
+from sim.errors import OutputError, ScenarioError
 from sim.scenario.near import nearest
 from sim.scenario.problems import problem_line
 from sim.scenario.schema import Scenario
@@ -31,6 +31,24 @@ def bundled_names() -> list[str]:
 def template_text() -> str:
     """The commented file that new scenarios begin with."""
     return files("sim").joinpath("scenarios", f"{TEMPLATE}.toml").read_text("utf-8")
+
+
+def new_scenario(name: str, path: Path) -> None:
+    """Write the commented template under a name.
+
+    Raises:
+        ScenarioError: the name cannot be a scenario's.
+        OutputError: the file exists, or cannot be written.
+    """
+    text = template_text().replace('"NAME"', f'"{name}"').replace("NAME.toml", path.name)
+    parse_scenario(text, f"scenario {name!r}")
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as exc:
+        raise OutputError(f"{path}: exists already and is left alone; choose another --out, or remove it") from exc
+    except OSError as exc:
+        raise OutputError(f"{path}: cannot be written ({exc.strerror}); choose another --out") from exc
 
 
 def find_scenario(name: str) -> Scenario:

@@ -31,6 +31,8 @@ def problem_line(error: ValidationError, model: type[BaseModel]) -> str:
     if first["type"] == "union_tag_invalid":
         tags = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
         return f"{path}.kind = {context['tag']!r} is not known; {nearest(context['tag'], tags)}"
+    if first["type"] == "string_pattern_mismatch":  # only names have patterns
+        return f"{path} = {_short(first['input'])}: use lower-case letters, digits and hyphens, a letter or digit first"
     return f"{path} = {_short(first['input'])}: {_plain(first['msg'])}"
 
 

@@ -1,0 +1,94 @@
+"""The legs of one craft's flight: a program that is started again flies on from a later frame."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sim.record import FlownFrame, read_frames, read_summary
+
+_OF_A_LEG = ("detections.jsonl", "summary.json", "video.mp4")
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One start of an edge program.
+
+    Attributes:
+        first: index of its first frame in the whole flight.
+        source: folder that it flies.
+    """
+
+    first: int
+    source: Path
+
+
+def put_leg_aside(edge: Path, number: int) -> None:
+    """Rename what a leg left, before the next one overwrites it: `detections.jsonl` to `detections.1.jsonl`."""
+    for name in _OF_A_LEG:
+        if (edge / name).exists():
+            (edge / name).replace(_aside(edge / name, number))
+
+
+def tail_of(flight: Path, first: int, number: int) -> Path:
+    """A folder with the frames of a flight from one on, as a source that begins at second 0."""
+    folder = flight / "legs" / str(number)
+    (folder / "images").mkdir(parents=True)
+    records = [json.loads(line) for line in (flight / "frames.jsonl").read_text().splitlines()][first:]
+    begin_s = records[0]["time_s"]
+    for record in records:
+        os.link(flight / record["file"], folder / record["file"])
+        record["time_s"] -= begin_s
+    (folder / "frames.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    (folder / "fps.txt").write_text((flight / "fps.txt").read_text())
+    return folder
+
+
+def flown_frames(edge: Path, legs: Sequence[Leg], fps: float) -> list[FlownFrame]:
+    """The frames of all legs, with their index and time in the whole flight.
+
+    Raises:
+        RecordError: a leg left none.
+    """
+    frames: list[FlownFrame] = []
+    for number, leg in enumerate(legs, start=1):
+        path = _of_leg(edge / "detections.jsonl", number, legs)
+        frames += [
+            replace(frame, index=frame.index + leg.first, time_s=frame.time_s + leg.first / fps)
+            for frame in read_frames(path)
+        ]
+    return frames
+
+
+def joined_summary(edge: Path, legs: Sequence[Leg]) -> dict[str, Any]:
+    """The last leg's summary with the counts of all legs.
+
+    Raises:
+        RecordError: a leg left none.
+    """
+    all_legs = [read_summary(_of_leg(edge / "summary.json", n, legs)) for n in range(1, len(legs) + 1)]
+    last = all_legs[-1]
+    best = max(all_legs, key=lambda summary: int(summary["loop_ms"]["count"]))
+    counts = {name: _added([summary[name] or {} for summary in all_legs]) for name in ("cases", "link")}
+    frames = sum(int(summary["frames"]) for summary in all_legs)
+    return {**last, **counts, "frames": frames, "loop_ms": best["loop_ms"]}
+
+
+def _added(counts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Sums of whole numbers; anything else is the last one's."""
+    return {
+        name: sum(int(count.get(name, 0)) for count in counts) if type(value) is int else value
+        for name, value in counts[-1].items()
+    }
+
+
+def _of_leg(path: Path, number: int, legs: Sequence[Leg]) -> Path:
+    return path if number == len(legs) else _aside(path, number)
+
+
+def _aside(path: Path, number: int) -> Path:
+    return path.with_suffix(f".{number}{path.suffix}")

@@ -1,0 +1,184 @@
+"""A run watched while it flies: a page on loopback, and a window where there is a screen.
+
+Everything shown is read from what edge, cloud and link publish anyway; the programs do not know that they are watched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from typing import Any
+from urllib.parse import unquote
+
+import cv2
+
+from distill.dataset import read_image
+from distill.errors import DataSetError
+from edge.outputs import draw
+from protocols.arrays import ImageArray
+from sim.errors import OutputError
+from sim.flying import CraftFlight, Mission
+from sim.processes import LOOPBACK
+from sim.record import detections_of
+
+_TAIL_BYTES = 65_536
+_WINDOW_S = 0.1
+_JPEG_QUALITY = 80
+
+
+class LiveView:
+    """Shows a mission; give it to `run_scenario` as its onlooker.
+
+    Attributes:
+        address: of the page, once it is open.
+    """
+
+    def __init__(self, port: int = 0, *, window: bool | None = None) -> None:
+        """Prepare.
+
+        Args:
+            port: of the page, on loopback; 0 takes a free one.
+            window: whether to open a window too; None opens one where there is a screen.
+        """
+        self.address = ""
+        self._port = port
+        self._has_window = has_screen() if window is None else window
+        self._mission: Mission | None = None
+        self._shown_s = float("-inf")
+
+    @contextmanager
+    def watching(self, mission: Mission) -> Iterator[LiveView]:
+        """Serve the page until the context ends.
+
+        Raises:
+            OutputError: the port is in use.
+        """
+        self._mission = mission
+        try:
+            server = ThreadingHTTPServer((LOOPBACK, self._port), _handler(mission))
+        except OSError as exc:
+            raise OutputError(f"--live: port {self._port} cannot be used ({exc.strerror}); choose another") from exc
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="live-page", daemon=True)
+        thread.start()
+        self.address = f"http://{LOOPBACK}:{server.server_address[1]}/"
+        sys.stderr.write(f"watch it at {self.address}\n")
+        try:
+            yield self
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+    def look(self) -> None:
+        """Bring the window up to date, ten times a second."""
+        mission = self._mission
+        if not self._has_window or mission is None or mission.now_s - self._shown_s < _WINDOW_S:
+            return
+        self._shown_s = mission.now_s
+        try:
+            for craft in mission.craft:
+                picture = newest_picture(craft)
+                if picture is not None:
+                    cv2.imshow(f"skyloop: {craft.folder.name}", picture)
+            cv2.waitKey(1)
+        except cv2.error:  # no screen after all: the page is still there
+            self._has_window = False
+
+
+def has_screen() -> bool:
+    """Whether a window can be opened here."""
+    return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def state_of(mission: Mission) -> dict[str, Any]:
+    """What the page shows beside the pictures."""
+    return {
+        "scenario": mission.scenario.name,
+        "seconds": mission.scenario.seconds,
+        "now_s": round(mission.now_s, 1),
+        "answers": len(mission.given),
+        "craft": [_craft_state(craft, mission) for craft in mission.craft],
+    }
+
+
+def _craft_state(craft: CraftFlight, mission: Mission) -> dict[str, Any]:
+    bank = craft.watch.banks[-1] if craft.watch.banks else None
+    return {
+        "name": craft.folder.name,
+        "frame": craft.watch.frames,
+        "is_linked": craft.link.is_up,
+        "edge_to_cloud_bytes": craft.link.edge_to_cloud_bytes,
+        "cloud_to_edge_bytes": craft.link.cloud_to_edge_bytes,
+        "budget_bytes": round(
+            mission.scenario.budget.burst_bytes + mission.scenario.budget.bytes_per_s * mission.now_s
+        ),
+        "prompts": sorted(bank.labels) if bank else [],
+    }
+
+
+def newest_picture(craft: CraftFlight) -> ImageArray | None:
+    """The newest frame that the edge has written about, with its boxes; None before the first."""
+    line = _newest_line(craft)
+    if line is None or not craft.edge.legs:
+        return None
+    index = craft.edge.legs[-1].first + int(line["frame"])
+    try:
+        image = read_image(craft.folder.flight / "images" / f"{index:06d}.jpg")
+    except DataSetError:
+        return None
+    return draw(image, detections_of(line), line.get("region_xyxy"))
+
+
+def _newest_line(craft: CraftFlight) -> dict[str, Any] | None:
+    """The last whole line of the edge's detections."""
+    path = craft.folder.edge / "detections.jsonl"
+    try:
+        with path.open("rb") as file:
+            file.seek(max(path.stat().st_size - _TAIL_BYTES, 0))
+            lines = file.read().split(b"\n")[:-1]
+        return json.loads(lines[-1]) if lines else None
+    except (OSError, ValueError):
+        return None
+
+
+def _handler(mission: Mission) -> type[BaseHTTPRequestHandler]:
+    """Three pages: `/`, `/state.json`, and `/frame/NAME.jpg` for each craft."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = unquote(self.path.split("?")[0])
+            if path == "/":
+                self._send("text/html; charset=utf-8", files("sim").joinpath("templates", "live.html").read_bytes())
+            elif path == "/state.json":
+                self._send("application/json", json.dumps(state_of(mission)).encode())
+            else:
+                self._send_frame(path)
+
+        def _send_frame(self, path: str) -> None:
+            craft = next((c for c in mission.craft if path == f"/frame/{c.folder.name}.jpg"), None)
+            picture = newest_picture(craft) if craft else None
+            if picture is None:
+                self.send_error(404, "no such page, or no frame yet")
+                return
+            encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
+            self._send("image/jpeg", encoded.tobytes())
+
+        def _send(self, kind: str, content: bytes) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Cache-Control", "no-store")
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing: the terminal shows how far the flight is."""
+
+    return Page

@@ -1,0 +1,82 @@
+"""The page of a flight, asked for over real HTTP."""
+
+import json
+import urllib.error
+import urllib.request
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from tiny_run import pretend, rendered, tiny_scenario
+
+from sim.display import Display
+from sim.errors import OutputError
+from sim.flying import fly
+from sim.live import LiveView, has_screen
+from sim.processes import free_ports
+from sim.run_folder import RunFolder
+
+
+def get(address: str) -> tuple[str, bytes]:
+    with urllib.request.urlopen(address, timeout=10) as answer:
+        return answer.headers["Content-Type"], answer.read()
+
+
+class Visitor(LiveView):
+    """Looks at the page while the craft fly."""
+
+    def __init__(self):
+        super().__init__(window=False)
+        self.pages, self.missing = {}, None
+
+    def look(self):
+        super().look()
+        if self._mission.frames < 5 or self.pages:
+            return
+        self.pages = {name: get(self.address + name) for name in ("", "state.json", "frame/tiny.jpg")}
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            get(self.address + "frame/../../etc/passwd")
+        self.missing = caught.value.code
+        caught.value.close()
+
+
+def test_a_flight_is_seen_on_the_page(tmp_path):
+    scenario = tiny_scenario()
+    rendered(tmp_path / "flight", scenario.frames)
+    visitor = Visitor()
+    fly(RunFolder.of(tmp_path, ["tiny"]), scenario, 1, Display(), launcher=pretend(), onlooker=visitor)
+    assert visitor.missing == 404
+    assert b"state.json" in visitor.pages[""][1]
+    state = json.loads(visitor.pages["state.json"][1])
+    assert state["scenario"] == "tiny"
+    (craft,) = state["craft"]
+    assert (craft["name"], craft["is_linked"], craft["prompts"]) == ("tiny", True, [])
+    assert craft["budget_bytes"] >= scenario.budget.burst_bytes
+    kind, content = visitor.pages["frame/tiny.jpg"]
+    picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    assert kind == "image/jpeg"
+    assert picture.shape == (128, 160, 3)
+    assert picture[20, 10].tolist() != [90, 90, 90]  # the edge of the box
+    with pytest.raises(urllib.error.URLError):
+        get(visitor.address)
+
+
+def test_a_port_in_use_is_told():
+    import socket
+
+    (port,) = free_ports(1)
+    with socket.create_server(("127.0.0.1", port)):
+        view = LiveView(port, window=False)
+        mission = SimpleNamespace(craft=())
+        with pytest.raises(OutputError, match="cannot be used"), view.watching(mission):
+            pass
+
+
+def test_a_screen_is_known_by_its_variables(monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr("sim.live.sys.platform", "linux")
+    assert not has_screen()
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert has_screen()

@@ -43,7 +43,7 @@ def bench_render(options: RenderBench, display: Display) -> dict[str, Any]:
     Returns:
         `fps_1core`, the median over rounds; each round's; and the seconds that the ground takes before the first frame.
     """
-    scene = disaster_scene(options.seed, options.frames / FPS)
+    scene = disaster_scene(options.seed, max(options.frames / FPS, 10.0))
     rates, prepared = [], []
     with one_core(), display.stage("rendering", options.rounds * options.frames) as advance:
         for number in range(options.rounds):

@@ -5,7 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sim import cli
-from sim.errors import LoopOpenError, ScenarioError
+from sim.errors import LoopOpenError
 
 runner = CliRunner()
 REPORT = {

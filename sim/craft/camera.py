@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,12 +43,14 @@ class CameraPose:
         """(3,) east, north, up in metres."""
         return np.array([self.east_m, self.north_m, self.up_m])
 
+    @cached_property
     def rotation(self) -> FloatArray:
         """(3, 3) world-to-camera rotation; rows are the camera's right, down and forward axes."""
         yaw, pitch, roll = (math.radians(v) for v in (self.yaw_deg, self.pitch_deg, self.roll_deg))
-        forward = np.array([math.sin(yaw) * math.cos(pitch), math.cos(yaw) * math.cos(pitch), math.sin(pitch)])
-        right = np.array([math.cos(yaw), -math.sin(yaw), 0.0])
-        down = np.cross(forward, right)
+        sin_yaw, cos_yaw, sin_pitch, cos_pitch = math.sin(yaw), math.cos(yaw), math.sin(pitch), math.cos(pitch)
+        forward = np.array([sin_yaw * cos_pitch, cos_yaw * cos_pitch, sin_pitch])
+        right = np.array([cos_yaw, -sin_yaw, 0.0])
+        down = np.array([sin_yaw * sin_pitch, cos_yaw * sin_pitch, -cos_pitch])  # forward x right
         cos, sin = math.cos(roll), math.sin(roll)
         return np.stack([right * cos - down * sin, right * sin + down * cos, forward])
 
@@ -85,7 +88,7 @@ class Camera:
             (N, 2) pixels, and (N,) depth along the optical axis in metres. Depth is clamped to 0.1 m for the
             division, so pixels of points behind the camera are meaningless: check the depth.
         """
-        local = (points_m - pose.position()) @ pose.rotation().T
+        local = (points_m - pose.position()) @ pose.rotation.T
         depth = local[:, 2]
         scale = self.focal_px / np.maximum(depth, 0.1)
         pixels = local[:, :2] * scale[:, None] + np.array([self.width / 2, self.height / 2])
@@ -93,7 +96,7 @@ class Camera:
 
     def ground_homography(self, pose: CameraPose) -> FloatArray:
         """(3, 3) homography from (east, north, 1) on the ground to homogeneous pixels."""
-        rotation = pose.rotation()
+        rotation = pose.rotation
         columns = np.stack([rotation[:, 0], rotation[:, 1], -rotation @ pose.position()], axis=1)
         return self.matrix() @ columns
 

@@ -19,7 +19,8 @@ IntArray = NDArray[np.int64]
 SHIFT = 4  # fractional bits of drawn coordinates
 PAD_PX = 160  # the picture of numbers reaches this far beyond the frame, to measure what the frame cuts off
 NEAREST_M = 1.0
-TINY_PX2 = 0.6  # faces with a smaller box are not worth painting; painted-on detail must be 4 times larger
+TINY_PX2 = 1.0  # faces with a smaller box are not worth painting
+DETAIL_PX2 = 6.0  # nor is painted-on detail below this
 
 
 def fixed_point(pixels: FloatArray) -> NDArray[np.int32]:
@@ -35,7 +36,7 @@ class Faces:
         spans: slices into the batch's points.
         colours: pixel values of each layer.
         is_painted: inside the frame (others only count for the silhouette).
-        is_solid: belongs to its thing's silhouette.
+        is_loose: belongs to a dented thing's silhouette and to no convex part of it.
         is_convex: outline without dents.
         local: the face's number in its mesh.
     """
@@ -43,7 +44,7 @@ class Faces:
     spans: list[slice]
     colours: list[list[list[float]]]
     is_painted: list[bool]
-    is_solid: list[bool]
+    is_loose: list[bool]
     is_convex: list[bool]
     local: list[int]
 
@@ -57,6 +58,7 @@ class Batch:
         placed: their meshes in the world.
         faces: all faces worth drawing.
         face_ranges: each thing's faces.
+        parts: first and last-plus-one point of each convex part, per thing; none where its outline is its hull.
         pixels: (V, 2) projected points of all faces.
         fixed: the same in fixed point.
         hulls: fixed-point projections of each thing's extremes.
@@ -67,6 +69,7 @@ class Batch:
     placed: list[PlacedMesh]
     faces: Faces
     face_ranges: list[range]
+    parts: list[list[list[int]]]
     pixels: FloatArray
     fixed: NDArray[np.int32]
     hulls: list[NDArray[np.int32]]
@@ -125,8 +128,9 @@ def _faces(
     low, high = np.minimum.reduceat(pixels, starts), np.maximum.reduceat(pixels, starts)
     solid = np.concatenate([m.solid for m in meshes])
     painted = facing & (high > 0).all(axis=1) & (low < np.array([camera.width, camera.height])).all(axis=1)
-    painted &= (high - low).prod(axis=1) > np.where(solid, TINY_PX2, 4 * TINY_PX2)
-    counted = facing & solid & np.repeat([m.is_dented for m in meshes], [len(m.counts) for m in meshes])
+    painted &= (high - low).prod(axis=1) > np.where(solid, TINY_PX2, DETAIL_PX2)
+    loose = np.concatenate([m.loose for m in meshes])
+    counted = facing & loose & np.repeat([m.is_dented for m in meshes], [len(m.counts) for m in meshes])
     shown = np.flatnonzero(painted | counted)
     edges = _starts([len(m.counts) for m in meshes])
     owners = np.searchsorted(edges, shown, side="right") - 1
@@ -137,7 +141,7 @@ def _faces(
         spans=[slice(a, b) for a, b in zip(starts[shown].tolist(), ends[shown].tolist(), strict=True)],
         colours=[layer.tolist() for layer in layers],
         is_painted=painted[shown].tolist(),
-        is_solid=counted[shown].tolist(),
+        is_loose=counted[shown].tolist(),
         is_convex=np.concatenate([m.convex for m in meshes])[shown].tolist(),
         local=(shown - edges[owners]).tolist(),
     )
@@ -160,4 +164,8 @@ def gather(
     pixels, _ = camera.project(pose, np.concatenate([p.points for p in placed]))
     faces, ranges = _faces(placed, pixels, camera, pose, lighting)
     hulls = [outlines.hulls[i] for i in kept]
-    return Batch(things, placed, faces, ranges, pixels, fixed_point(pixels), hulls, outlines.bounds[kept])
+    offsets = _starts([len(p.points) for p in placed]).tolist()
+    parts = [
+        (p.mesh.parts + start).tolist() if p.mesh.is_dented else [] for p, start in zip(placed, offsets, strict=False)
+    ]
+    return Batch(things, placed, faces, ranges, parts, pixels, fixed_point(pixels), hulls, outlines.bounds[kept])

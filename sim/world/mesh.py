@@ -90,7 +90,9 @@ class Mesh:
         normals: (F, 3) outward unit normals; zero for faces seen from both sides.
         textures: pictures of faces, by face index.
         extremes: (E, 3) the points that can lie on the outline, seen from anywhere.
-        is_dented: the outline is that of the solid faces; False where it is (nearly) the convex hull of `extremes`.
+        is_dented: the outline is that of its parts; False where it is (nearly) the convex hull of `extremes`.
+        parts: (P, 2) first and last-plus-one point of each convex solid it is made of.
+        loose: (F,) bool; solid faces of no convex part.
     """
 
     points: FloatArray
@@ -105,6 +107,8 @@ class Mesh:
     textures: dict[int, Texture]
     extremes: FloatArray
     is_dented: bool
+    parts: NDArray[np.int64]
+    loose: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -135,11 +139,18 @@ def _extremes(points: FloatArray) -> FloatArray:
     return extremes
 
 
-def _normal(points: FloatArray) -> FloatArray:
-    """Newell's method: robust for any planar polygon."""
-    rolled = np.roll(points, -1, axis=0)
-    total: FloatArray = np.cross(points, rolled).sum(axis=0)
-    return total / max(float(np.linalg.norm(total)), 1e-9)
+def _normals(points: FloatArray, counts: NDArray[np.int32]) -> FloatArray:
+    """(F, 3) by Newell's method: robust for any planar polygon."""
+    ends = np.cumsum(counts)
+    starts = ends - counts
+    following = np.arange(1, len(points) + 1)
+    following[ends - 1] = starts
+    x, y, z = points.T
+    next_x, next_y, next_z = points[following].T
+    crossed = np.stack([y * next_z - z * next_y, z * next_x - x * next_z, x * next_y - y * next_x], axis=1)
+    total = np.add.reduceat(crossed, starts)
+    normals: FloatArray = total / np.maximum(np.sqrt((total**2).sum(axis=1)), 1e-9)[:, None]
+    return normals
 
 
 class MeshBuilder:
@@ -150,6 +161,7 @@ class MeshBuilder:
         self._paints: list[Paint] = []
         self._flags: list[tuple[bool, bool, bool]] = []
         self._textures: dict[int, Texture] = {}
+        self._parts: list[tuple[int, int]] = []
 
     def face(self, points: FloatArray, paint: Paint, *, solid: bool = True, two_sided: bool = False) -> None:
         """Adds one flat convex face; corners run counter-clockwise seen from outside."""
@@ -184,6 +196,7 @@ class MeshBuilder:
         """
         style = style or PrismStyle()
         walls = style.walls or paint.scaled(0.9)
+        first = len(self._points)
         centre = outline.mean(axis=0)
         low = at_height(outline, z_m[0])
         high = at_height((outline - centre) * style.shrink + centre + np.asarray(style.shift_m), z_m[1])
@@ -191,24 +204,33 @@ class MeshBuilder:
             j = (i + 1) % len(outline)
             self.face(np.stack([low[i], low[j], high[j], high[i]]), walls)
         self._add(high, paint, (True, style.is_convex, False))
+        if style.is_convex:
+            self._parts.append((first, len(self._points)))
 
     def solid(self, low: FloatArray, high: FloatArray, paint: Paint) -> None:
         """Adds a slab between two (N, 3) outlines of the same corner count, every face included."""
+        first = len(self._points)
         self.face(low[::-1], paint.scaled(0.8))
         for i in range(len(low)):
             j = (i + 1) % len(low)
             self.face(np.stack([low[i], low[j], high[j], high[i]]), paint.scaled(0.85))
         self.face(high, paint)
+        self._parts.append((first, len(self._points)))
 
     def build(self, *, is_dented: bool = False) -> Mesh:
         """The collected faces as a Mesh; `is_dented` where the convex hull is not a good outline."""
         counts = np.array([len(points) for points in self._points], dtype=np.int32)
         flags = np.array(self._flags, dtype=bool)
-        normals = np.stack([_normal(points) for points in self._points])
-        normals[flags[:, 2]] = 0.0
         points = np.concatenate(self._points)
+        normals = _normals(points, counts)
+        normals[flags[:, 2]] = 0.0
         # A picture's corners lie outside what it shows, and a wake is not the ship.
         outlines = [p for p, is_solid in zip(self._points, flags[:, 0], strict=True) if is_solid]
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        parts = np.array(self._parts, dtype=np.int64).reshape(-1, 2)
+        loose = flags[:, 0].copy()
+        for first, last in self._parts:
+            loose[first:last] = False
         return Mesh(
             points=points,
             counts=counts,
@@ -222,6 +244,8 @@ class MeshBuilder:
             textures=dict(self._textures),
             extremes=_extremes(np.concatenate(outlines)),
             is_dented=is_dented,
+            parts=starts[parts],
+            loose=loose,
         )
 
 

@@ -215,13 +215,16 @@ class Renderer:
                 cv2.fillPoly(image, [batch.fixed[span]], colours[face], cv2.LINE_AA, SHIFT)
 
     def _number_faces(self, numbers: Numbers, padded: NDArray[np.int32], batch: Batch, index: int) -> None:
+        """Numbers what a dented thing covers: the hull of each convex part, and each face that is part of none."""
         if not batch.placed[index].mesh.is_dented:
             return
+        for start, stop in batch.parts[index]:
+            cv2.fillConvexPoly(numbers, cv2.convexHull(padded[start:stop]), index + 1, cv2.LINE_8, SHIFT)
         faces = batch.faces
         for face in batch.face_ranges[index]:
-            if faces.is_solid[face] and faces.is_convex[face]:
+            if faces.is_loose[face] and faces.is_convex[face]:
                 cv2.fillConvexPoly(numbers, padded[faces.spans[face]], index + 1, cv2.LINE_8, SHIFT)
-            elif faces.is_solid[face]:
+            elif faces.is_loose[face]:
                 cv2.fillPoly(numbers, [padded[faces.spans[face]]], index + 1, cv2.LINE_8, SHIFT)
 
     def _lit_texture(self, batch: Batch, index: int, local: int) -> list[list[Bytes]]:

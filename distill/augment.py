@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,9 @@ from protocols.arrays import Boxes, FloatArray, ImageArray
 
 PASTED_KIND_BASE = 1_000_000
 """Pasted kinds are numbered from here, so that they never meet a rendered kind's number."""
+
+LABEL_KIND_BASE, LABEL_KINDS = 10_000_000, 1_000_000
+"""Labels outside the class list (ships to a model of cars) are kinds of their own, numbered by their name."""
 
 _MIN_VISIBLE = 0.4
 """A box cut by the crop to less than this share teaches nothing and counts as ignored."""
@@ -39,9 +43,11 @@ class Crop:
 
 
 def objects_of(item: LabelledImage, labels: tuple[str, ...]) -> Objects:
-    """An item's truth in terms of the class list; labels outside it have class -1 and share the kind -1."""
+    """An item's truth in terms of the class list; a label outside it has class -1 and a kind of its own."""
     classes = np.array([labels.index(name) if name in labels else -1 for name in item.labels], np.int64)
-    return Objects(item.boxes_xyxy, classes, np.where(item.kinds >= 0, item.kinds + 1000, classes), item.ignore)
+    named = np.array([LABEL_KIND_BASE + zlib.crc32(name.encode()) % LABEL_KINDS for name in item.labels], np.int64)
+    kinds = np.where(item.kinds >= 0, item.kinds + 1000, np.where(classes >= 0, classes, named))
+    return Objects(item.boxes_xyxy, classes, kinds, item.ignore)
 
 
 def random_crop(

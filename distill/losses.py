@@ -50,7 +50,7 @@ def contrastive_loss(objects: Tensor, kinds: Tensor, background: Tensor, tempera
 
     Args:
         objects: (M, D) embeddings of cells inside objects.
-        kinds: (M,) which kind each shows; negative kinds mean "a labelled thing outside the class list".
+        kinds: (M,) which kind each shows.
         background: (K, D) embeddings of cells outside all objects.
         temperature: softmax temperature.
     """

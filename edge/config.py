@@ -45,9 +45,17 @@ def read_toml(path: Path, model: type[Model]) -> Model:
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first of pydantic's findings in one line: field, what is wrong, value."""
-    first = error.errors()[0]
+    """One of pydantic's findings in one line: field, what is wrong, value.
+
+    Unknown keys come before anything else: a key that is missing is often one that is misspelt.
+    """
+    found = error.errors()
+    first = next((problem for problem in found if problem["type"] == "extra_forbidden"), found[0])
     where = ".".join(str(part) for part in first["loc"]) or "file"
     if first["type"] == "extra_forbidden":
         return f"unknown key {where!r}; check its spelling or remove it"
-    return f"{where}: {first['msg']}; got {first['input']!r}"
+    if first["type"] == "missing":
+        return f"{where}: is missing; add it"
+    reason = first["msg"].removeprefix("Value error, ")
+    is_table = isinstance(first["input"], (dict, list))  # the reason names the part of it that is wrong
+    return f"{where}: {reason}" if is_table else f"{where}: {reason}; got {first['input']!r}"

@@ -63,39 +63,72 @@ class PlannedCase:
     value: float
 
 
-class Scheduler:
-    """Decides frame by frame; time is the frame's capture time on the monotonic clock."""
+class CasePace:
+    """When a case may be made: hardness, patience, the interval between two, and the byte budget; knows no images.
 
-    def __init__(self, settings: SchedulerSettings, space_id: str, variant: str) -> None:
+    Attributes:
+        deferred: frames worth a case that the budget could not afford.
+    """
+
+    def __init__(self, settings: SchedulerSettings) -> None:
+        """Start with a full budget."""
         self.settings = settings
         self.deferred = 0
-        self._space_id, self._variant = space_id, variant
         self._tokens = settings.burst_bytes
         self._last_s: float | None = None
         self._last_case_s = float("-inf")
         self._streak = 0
-        self._asked: deque[tuple[float, FloatArray]] = deque(maxlen=_REMEMBERED)
 
-    def consider(self, frame: Frame, result: FrameResult) -> PlannedCase | None:
-        """A case for this frame, or None when it is not worth it or not affordable now."""
-        now_s = frame.captured_s
+    def allows(self, now_s: float, hardness: float, is_new: bool) -> bool:
+        """Whether this frame may become a case; call it once for each frame, in order.
+
+        Args:
+            now_s: capture time on the monotonic clock.
+            hardness: of the frame, 0 to 1.
+            is_new: False where everything strange in it was asked about within the cooldown.
+        """
         self._refill(now_s)
-        fresh = self._fresh(result, now_s)
-        hard = result.hardness.score >= self.settings.min_hardness
-        worth = hard and (len(fresh) > 0 or not len(result.hardness.rows))
-        self._streak = self._streak + 1 if worth else 0
+        is_worth = hardness >= self.settings.min_hardness and is_new
+        self._streak = self._streak + 1 if is_worth else 0
         if self._streak < self.settings.patience_frames or now_s - self._last_case_s < self.settings.min_interval_s:
-            return None
+            return False
         if self._tokens <= 0:
             self.deferred += 1
-            return None
-        return self._plan(frame, result, fresh)
+            return False
+        return True
+
+    def spend(self, now_s: float, payload_bytes: int) -> None:
+        """Note that a case was made of the frame that was just allowed."""
+        self._tokens -= payload_bytes
+        self._last_case_s, self._streak = now_s, 0
 
     def _refill(self, now_s: float) -> None:
         elapsed_s = 0.0 if self._last_s is None else max(now_s - self._last_s, 0.0)
         self._last_s = now_s
         earned = elapsed_s * self.settings.budget_bytes_per_s
         self._tokens = min(self._tokens + earned, self.settings.burst_bytes)
+
+
+class Scheduler:
+    """Decides frame by frame; time is the frame's capture time on the monotonic clock."""
+
+    def __init__(self, settings: SchedulerSettings, space_id: str, variant: str) -> None:
+        self.settings = settings
+        self._pace = CasePace(settings)
+        self._space_id, self._variant = space_id, variant
+        self._asked: deque[tuple[float, FloatArray]] = deque(maxlen=_REMEMBERED)
+
+    @property
+    def deferred(self) -> int:
+        """Frames worth a case that the budget could not afford."""
+        return self._pace.deferred
+
+    def consider(self, frame: Frame, result: FrameResult) -> PlannedCase | None:
+        """A case for this frame, or None when it is not worth it or not affordable now."""
+        now_s = frame.captured_s
+        fresh = self._fresh(result, now_s)
+        is_new = len(fresh) > 0 or not len(result.hardness.rows)
+        return self._plan(frame, result, fresh) if self._pace.allows(now_s, result.hardness.score, is_new) else None
 
     def _fresh(self, result: FrameResult, now_s: float) -> NDArray[np.int64]:
         """Unexplained candidates that were not asked about lately."""
@@ -112,8 +145,7 @@ class Scheduler:
         crop: ImageArray = np.ascontiguousarray(frame.image[y1:y2, x1:x2])
         payload = encode_image(crop, "image/jpeg", self.settings.jpeg_quality)
         case = describe_case(frame, result, region, payload, (self._space_id, self._variant), self.settings.ttl_s)
-        self._tokens -= len(payload)
-        self._last_case_s, self._streak = frame.captured_s, 0
+        self._pace.spend(frame.captured_s, len(payload))
         inside = _inside(result.seen, result.hardness, region)
         self._asked.extend((frame.captured_s, vector) for vector in result.seen.embeddings[inside])
         return PlannedCase(case, payload, result.hardness.score)

@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from edge.clock import Clock, SystemClock
 from edge.durable import PARTIAL_SUFFIX, write_durably
 from edge.errors import SpoolError
+from edge.ranking import first_to_drop, first_to_send, rank
 from protocols.limits import MAX_CASE_BYTES, MAX_HEADER_BYTES
 from protocols.values import Case
 
@@ -63,7 +64,7 @@ class SpooledCase:
     @property
     def order(self) -> tuple[float, int]:
         """Sort key: first to send, last to drop."""
-        return -self.value, self.seq
+        return rank(self.value, self.seq)
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ class Spool:
         self._expire()
         with self._lock:
             entries = [entry for entry in self._kept.values() if entry.case.case_id not in skip]
-        return min(entries, key=lambda entry: entry.order, default=None)
+        return first_to_send(entries)
 
     def payload(self, case_id: str) -> bytes:
         """The imagery of a durable case.
@@ -249,8 +250,8 @@ class Spool:
                     self._peak_bytes = max(self._peak_bytes, total)
                     return True
                 self._dropped += 1
-                last = max(self._kept.values(), key=lambda kept: kept.order, default=entry)
-                if last.order <= entry.order:
+                last = first_to_drop(self._kept.values(), entry)
+                if last is entry:
                     return False
             self.done(last.case.case_id)
 

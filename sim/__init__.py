@@ -6,13 +6,15 @@ how), `crew.py`, `legs.py`, `processes.py` and `watch.py` (the real programs, st
 `relay.py` and `delay_line.py` (the link between them), `operator.py` and `scripted_answers.py` (the person),
 `timetable.py` and `event_log.py` (what happens when), `live.py`; then `demo.py` (the loop, measured), `record.py`,
 `score.py` and `reference.py` (what came of it), `report.py` and `figures.py` (how it is told), `bench.py`.
+Apart from all that, `mission/` and `mission_cli.py`: a fleet for days, without imagery and on a virtual clock.
 """
 
 from __future__ import annotations
 
 from sim.dataset import render_sequence, render_training_set
 from sim.errors import LoopOpenError, OutputError, ProcessError, RecordError, ScenarioError, SimError
-from sim.scenes import Scene, disaster_scene, training_scene
+from sim.scene_plan import disaster_scene, scenes_of
+from sim.scenes import Scene, training_scene
 
 __all__ = [
     "LoopOpenError",
@@ -25,5 +27,6 @@ __all__ = [
     "disaster_scene",
     "render_sequence",
     "render_training_set",
+    "scenes_of",
     "training_scene",
 ]

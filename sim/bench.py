@@ -39,7 +39,7 @@ from protocols.values import FrameHeader, Prompt, PromptBank, Vectors
 from sim.display import Display
 from sim.errors import ProcessError
 from sim.processes import LOOPBACK, Child, command_of, free_ports, wait_ready
-from sim.scenes import disaster_scene
+from sim.scene_plan import disaster_scene
 from sim.world.render import Renderer
 
 PROMPTS = 32

@@ -6,7 +6,6 @@ import errno
 import json
 import signal
 import sys
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +17,9 @@ from rich.table import Table
 
 from protocols.errors import SkyloopError
 from sim.display import Display
-from sim.errors import OutputError, ScenarioError
+from sim.errors import ScenarioError
+from sim.mission_cli import mission
+from sim.render_cli import bench_render_command, render
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,10 +30,12 @@ app = typer.Typer(
 )
 bench_app = typer.Typer(no_args_is_help=True, help="Measure what the software costs on this machine.")
 app.add_typer(bench_app, name="bench")
+app.command()(mission)
+app.command()(render)
+bench_app.command("render")(bench_render_command)
 console = Console(soft_wrap=True)
 error_console = Console(stderr=True, soft_wrap=True)
 
-RENDER_FPS = 15
 MAX_SEED = 2**31 - 1
 
 # None: an image library that says no more than that it could not write.
@@ -40,19 +43,6 @@ _OUTPUT_ERRNOS = (None, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, e
 
 Bundle = Annotated[Path | None, typer.Option(help="Student bundle; by default the one in the package")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program")]
-
-
-class Mix(str, Enum):
-    """Training sets by who learns from them."""
-
-    STUDENT = "student"
-    TEACHER = "teacher"
-
-
-class Scenario(str, Enum):
-    """Flights through one world."""
-
-    DISASTER = "disaster"
 
 
 def main() -> None:
@@ -162,33 +152,6 @@ def new(
     typer.echo(f"{path}; fly it with: skyloop-sim run {path}")
 
 
-@app.command()
-def render(
-    frames: Annotated[int, typer.Option(min=1, max=200_000, help="How many images")],
-    out: Annotated[Path, typer.Option(help="Gets images/ and annotations.json (COCO)")],
-    mix: Annotated[Mix | None, typer.Option(help="A training set of many towns, in visible light and heat")] = None,
-    scenario: Annotated[Scenario | None, typer.Option(help="One flight at 15 frames a second, with poses")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=10_000, help="Same seed, same images")] = 1,
-) -> None:
-    """Render labelled images: a training set, or one flight.
-
-    The student's mix holds strange objects but neither debris nor bicycles; the teacher's holds all of them.
-
-    Training set:  skyloop-sim render --mix student --frames 960 --seed 11 --out runs/renders/student
-
-    One flight:    skyloop-sim render --scenario disaster --frames 450 --seed 3 --out flight
-    """
-    if (mix is None) == (scenario is None):
-        raise ScenarioError("give one of --mix (a training set) and --scenario (one flight)")
-    _check_new(out)
-    with Display(error_console).stage(f"rendering {frames} images", frames) as advance:
-        if mix is not None:
-            _render_mix(mix, frames, seed, out, lambda done: advance(done, ""))
-        else:
-            _render_flight(frames, seed, out, lambda done: advance(done, ""))
-    typer.echo(f"{frames} images in {out}")
-
-
 @bench_app.command()
 def overhead(
     bundle: Bundle = None,
@@ -246,33 +209,6 @@ def parse_seed(text: str) -> int:
             f"--seed {text!r} is not a whole number from 0 to {MAX_SEED}; give one, for example --seed 7"
         )
     return int(text)
-
-
-def _check_new(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{out}: is not empty; choose a new folder, or remove it first")
-
-
-def _render_mix(mix: Mix, frames: int, seed: int, out: Path, on_frame: Any) -> None:  # noqa: ANN401
-    from sim.dataset import render_training_set
-    from sim.world.layout import Look
-
-    is_teacher = mix is Mix.TEACHER
-    # Visible light comes from renders alone, heat also from real images.
-    looks = tuple(Look) if is_teacher else (Look.RGB, Look.RGB, Look.THERMAL)
-    render_training_set(out, frames, seed, looks, novel=True, debris=is_teacher, bicycles=is_teacher, on_frame=on_frame)
-
-
-def _render_flight(frames: int, seed: int, out: Path, on_frame: Any) -> None:  # noqa: ANN401
-    from sim.dataset import render_sequence
-    from sim.scenes import disaster_scene
-
-    seconds = frames / RENDER_FPS
-    scene = disaster_scene(seed, seconds)
-    if seconds > scene.flight.duration_s:
-        longest = int(scene.flight.duration_s * RENDER_FPS)
-        raise ScenarioError(f"--frames {frames}: the way of seed {seed} gives {longest}; ask for fewer")
-    render_sequence(scene, out, seconds, RENDER_FPS, on_frame=on_frame)
 
 
 def _print_report(report: dict[str, Any], out: Path) -> None:

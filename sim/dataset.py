@@ -15,13 +15,10 @@ from numpy.typing import NDArray
 from sim.craft.camera import Camera, CameraPose
 from sim.scenes import ORIGIN_LAT_DEG, ORIGIN_LON_DEG, Scene, training_scene
 from sim.world.layout import Label, Look
-from sim.world.render import Renderer
 from sim.world.seeds import rng_for
 from sim.world.truth import TruthObject
 
-CATEGORIES = {
-    Label.PERSON: 1, Label.CAR: 2, Label.BICYCLE: 3, Label.OTHER_VEHICLE: 4, Label.DEBRIS: 5, Label.NOVEL: 6,
-}  # fmt: skip
+CATEGORIES = {label: number for number, label in enumerate(Label, start=1)}
 JPEG_QUALITY = 92
 FRAMES_PER_WORLD = 8
 IGNORE_BELOW_VISIBLE = 0.35
@@ -60,7 +57,9 @@ class CocoWriter:
             "ignore": int(ignore),
             "kind": thing.kind,
             "visible": round(thing.visible, 3),
+            "occluded": round(thing.occluded, 3),
             "object_id": thing.object_id,
+            "name": thing.name,
         }
 
     def write(self, path: Path) -> None:
@@ -100,7 +99,7 @@ def render_training_set(  # noqa: PLR0913 - every keyword is a content of the se
         world_number = first // FRAMES_PER_WORLD
         look = Look(looks[world_number % len(looks)])
         scene = training_scene(seed * 100_000 + world_number, look, novel, debris, bicycles)
-        renderer = Renderer(scene.world, scene.camera, look)
+        renderer = scene.renderer(is_rough=True)
         times = rng_for("training-times", scene.seed).uniform(0, scene.duration_s, FRAMES_PER_WORLD)
         for index in range(first, min(first + FRAMES_PER_WORLD, frames)):
             time_s = float(times[index - first])
@@ -138,7 +137,7 @@ def render_sequence(
         raise ValueError(f"suffix must be jpg or png, got {suffix!r}")
     images = Path(out_dir) / "images"
     images.mkdir(parents=True, exist_ok=True)
-    renderer = Renderer(scene.world, scene.camera, scene.look)
+    renderer = scene.renderer()
     writer = CocoWriter()
     with (Path(out_dir) / "frames.jsonl").open("w", encoding="utf-8") as lines:
         for index in range(round(seconds * fps)):

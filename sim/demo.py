@@ -13,7 +13,7 @@ from edge.bundle import bundled_student, load_bundle
 from edge.student import Student
 from sim.crew import Launcher
 from sim.display import Display
-from sim.errors import LoopOpenError, ScenarioError
+from sim.errors import LoopOpenError
 from sim.evaluation import Evaluation, evaluate_flight
 from sim.figures import bytes_figure, loop_figure, recall_figure, stills
 from sim.flying import CraftFlight, fly
@@ -23,7 +23,7 @@ from sim.report import Picture, build_report, loop_problem, render_html, version
 from sim.run_folder import RunFolder, make_ready
 from sim.runner import render_flights
 from sim.scenario import Scenario, find_scenario
-from sim.scenes import CLEAR_SHARE, Scene, disaster_scene
+from sim.scene_plan import QUAKE_SHARE, scenes_of
 from sim.world.layout import Label
 
 FPS = 15
@@ -105,26 +105,10 @@ def demo_scenario(options: DemoOptions) -> Scenario:
     return disaster.changed(
         seconds=options.seconds,
         fps=FPS,
-        event=[{"kind": "earthquake", "at_s": CLEAR_SHARE * options.seconds}],
+        event=[{"kind": "earthquake", "at_s": QUAKE_SHARE * options.seconds}],
         craft=[disaster.craft[0].model_copy(update={"student": options.bundle}).model_dump()],
         teacher={"name": options.teacher},
     )
-
-
-def open_scene(options: DemoOptions) -> Scene:
-    """The disaster scene of a demo.
-
-    Raises:
-        ScenarioError: its way is shorter than the flight.
-    """
-    scene = disaster_scene(options.seed, options.seconds)
-    if options.seconds > scene.flight.duration_s:
-        longest_s = int(scene.flight.duration_s)
-        raise ScenarioError(
-            f"--seconds {options.seconds:g}: the way of seed {options.seed} takes {longest_s} s; "
-            f"give at most {longest_s}"
-        )
-    return scene
 
 
 def _folder(options: DemoOptions) -> RunFolder:
@@ -132,7 +116,8 @@ def _folder(options: DemoOptions) -> RunFolder:
 
 
 def _render(options: DemoOptions, display: Display) -> None:
-    render_flights(_folder(options), demo_scenario(options), [open_scene(options)], options.seed, display)
+    scenario = demo_scenario(options)
+    render_flights(_folder(options), scenario, scenes_of(scenario, options.seed), options.seed, display)
 
 
 def _fly(options: DemoOptions, display: Display) -> CraftFlight:

@@ -1,18 +1,35 @@
-"""From a scenario's words to scenes that can be rendered: one for each craft."""
+"""From a scenario's words to scenes that can be rendered: one for each craft, all in one world."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from datetime import timezone
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sim.craft.camera import Camera
+from sim.craft.flight import Flight, FlightStyle
+from sim.craft.orbit import orbit_from_tle
+from sim.craft.overpass import Overpass, circular_sky, sky_of_orbit
+from sim.craft.target_orbit import Circle, TargetOrbit
 from sim.errors import ScenarioError
-from sim.scenario import CraftSettings, Scenario
-from sim.scenario.events import Earthquake
-from sim.scenario.flights import AlongRoads
-from sim.scenes import CLEAR_SHARE, Scene, disaster_scene
-from sim.world.layout import Look
-from sim.world.settings import Landscape, WorldSettings
+from sim.scenario import CraftSettings, Scenario, find_scenario
+from sim.scenario.events import Appear, Earthquake, Fog, Hide, Rain
+from sim.scenario.flights import AlongRoads, DroneFlight, OrbitTarget, SatellitePass, Waypoints
+from sim.scenario.orbits import MAX_TLE_AGE_DAYS
+from sim.scenes import ORIGIN_LAT_DEG, ORIGIN_LON_DEG, FlightPath, Scene
+from sim.world.chase import Chase, add_chase, hide
+from sim.world.incidents import Way, appear, earthquake, proposer
+from sim.world.landscapes import furnish_world, open_world
+from sim.world.layout import Change, Look, Road
+from sim.world.seeds import rng_for
+from sim.world.town import Town
+
+FloatArray = NDArray[np.float64]
+
+QUAKE_SHARE = 0.1
+"""First part of the disaster flight, before the earthquake."""
 
 
 def scenes_of(scenario: Scenario, seed: int) -> list[Scene]:
@@ -20,45 +37,143 @@ def scenes_of(scenario: Scenario, seed: int) -> list[Scene]:
 
     Args:
         scenario: what is flown.
-        seed: the same scenario and seed give the same frames.
+        seed: >= 0; the same scenario and seed give the same frames.
 
     Raises:
-        ScenarioError: it asks for what cannot be rendered yet, or flies longer than its way is.
+        ScenarioError: the world that the seed draws has no room for it, or the flight ends too soon.
     """
-    if len(scenario.craft) != 1:
-        raise _not_yet(f"craft: {len(scenario.craft)} in one world", "fly one")
-    return [_disaster(scenario, scenario.craft[0], seed)]
+    town = open_world(f"{scenario.name}-world", seed, scenario.world)
+    chase = add_chase(town, scenario.seconds, rng_for("chase", seed)) if _follows_vehicle(scenario) else None
+    paths = [_path_of(scenario, craft, town, seed, chase) for craft in scenario.craft]
+    for craft, path in zip(scenario.craft, paths, strict=True):
+        _check_long_enough(scenario, craft, path, seed)
+    ways = [_way_of(craft, path, scenario.seconds) for craft, path in zip(scenario.craft, paths, strict=True)]
+    _let_happen(scenario, town, ways, chase, seed)
+    furnish_world(town, scenario.world)
+    return [
+        Scene(scenario.name, seed, town.world, _camera(craft), path, Look(craft.camera.look), scenario.seconds)
+        for craft, path in zip(scenario.craft, paths, strict=True)
+    ]
 
 
-def _disaster(scenario: Scenario, craft: CraftSettings, seed: int) -> Scene:
-    """The one scene there is: a town struck by an earthquake, flown over along its roads."""
-    world, flight = scenario.world, craft.flight
-    if not isinstance(flight, AlongRoads):
-        raise _not_yet(f"craft[0].flight.kind = {flight.kind!r}", "fly along-roads")
-    if world != WorldSettings():
-        raise _not_yet("this [world]", f"take a {Landscape.TOWN.value} and leave its other keys out")
-    quake_s = CLEAR_SHARE * scenario.seconds
-    quakes = [event for event in scenario.event if isinstance(event, Earthquake)]
-    if len(scenario.event) != 1 or len(quakes) != 1 or not math.isclose(quakes[0].at_s, quake_s):
-        raise _not_yet("event: other than one earthquake", f"let it strike at_s = {quake_s:g}, and nothing else happen")
-    scene = disaster_scene(seed, scenario.seconds)
-    _check_flight(scene, flight)
-    if scenario.seconds > scene.flight.duration_s:
-        longest_s = int(scene.flight.duration_s)
+def disaster_scene(seed: int, seconds: float = 30.0) -> Scene:
+    """The scene of the bundled `disaster` scenario, flown for so long; the earthquake strikes after a tenth of it."""
+    quake = {"kind": "earthquake", "at_s": QUAKE_SHARE * seconds}
+    return scenes_of(find_scenario("disaster").changed(seconds=seconds, event=(quake,)), seed)[0]
+
+
+def _camera(craft: CraftSettings) -> Camera:
+    return Camera(craft.camera.focal_px, craft.camera.width, craft.camera.height)
+
+
+def _follows_vehicle(scenario: Scenario) -> bool:
+    is_hidden = any(isinstance(event, Hide) for event in scenario.event)
+    return is_hidden or any(
+        isinstance(craft.flight, OrbitTarget) and craft.flight.target == "vehicle" for craft in scenario.craft
+    )
+
+
+def _path_of(scenario: Scenario, craft: CraftSettings, town: Town, seed: int, chase: Chase | None) -> FlightPath:
+    """The way that one craft flies."""
+    flight, rng = craft.flight, rng_for(f"flight/{craft.name}", seed)
+    if isinstance(flight, SatellitePass):
+        return _overpass(scenario, craft.name, flight, rng)
+    if isinstance(flight, OrbitTarget):
+        if flight.target == "vehicle" and chase is not None:
+            route = chase.route
+            return TargetOrbit(
+                Circle(lambda t: route.at(t)[:2], flight.radius_m, scenario.seconds), _style(flight), rng
+            )
+        return TargetOrbit(Circle(lambda _: flight.centre_m, flight.radius_m, scenario.seconds), _style(flight), rng)
+    if isinstance(flight, Waypoints):
+        return Flight(np.array(flight.points_m, dtype=np.float64), _style(flight), rng)
+    return Flight(road_route(rng, town.world.roads, town.world.half_m), _style(flight), rng)
+
+
+def _style(flight: DroneFlight) -> FlightStyle:
+    return FlightStyle(
+        speed_mps=flight.speed_mps,
+        altitude_m=flight.altitude_m,
+        pitch_deg=flight.pitch_deg,
+        jitter_deg=flight.jitter_deg,
+    )
+
+
+def _overpass(scenario: Scenario, name: str, flight: SatellitePass, rng: np.random.Generator) -> Overpass:
+    if flight.tle and flight.start_utc is not None:
+        start = flight.start_utc if flight.start_utc.tzinfo else flight.start_utc.replace(tzinfo=timezone.utc)
+        orbit = orbit_from_tle(name, (flight.tle[0], flight.tle[1]), start, MAX_TLE_AGE_DAYS)
+        sky = sky_of_orbit(orbit, ORIGIN_LAT_DEG, ORIGIN_LON_DEG, scenario.seconds)
+    else:
+        sky = circular_sky(flight.altitude_km, flight.off_nadir_deg, scenario.seconds)
+    return Overpass(sky, scenario.world.half_m, flight.jitter_deg, rng)
+
+
+def road_route(rng: np.random.Generator, roads: list[Road], half_m: float) -> FloatArray:
+    """(N, 2) a way along roads: to and fro on neighbouring east-west roads, joined by stretches to the north.
+
+    Raises:
+        ScenarioError: there are no roads to fly along.
+    """
+    inner = half_m - 0.3 * half_m
+    across = [r.offset_m for r in roads if r.is_east_west and abs(r.offset_m) < inner]
+    ups = [r.offset_m for r in roads if not r.is_east_west and abs(r.offset_m) < inner] or [-inner, inner]
+    if not across:
+        raise ScenarioError("along-roads: the world that this seed draws has no road in its middle; try another seed")
+    west, east = min(ups), max(ups)
+    first = int(rng.integers(0, max(len(across) - 3, 1)))
+    points: list[tuple[float, float]] = []
+    is_eastward = bool(rng.random() < 0.5)
+    for north in across[first:]:
+        ends = [(west, north), (east, north)]
+        points += ends if is_eastward else ends[::-1]
+        is_eastward = not is_eastward
+    return np.array(points)
+
+
+def _check_long_enough(scenario: Scenario, craft: CraftSettings, path: FlightPath, seed: int) -> None:
+    if scenario.seconds > path.duration_s:
+        longest_s = int(path.duration_s)
         raise ScenarioError(
-            f"seconds = {scenario.seconds:g}: the way of seed {seed} takes {longest_s} s; give at most {longest_s}"
+            f"seconds = {scenario.seconds:g}: the way of {craft.name} with seed {seed} takes {longest_s} s; give at "
+            f"most {longest_s}, or fly slower"
         )
-    camera = Camera(craft.camera.focal_px, craft.camera.width, craft.camera.height)
-    return replace(scene, camera=camera, look=Look(craft.camera.look))
 
 
-def _check_flight(scene: Scene, flight: AlongRoads) -> None:
-    """Refuse a flight that differs from the scene's own."""
-    style = scene.flight.style
-    for name in ("altitude_m", "speed_mps", "pitch_deg", "jitter_deg"):
-        if getattr(flight, name) != getattr(style, name):
-            raise _not_yet(f"craft[0].flight.{name} = {getattr(flight, name)}", f"leave it at {getattr(style, name)}")
+def _way_of(craft: CraftSettings, path: FlightPath, seconds: float) -> Way:
+    """The ground below a craft's way."""
+    speed = craft.flight.speed_mps if isinstance(craft.flight, DroneFlight) else 1.0
+
+    def place(time_s: float) -> tuple[float, float]:
+        pose = path.pose_at(min(max(time_s, 0.0), path.duration_s))
+        if isinstance(craft.flight, SatellitePass):  # the ground that it looks at, not that below it
+            away = pose.up_m / math.tan(math.radians(max(-pose.pitch_deg, 1.0)))
+            yaw = math.radians(pose.yaw_deg)
+            return pose.east_m + away * math.sin(yaw), pose.north_m + away * math.cos(yaw)
+        return pose.east_m, pose.north_m
+
+    length_m = path.length_m if isinstance(path, Flight) else speed * path.duration_s
+    return Way(place, speed, seconds, length_m)
 
 
-def _not_yet(what: str, cure: str) -> ScenarioError:
-    return ScenarioError(f"{what} cannot be rendered yet; {cure}")
+def _let_happen(scenario: Scenario, town: Town, ways: list[Way], chase: Chase | None, seed: int) -> None:
+    """Every event of a scenario, put into the world before the rest of it is furnished."""
+    for number, event in enumerate(scenario.event):
+        rng = rng_for(f"event/{event.kind}", seed, number)
+        if isinstance(event, Earthquake):
+            for craft, way in zip(scenario.craft, ways, strict=True):
+                if isinstance(craft.flight, AlongRoads | Waypoints):
+                    earthquake(town, way, event.at_s, rng)
+        elif isinstance(event, Appear):
+            places = proposer(town, event.where, ways[0], event.at_s, rng)
+            if not appear(town, event.object, places, event.count, event.at_s, rng):
+                raise ScenarioError(
+                    f"event[{number}] (appear): no room for a {event.object} with where = {event.where!r}; choose "
+                    "another place or seed"
+                )
+        elif isinstance(event, Hide) and chase is not None:
+            hide(town, chase, (event.at_s, event.at_s + event.for_s), event.look_alikes, rng)
+        elif isinstance(event, Fog):
+            town.world.changes.append(Change("haze", event.at_s, event.over_s, event.haze))
+        elif isinstance(event, Rain):
+            town.world.changes.append(Change("rain", event.at_s, event.over_s, event.rain))

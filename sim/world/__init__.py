@@ -1,16 +1,19 @@
-"""A seeded procedural town, seen from the air in visible light or heat.
+"""Seeded procedural worlds, seen from the air in visible light, heat, six bands or radar echoes.
 
-Start at `layout.py` (a town as data), then `plan.py` and `town.py` (how one is drawn at random), `models.py`,
-`buildings.py`, `debris.py` and `novel.py` (what things look like), and `render.py` (how a frame is painted, with
-`ground.py`, `lighting.py`, `batch.py` and `sensor.py`).
+Start at `settings.py` (what a world can be asked to be) and `layout.py` (a world as data), then `plan.py`, `town.py`
+and `landscapes.py` (how one is drawn at random), `catalogue.py` (every kind of object; `models.py`, `machines.py`,
+`ships.py`, `aircraft.py`, `objects.py`, `buildings.py`, `debris.py` and `novel.py` draw them), `incidents.py` and
+`chase.py` (what happens), and `render.py` (how a frame is painted, with `ground.py`, `lighting.py`, `materials.py`,
+`batch.py`, `weather.py` and `sensor.py`).
 """
 
-from sim.world.layout import Label, Look, Sun, Thing, TownStyle, World
+from sim.world.landscapes import build_world
+from sim.world.layout import Label, Look, Sun, Thing, World
 from sim.world.novel import HELD_OUT_KINDS, TRAINING_KINDS, novel_object
 from sim.world.render import Renderer
 from sim.world.seeds import rng_for
-from sim.world.town import build_town
-from sim.world.truth import TruthObject
+from sim.world.settings import WorldSettings
+from sim.world.truth import TruthObject, View
 
 __all__ = [
     "HELD_OUT_KINDS",
@@ -20,10 +23,11 @@ __all__ = [
     "Renderer",
     "Sun",
     "Thing",
-    "TownStyle",
     "TruthObject",
+    "View",
     "World",
-    "build_town",
+    "WorldSettings",
+    "build_world",
     "novel_object",
     "rng_for",
 ]

@@ -33,7 +33,7 @@ class Faces:
 
     Attributes:
         spans: slices into the batch's points.
-        colours: pixel values.
+        colours: pixel values of each layer.
         is_painted: inside the frame (others only count for the silhouette).
         is_solid: belongs to its thing's silhouette.
         is_convex: outline without dents.
@@ -41,7 +41,7 @@ class Faces:
     """
 
     spans: list[slice]
-    colours: list[list[float]]
+    colours: list[list[list[float]]]
     is_painted: list[bool]
     is_solid: list[bool]
     is_convex: list[bool]
@@ -131,9 +131,11 @@ def _faces(
     edges = _starts([len(m.counts) for m in meshes])
     owners = np.searchsorted(edges, shown, side="right") - 1
     bgr, heat = np.concatenate([m.bgr for m in meshes]), np.concatenate([m.heat for m in meshes])
+    material = np.concatenate([m.material for m in meshes])
+    layers = lighting.colours(bgr[shown], heat[shown], material[shown], normals[shown])
     faces = Faces(
         spans=[slice(a, b) for a, b in zip(starts[shown].tolist(), ends[shown].tolist(), strict=True)],
-        colours=lighting.colours(bgr[shown], heat[shown], normals[shown]).tolist(),
+        colours=[layer.tolist() for layer in layers],
         is_painted=painted[shown].tolist(),
         is_solid=counted[shown].tolist(),
         is_convex=np.concatenate([m.convex for m in meshes])[shown].tolist(),

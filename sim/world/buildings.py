@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sim.world.materials import Material
 from sim.world.mesh import FloatArray, Mesh, MeshBuilder, Paint, PrismStyle, at_height, ellipse, rectangle
 
 WALLS = (
@@ -26,9 +27,11 @@ class BuildingSize:
     is_pitched: bool
 
 
-def _pick(rng: np.random.Generator, choices: tuple[tuple[int, int, int], ...], heat: float) -> Paint:
+def _pick(
+    rng: np.random.Generator, choices: tuple[tuple[int, int, int], ...], heat: float, material: Material
+) -> Paint:
     base = np.array(choices[int(rng.integers(len(choices)))]) + rng.normal(0.0, 8.0, 3)
-    return Paint((float(base[0]), float(base[1]), float(base[2])), heat)
+    return Paint((float(base[0]), float(base[1]), float(base[2])), heat, material)
 
 
 def _windows(builder: MeshBuilder, size: BuildingSize, glass: Paint, gap_m: float) -> None:
@@ -65,7 +68,7 @@ def _pitched_roof(builder: MeshBuilder, size: BuildingSize, tiles: Paint, rng: n
     if rng.random() < 0.6:
         at = float(rng.uniform(-0.6, 0.6)) * x
         stack = rectangle((at - 0.35, at + 0.35), (0.5, 1.1))
-        builder.prism(stack, (eave, ridge + 0.5), Paint((70.0, 80.0, 130.0), tiles.heat + 0.3))
+        builder.prism(stack, (eave, ridge + 0.5), Paint((70.0, 80.0, 130.0), tiles.heat + 0.3, Material.CONCRETE))
     if rng.random() < 0.3:
         _solar(builder, size, ridge, rng)
 
@@ -86,7 +89,7 @@ def _solar(builder: MeshBuilder, size: BuildingSize, ridge: float, rng: np.rando
     points = []
     for px, part in ((-x, 0.25), (x, 0.25), (x, 0.8), (-x, 0.8)):
         points.append([px, -y * (1 - part), size.wall_m + (ridge - size.wall_m) * part + 0.05])
-    builder.face(np.array(points), Paint((75.0, 45.0, 35.0), 0.75), solid=False)
+    builder.face(np.array(points), Paint((75.0, 45.0, 35.0), 0.75, Material.GLASS), solid=False)
 
 
 def _flat_roof(builder: MeshBuilder, size: BuildingSize, roof: Paint, rng: np.random.Generator) -> None:
@@ -112,12 +115,12 @@ def building(rng: np.random.Generator, size: BuildingSize) -> Mesh:
     """A house or a block of the given size, standing on the origin."""
     builder = MeshBuilder()
     heat = rng.uniform(0.3, 0.55)
-    wall = _pick(rng, WALLS, heat)
+    wall = _pick(rng, WALLS, heat, Material.CONCRETE)
     roof_heat = float(np.clip(heat + rng.normal(0.0, 0.12), 0.12, 0.85))
-    roof = _pick(rng, TILES if size.is_pitched else FLAT_ROOFS, roof_heat)
+    roof = _pick(rng, TILES if size.is_pitched else FLAT_ROOFS, roof_heat, Material.TILE)
     outline = rectangle((-size.half_x_m, size.half_x_m), (-size.half_y_m, size.half_y_m))
     builder.prism(outline, (0.0, size.wall_m), roof.scaled(1.1), PrismStyle(walls=wall))
-    glass = Paint((70.0, 62.0, 52.0), float(np.clip(heat + rng.choice([-0.15, 0.2]), 0.1, 0.9)))
+    glass = Paint((70.0, 62.0, 52.0), float(np.clip(heat + rng.choice([-0.15, 0.2]), 0.1, 0.9)), Material.GLASS)
     _windows(builder, size, glass, float(rng.uniform(2.2, 3.4)))
     if size.is_pitched:
         _pitched_roof(builder, size, roof, rng)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sim.world.materials import Material
 from sim.world.mesh import FloatArray, Mesh, MeshBuilder, Paint, hull_outline
 
 
@@ -11,12 +12,12 @@ def _grey(rng: np.random.Generator, heat: float) -> Paint:
     level = rng.uniform(95, 205)
     tint = rng.normal(0.0, 5.0, 3) + np.array([-5.0, 0.0, 5.0])
     blue, green, red = (float(c) for c in np.clip(level + tint, 30, 235))
-    return Paint((blue, green, red), float(np.clip(heat + rng.normal(0.0, 0.07), 0.05, 0.95)))
+    return Paint((blue, green, red), float(np.clip(heat + rng.normal(0.0, 0.07), 0.05, 0.95)), Material.CONCRETE)
 
 
 def _brick(rng: np.random.Generator, heat: float) -> Paint:
     blue, green, red = (float(c) for c in np.array([62, 78, 140]) * rng.uniform(0.65, 1.25))
-    return Paint((blue, green, red), float(np.clip(heat + rng.normal(0.0, 0.05), 0.05, 0.95)))
+    return Paint((blue, green, red), float(np.clip(heat + rng.normal(0.0, 0.05), 0.05, 0.95)), Material.TILE)
 
 
 def _tilted(outline: FloatArray, thick_m: float, tilt: float, turn: float) -> tuple[FloatArray, FloatArray]:

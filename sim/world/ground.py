@@ -1,4 +1,4 @@
-"""The town's ground, painted once into one picture that every frame is warped from."""
+"""The ground, painted once into one picture per layer that every frame is warped from."""
 
 from __future__ import annotations
 
@@ -8,21 +8,55 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.world.layout import PARKING_M, SIDEWALK_M, Block, BlockUse, Look, Road, World, parking_bays
+from sim.world.layout import (
+    PARKING_M,
+    SIDEWALK_M,
+    Block,
+    BlockUse,
+    LandCover,
+    Look,
+    Patch,
+    Road,
+    Soil,
+    World,
+    parking_bays,
+)
+from sim.world.lighting import HEAT_LEVELS, radar_level
+from sim.world.materials import Material, backscatter_db, heat_at, infrared
 
 Bytes = NDArray[np.uint8]
 Field = NDArray[np.float32]
 
-GRASS, DRY_GRASS, SOIL, ASPHALT, CONCRETE, SIDEWALK, WHITE, YELLOW, LOT, KERB = range(10)
-# Blue, green, red; heat; strength of fine and of coarse grain. Rows follow the materials above.
-MATERIALS = np.array(
+# Per `Soil`: blue, green, red; heat by day; strength of fine and of coarse grain.
+TABLE = np.array(
     [
         [52, 105, 78, 0.30, 0.16, 0.16], [80, 125, 130, 0.38, 0.14, 0.16], [85, 112, 140, 0.52, 0.10, 0.15],
         [98, 96, 94, 0.62, 0.055, 0.08], [165, 172, 175, 0.66, 0.035, 0.07], [150, 155, 160, 0.58, 0.05, 0.06],
         [222, 225, 225, 0.66, 0.04, 0.05], [60, 175, 215, 0.66, 0.04, 0.05], [112, 110, 110, 0.64, 0.06, 0.11],
-        [175, 178, 178, 0.60, 0.04, 0.05],
+        [175, 178, 178, 0.60, 0.04, 0.05], [88, 70, 42, 0.16, 0.05, 0.07], [120, 112, 70, 0.20, 0.05, 0.09],
+        [140, 178, 198, 0.62, 0.05, 0.08], [48, 118, 84, 0.27, 0.14, 0.10], [92, 168, 188, 0.42, 0.10, 0.09],
+        [118, 160, 176, 0.50, 0.10, 0.12], [42, 74, 66, 0.26, 0.22, 0.22], [142, 148, 152, 0.60, 0.10, 0.10],
+        [122, 120, 118, 0.64, 0.04, 0.09],
     ]
 )  # fmt: skip
+OF_SOIL = (
+    Material.GRASS, Material.DRY_GRASS, Material.SOIL, Material.ASPHALT, Material.CONCRETE, Material.CONCRETE,
+    Material.PAINT, Material.PAINT, Material.ASPHALT, Material.CONCRETE, Material.WATER, Material.WATER,
+    Material.SAND, Material.GRASS, Material.DRY_GRASS, Material.DRY_GRASS, Material.LEAF, Material.SOIL,
+    Material.ASPHALT,
+)  # fmt: skip
+COVER_OF_SOIL: Bytes = np.array(
+    [
+        LandCover.GRASS, LandCover.GRASS, LandCover.BARE, *[LandCover.PAVED] * 7, LandCover.WATER, LandCover.WATER,
+        LandCover.BARE, *[LandCover.CROP] * 3, LandCover.GRASS, LandCover.BARE, LandCover.PAVED,
+    ],
+    dtype=np.uint8,
+)  # fmt: skip
+GREEN = (Soil.GRASS, Soil.CROP, Soil.FOREST_FLOOR)
+"""What takes the season's colour."""
+
+WINTER_WHITE = 0.55
+"""How far open land is covered with snow in winter."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +64,14 @@ class GroundPicture:
     """A picture of the ground.
 
     Attributes:
-        pixels: (S, S, 3) BGR, or (S, S) heat, uint8; row 0 is north, column 0 is west.
+        layers: (S, S, 3) or (S, S) uint8 each; row 0 is north, column 0 is west.
+        cover: (S, S) uint8 `LandCover`.
         metres_per_px: size of one pixel.
         half_m: the picture reaches from -half_m to half_m.
     """
 
-    pixels: Bytes
+    layers: tuple[Bytes, ...]
+    cover: Bytes
     metres_per_px: float
     half_m: float
 
@@ -63,18 +99,28 @@ class GroundPainter:
         """The finished picture."""
         for block in self.world.blocks:
             self._block(block)
+        for patch in self.world.patches:
+            self._patch(patch)
         for road in self.world.roads:
-            self._carriageway(road, SIDEWALK_M, SIDEWALK)
+            self._carriageway(road, SIDEWALK_M, Soil.DRY_GRASS if self.world.is_rural else Soil.SIDEWALK)
         for road in self.world.roads:
-            self._carriageway(road, 0.25, KERB)
+            self._carriageway(road, 0.25, Soil.GRAVEL if self.world.is_rural else Soil.KERB)
         for road in self.world.roads:
-            self._carriageway(road, 0.0, ASPHALT)
+            self._carriageway(road, 0.0, Soil.ASPHALT)
         for road in self.world.roads:
             self._wear(road)
             self._markings(road)
-        for road in self.world.roads:
+        for road in self.world.roads if not self.world.is_rural else ():
             self._crosswalks(road)
-        return GroundPicture(self._finish(), self.metres_per_px, self.world.half_m)
+        for patch in self.world.patches:
+            if patch.is_above_roads:
+                self._patch(patch)
+        cover = COVER_OF_SOIL[self.material]
+        return GroundPicture(self._finish(), cover, self.metres_per_px, self.world.half_m)
+
+    def _patch(self, patch: Patch) -> None:
+        outline = np.array([self._pixels(east, north) for east, north in patch.outline_m.tolist()], dtype=np.int32)
+        cv2.fillPoly(self.material, [outline], int(patch.soil))
 
     def _pixels(self, east_m: float, north_m: float) -> tuple[int, int]:
         return round((east_m + self.world.half_m) * self.scale), round((self.world.half_m - north_m) * self.scale)
@@ -96,21 +142,29 @@ class GroundPainter:
     def _block(self, block: Block) -> None:
         rng = self.rng
         base = {
-            BlockUse.HOUSES: GRASS, BlockUse.FLATS: int(rng.choice([GRASS, CONCRETE])), BlockUse.PARKING: LOT,
-            BlockUse.PARK: GRASS, BlockUse.PLAZA: int(rng.choice([CONCRETE, SIDEWALK, LOT])),
-            BlockUse.FIELD: int(rng.choice([GRASS, DRY_GRASS, SOIL])),
+            BlockUse.HOUSES: Soil.GRASS, BlockUse.FLATS: int(rng.choice([Soil.GRASS, Soil.CONCRETE])),
+            BlockUse.PARKING: Soil.LOT,
+            BlockUse.PARK: Soil.GRASS, BlockUse.PLAZA: int(rng.choice([Soil.CONCRETE, Soil.SIDEWALK, Soil.LOT])),
+            BlockUse.FIELD: int(rng.choice([Soil.GRASS, Soil.DRY_GRASS, Soil.SOIL])), BlockUse.MEADOW: Soil.GRASS,
+            BlockUse.CROP: int(rng.choice([Soil.CROP, Soil.WHEAT, Soil.STUBBLE, Soil.SOIL, Soil.GRASS])),
+            BlockUse.WOOD: Soil.FOREST_FLOOR, BlockUse.YARD: int(rng.choice([Soil.CONCRETE, Soil.LOT])),
+            BlockUse.APRON: int(rng.choice([Soil.CONCRETE, Soil.RUNWAY])), BlockUse.BEACH: Soil.SAND,
         }[block.use]  # fmt: skip
         self._fill(self.material, block.bounds_m, base)
         west, south, east, north = block.bounds_m
         if block.use is BlockUse.PARKING:
             self._bays(block)
+        if block.use is BlockUse.CROP:
+            self._rows(block)
         for _ in range(int((east - west) * (north - south) / 120)):
-            value = {GRASS: int(rng.choice([DRY_GRASS, DRY_GRASS, SOIL])), DRY_GRASS: GRASS, SOIL: DRY_GRASS}.get(base)
+            drier = int(rng.choice([Soil.DRY_GRASS, Soil.DRY_GRASS, Soil.SOIL]))
+            others: dict[int, int] = {Soil.GRASS: drier, Soil.DRY_GRASS: Soil.GRASS, Soil.SOIL: Soil.DRY_GRASS}
+            value = others.get(base)
             if value is not None and rng.random() < 0.7:
                 self._spot((float(rng.uniform(west, east)), float(rng.uniform(south, north))), block, value)
         if block.use in (BlockUse.HOUSES, BlockUse.PARK, BlockUse.FLATS):
             self._paths(block)
-        if block.use in (BlockUse.PLAZA, BlockUse.FLATS) and base in (CONCRETE, SIDEWALK):
+        if block.use in (BlockUse.PLAZA, BlockUse.FLATS) and base in (Soil.CONCRETE, Soil.SIDEWALK):
             self._joints(block)
 
     def _spot(self, centre_m: tuple[float, float], block: Block, value: int) -> None:
@@ -131,7 +185,7 @@ class GroundPainter:
 
     def _paths(self, block: Block) -> None:
         west, south, east, north = block.bounds_m
-        value = int(self.rng.choice([CONCRETE, SOIL, SIDEWALK]))
+        value = int(self.rng.choice([Soil.CONCRETE, Soil.SOIL, Soil.SIDEWALK]))
         for _ in range(int(self.rng.integers(1, 4))):
             half = float(self.rng.uniform(0.5, 1.5))
             if self.rng.random() < 0.5:
@@ -149,11 +203,24 @@ class GroundPainter:
         window[::step] = 104
         window[:, ::step] = 104
 
+    def _rows(self, block: Block) -> None:
+        """The rows in which a field was sown, and the tracks of the tractor."""
+        west, north = self._pixels(block.bounds_m[0], block.bounds_m[3])
+        east, south = self._pixels(block.bounds_m[2], block.bounds_m[1])
+        window = self.wear[max(north, 0) : max(south, 0), max(west, 0) : max(east, 0)]
+        window = window.T if self.rng.random() < 0.5 else window
+        step = max(int(self.rng.uniform(0.6, 1.6) * self.scale), 2)
+        for row in range(step // 2):
+            window[row::step] = int(self.rng.integers(104, 122))
+        track = max(int(18.0 * self.scale), 4)
+        for shift in (0, max(int(1.8 * self.scale), 1)):
+            window[shift::track] = 92
+
     def _bays(self, block: Block) -> None:
         for (east, north), _ in parking_bays(block):
             for side in (-1.35, 1.35):
                 at = east + side
-                self._fill(self.material, (at - 0.07, north - 2.5, at + 0.07, north + 2.5), WHITE)
+                self._fill(self.material, (at - 0.07, north - 2.5, at + 0.07, north + 2.5), Soil.WHITE)
 
     def _wear(self, road: Road) -> None:
         """Tyre tracks, repaired patches, cracks and oil."""
@@ -191,14 +258,14 @@ class GroundPainter:
     def _markings(self, road: Road) -> None:
         reach = self.world.half_m
         edges = [-reach, *(e for span in self._crossings(road) for e in span), reach]
-        middle = int(self.rng.choice([WHITE, YELLOW]))
+        middle = int(self.rng.choice([Soil.WHITE, Soil.YELLOW]))
         for start, end in zip(edges[::2], edges[1::2], strict=True):
             if end - start < 6:
                 continue
             if road.lanes > 1:
                 self._strip(road, (start, end), (-0.22, -0.08), middle)
                 self._strip(road, (start, end), (0.08, 0.22), middle)
-                self._dashes(road, (start, end), (-3.3, 3.3), WHITE)
+                self._dashes(road, (start, end), (-3.3, 3.3), Soil.WHITE)
             else:
                 self._dashes(road, (start, end), (0.0,), middle)
             if road.has_parking:
@@ -212,14 +279,14 @@ class GroundPainter:
     def _edge_lines(self, road: Road, along_m: tuple[float, float]) -> None:
         for side in (-1.0, 1.0):
             left = side * (road.half_m - PARKING_M)
-            self._strip(road, (along_m[0] + 3, along_m[1] - 3), (left - 0.06, left + 0.06), WHITE)
+            self._strip(road, (along_m[0] + 3, along_m[1] - 3), (left - 0.06, left + 0.06), Soil.WHITE)
 
     def _crosswalks(self, road: Road) -> None:
         for low, high in self._crossings(road):
             for start in (low - 3.0, high + 0.5):
                 if self.rng.random() < 0.45:
                     for left in np.arange(-road.half_m + 0.4, road.half_m - 0.4, 1.1):
-                        self._strip(road, (start, start + 2.6), (float(left), float(left) + 0.55), WHITE)
+                        self._strip(road, (start, start + 2.6), (float(left), float(left) + 0.55), Soil.WHITE)
 
     def _noise(self, cell_m: float) -> Field:
         cells = max(int(2 * self.world.half_m / cell_m), 4)
@@ -233,40 +300,65 @@ class GroundPainter:
         times = self.size // 700 + 1
         return np.tile(tile, (times, times))[: self.size, : self.size]
 
-    def _finish(self) -> Bytes:
-        table = MATERIALS.copy()
-        table[:, :3] *= self.rng.normal(1.0, 0.07, (len(table), 1))
-        table[GRASS, :3] = self.world.season_bgr
-        is_cool_road = self.rng.random() < 0.2
-        shift = self.rng.normal(0.0, 0.05, len(table))
-        table[:, 3] = np.clip((0.85 - table[:, 3] if is_cool_road else table[:, 3]) + shift, 0.08, 0.85)
+    def _finish(self) -> tuple[Bytes, ...]:
+        """Every layer of the look, from the same materials, grain and wear."""
+        table = self._tinted_table()
         coarse = self._noise(7.0) + 0.7 * self._noise(2.2) + 0.5 * self._noise(0.7)
         fine = self._fine_noise()
-        is_rgb = self.look is Look.RGB
-        calm = 1.0 if is_rgb else 0.45
+        calm = 0.45 if self.look is Look.THERMAL else 1.0
         amount = (table[:, 4:6] * calm).astype(np.float32)
         gain = 1.0 + fine * amount[:, 0][self.material] + coarse * (0.6 * amount[:, 1])[self.material]
-        wear = (self.wear.astype(np.float32) - 128.0) * (1.0 / 128.0 if is_rgb else 0.4 / 128.0)
+        wear = (self.wear.astype(np.float32) - 128.0) * (0.4 / 128.0 if self.look is Look.THERMAL else 1.0 / 128.0)
         gain += cv2.GaussianBlur(wear, (3, 3), 0.7)
-        if is_rgb:
-            return self._colour(table, gain)
-        return self._heat(table, gain)
+        if self.look is Look.THERMAL:
+            return (self._heat(table, gain),)
+        if self.look is Look.SAR:
+            return (self._radar(gain),)
+        if self.look is Look.RGB:
+            return (self._colour(table[:, :3], gain),)
+        materials = np.array(OF_SOIL, dtype=np.int64)
+        return self._colour(table[:, :3], gain), self._colour(infrared(table[:, :3], materials), gain)
 
-    def _colour(self, table: NDArray[np.float64], gain: Field) -> Bytes:
+    def _tinted_table(self) -> NDArray[np.float64]:
+        """The table of soils as this world has them: season, age of the roads, a little chance."""
+        table = TABLE.copy()
+        table[:, :3] *= self.rng.normal(1.0, 0.07, (len(table), 1))
+        for soil in GREEN:
+            table[soil, :3] = np.array(self.world.season_bgr) * TABLE[soil, :3].mean() / TABLE[Soil.GRASS, :3].mean()
+        table[Soil.GRASS, :3] = self.world.season_bgr
+        if self.world.is_snowy:
+            open_land = [s for s in Soil if COVER_OF_SOIL[s] in (LandCover.GRASS, LandCover.CROP, LandCover.BARE)]
+            snow = np.array([238.0, 232.0, 228.0])
+            table[open_land, :3] += (snow - table[open_land, :3]) * WINTER_WHITE
+        is_cool_road = self.rng.random() < 0.2
+        shift = self.rng.normal(0.0, 0.05, len(table))
+        is_hard = COVER_OF_SOIL == LandCover.PAVED
+        by_day = np.where(is_cool_road & is_hard, 0.85 - table[:, 3], table[:, 3]) + shift
+        by_day = heat_at(by_day, np.array(OF_SOIL, dtype=np.int64), self.world.sun.night)
+        table[:, 3] = np.clip(by_day, 0.08, 0.85)
+        return table
+
+    def _colour(self, bands: NDArray[np.float64], gain: Field) -> Bytes:
         picture = np.empty((self.size, self.size, 3), dtype=np.uint8)
         for channel in range(3):
-            plane = table[:, channel].astype(np.float32)[self.material] * gain
+            plane = bands[:, channel].astype(np.float32)[self.material] * gain
             picture[:, :, channel] = np.clip(plane, 0, 255)
         self._dust(picture, np.array([150.0, 160.0, 168.0]))
         return np.asarray(cv2.GaussianBlur(picture, (3, 3), 0.6), dtype=np.uint8)
 
     def _heat(self, table: NDArray[np.float64], gain: Field) -> Bytes:
         """Heat flows: edges are soft, and the ground has wide warm and cold zones."""
-        plane = (table[:, 3] * 235).astype(np.float32)[self.material] * gain
+        plane = (table[:, 3] * 0.96 * HEAT_LEVELS).astype(np.float32)[self.material] * gain
         plane += 9.0 * self._noise(18.0) + 4.0 * self._noise(4.0)
         picture: Bytes = np.clip(plane, 4, 250).astype(np.uint8)
         self._dust(picture, np.array([150.0]))
         return np.asarray(cv2.GaussianBlur(picture, (5, 5), 1.1), dtype=np.uint8)
+
+    def _radar(self, gain: Field) -> Bytes:
+        """Roughness is texture to a radar: the same grain, in dB."""
+        levels = radar_level(backscatter_db(np.array(OF_SOIL, dtype=np.int64))).astype(np.float32)
+        plane = levels[self.material] + 60.0 * (gain - 1.0)
+        return np.clip(plane, 0, 255).astype(np.uint8)
 
     def _dust(self, picture: Bytes, colour: NDArray[np.float64]) -> None:
         """Ragged pale halos around rubble."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, IntEnum
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sim.world.mesh import Mesh
-from sim.world.motion import Motion
+from sim.world.motion import Motion, Route
 from sim.world.seeds import rng_for
+from sim.world.settings import WeatherSettings
 
 LANE_M = 3.3
 PARKING_M = 2.3
@@ -19,10 +22,12 @@ SIDEWALK_M = 2.2
 
 
 class Look(str, Enum):
-    """What the camera sees: visible light or heat."""
+    """What the sensor sees: visible light, heat, six bands, or radar echoes."""
 
     RGB = "rgb"
     THERMAL = "thermal"
+    MULTISPECTRAL = "multispectral"
+    SAR = "sar"
 
 
 class Label(str, Enum):
@@ -34,6 +39,20 @@ class Label(str, Enum):
     OTHER_VEHICLE = "OtherVehicle"
     DEBRIS = "Debris"
     NOVEL = "Novel"
+    SHIP = "Ship"
+    AIRCRAFT = "Aircraft"
+    MACHINE = "Machine"
+    CONTAINER = "Container"
+    TANK = "StorageTank"
+    TENT = "Tent"
+    BALE = "HayBale"
+    LOGS = "LogPile"
+    FALLEN_TREE = "FallenTree"
+    BOULDER = "Boulder"
+    UMBRELLA = "Umbrella"
+    ANIMAL = "Animal"
+    PYLON = "Pylon"
+    TURBINE = "WindTurbine"
 
 
 class BlockUse(str, Enum):
@@ -45,6 +64,64 @@ class BlockUse(str, Enum):
     PARK = "park"
     PLAZA = "plaza"
     FIELD = "field"
+    CROP = "crop"
+    MEADOW = "meadow"
+    WOOD = "wood"
+    YARD = "yard"
+    APRON = "apron"
+    BEACH = "beach"
+
+
+class Soil(IntEnum):
+    """What the surface of the ground is; the values are those of the material picture."""
+
+    GRASS = 0
+    DRY_GRASS = 1
+    SOIL = 2
+    ASPHALT = 3
+    CONCRETE = 4
+    SIDEWALK = 5
+    WHITE = 6
+    YELLOW = 7
+    LOT = 8
+    KERB = 9
+    WATER = 10
+    SHALLOWS = 11
+    SAND = 12
+    CROP = 13
+    WHEAT = 14
+    STUBBLE = 15
+    FOREST_FLOOR = 16
+    GRAVEL = 17
+    RUNWAY = 18
+
+
+class LandCover(IntEnum):
+    """What a pixel shows; the values are those of the truth's land-cover picture."""
+
+    GRASS = 1
+    CROP = 2
+    BARE = 3
+    PAVED = 4
+    WATER = 5
+    TREE = 6
+    BUILDING = 7
+    OBJECT = 8
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Ground of one kind: water, sand, a runway.
+
+    Attributes:
+        outline_m: (N, 2) east and north.
+        soil: what it is.
+        is_above_roads: painted over roads, too.
+    """
+
+    outline_m: NDArray[np.float64]
+    soil: Soil
+    is_above_roads: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,17 +138,21 @@ class Thing:
         height_m: upper bound of its height.
         lift_m: height of its foot above the ground.
         appears_s: time from which it is there.
+        name: the model it is made from.
+        cover: what its pixels are in the land-cover truth.
     """
 
     object_id: int
     label: Label | None
     kind: int
-    motion: Motion
+    motion: Motion | Route
     make: Callable[[], Mesh]
     half_m: tuple[float, float]
     height_m: float
     lift_m: float = 0.0
     appears_s: float = 0.0
+    name: str = ""
+    cover: LandCover = LandCover.OBJECT
 
     @property
     def is_static(self) -> bool:
@@ -144,12 +225,35 @@ class Sun:
         elevation_deg: above the horizon.
         ambient: share of light that reaches shadows, 0 to 1.
         tint: blue, green, red gains of the light.
+        night: 0 by day, 1 once the ground has cooled and lamps are all the light there is.
     """
 
     azimuth_deg: float
     elevation_deg: float
     ambient: float
     tint: tuple[float, float, float]
+    night: float = 0.0
+
+
+@dataclass(frozen=True)
+class Change:
+    """Weather that comes, and stays.
+
+    Attributes:
+        what: `haze` or `rain`, as in `WeatherSettings`.
+        at_s: when it begins.
+        over_s: how long it takes to reach its strength.
+        share: its strength, 0 to 1.
+    """
+
+    what: Literal["haze", "rain"]
+    at_s: float
+    over_s: float
+    share: float
+
+    def share_at(self, time_s: float) -> float:
+        """How much of it there is at a time."""
+        return self.share * float(np.clip((time_s - self.at_s) / max(self.over_s, 1e-3), 0.0, 1.0))
 
 
 @dataclass
@@ -161,10 +265,15 @@ class World:
         half_m: the town reaches from -half_m to half_m in east and north.
         roads: all roads.
         blocks: all blocks.
-        things: everything with a body.
-        stains: dust on the ground.
         sun: light.
         season_bgr: colour of leaves and grass.
+        things: everything with a body.
+        stains: dust on the ground.
+        patches: water, sand and runways, painted in this order.
+        weather: what stands between camera and ground.
+        changes: what the weather does during a flight.
+        is_snowy: open land is white.
+        is_rural: roads have grass verges instead of sidewalks and crosswalks.
     """
 
     seed_key: tuple[str, int]
@@ -175,31 +284,15 @@ class World:
     season_bgr: tuple[float, float, float]
     things: list[Thing] = field(default_factory=list)
     stains: list[Stain] = field(default_factory=list)
+    patches: list[Patch] = field(default_factory=list)
+    weather: WeatherSettings = field(default_factory=WeatherSettings)
+    changes: list[Change] = field(default_factory=list)
+    is_snowy: bool = False
+    is_rural: bool = False
 
     def rng(self, purpose: str) -> np.random.Generator:
         """The world's own stream for one purpose."""
         return rng_for(f"{self.seed_key[0]}/{purpose}", self.seed_key[1])
-
-
-@dataclass(frozen=True)
-class TownStyle:
-    """What a town holds.
-
-    Attributes:
-        half_m: the town reaches from -half_m to half_m.
-        novel: strange objects lie about.
-        debris: rubble lies about.
-        bicycles: bicycles stand and ride.
-        novel_per_hectare: how many strange objects.
-        debris_per_hectare: how many rubble piles.
-    """
-
-    half_m: float = 130.0
-    novel: bool = False
-    debris: bool = False
-    bicycles: bool = False
-    novel_per_hectare: float = 70.0
-    debris_per_hectare: float = 9.0
 
 
 def parking_bays(block: Block) -> list[tuple[tuple[float, float], float]]:

@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.world.materials import Material
+
 FloatArray = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
 
@@ -24,16 +26,18 @@ class Paint:
 
     Attributes:
         bgr: blue, green, red in [0, 255] under full light.
-        heat: apparent temperature in [0, 1], 0 the coldest thing a thermal scene shows.
+        heat: apparent temperature by day in [0, 1], 0 the coldest thing a thermal scene shows.
+        material: what lies under the paint.
     """
 
     bgr: tuple[float, float, float]
     heat: float
+    material: Material = Material.PAINT
 
     def scaled(self, gain: float, heat_shift: float = 0.0) -> Paint:
         """The same paint, lighter or darker, warmer or colder."""
         blue, green, red = (min(255.0, c * gain) for c in self.bgr)
-        return Paint((blue, green, red), min(1.0, max(0.0, self.heat + heat_shift)))
+        return Paint((blue, green, red), min(1.0, max(0.0, self.heat + heat_shift)), self.material)
 
 
 @dataclass(frozen=True)
@@ -61,11 +65,13 @@ class Texture:
         bgr: (S, S, 3) uint8.
         heat: (S, S) uint8.
         alpha: (S, S) uint8; 0 where the face shows through.
+        material: what it is painted on.
     """
 
     bgr: Bytes
     heat: Bytes
     alpha: Bytes
+    material: Material = Material.PAINT
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,7 @@ class Mesh:
         starts: (F,) index of each face's first corner.
         bgr: (F, 3) colour.
         heat: (F,) heat.
+        material: (F,) rows of `materials.TABLE`.
         solid: (F,) bool; True where the face belongs to the silhouette, False for painted-on detail.
         convex: (F,) bool.
         normals: (F, 3) outward unit normals; zero for faces seen from both sides.
@@ -91,6 +98,7 @@ class Mesh:
     starts: NDArray[np.int32]
     bgr: FloatArray
     heat: FloatArray
+    material: NDArray[np.int64]
     solid: NDArray[np.bool_]
     convex: NDArray[np.bool_]
     normals: FloatArray
@@ -199,14 +207,15 @@ class MeshBuilder:
         normals = np.stack([_normal(points) for points in self._points])
         normals[flags[:, 2]] = 0.0
         points = np.concatenate(self._points)
-        # A picture's corners lie outside what it shows.
-        outlines = [p for face, p in enumerate(self._points) if face not in self._textures]
+        # A picture's corners lie outside what it shows, and a wake is not the ship.
+        outlines = [p for p, is_solid in zip(self._points, flags[:, 0], strict=True) if is_solid]
         return Mesh(
             points=points,
             counts=counts,
             starts=(np.cumsum(counts) - counts).astype(np.int32),
             bgr=np.array([p.bgr for p in self._paints], dtype=np.float64),
             heat=np.array([p.heat for p in self._paints], dtype=np.float64),
+            material=np.array([p.material for p in self._paints], dtype=np.int64),
             solid=flags[:, 0].copy(),
             convex=flags[:, 1].copy(),
             normals=normals,

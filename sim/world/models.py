@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sim.world.materials import Material
 from sim.world.mesh import (
     FloatArray,
     Mesh,
@@ -28,13 +29,15 @@ SKIN = ((120, 150, 195), (90, 120, 170), (60, 85, 125), (40, 60, 90))
 GLASS = (58.0, 48.0, 40.0)
 
 
-def _colour(rng: np.random.Generator, choices: tuple[tuple[int, int, int], ...], spread: float) -> tuple[float, ...]:
+def colour_of(rng: np.random.Generator, choices: tuple[tuple[int, int, int], ...], spread: float) -> tuple[float, ...]:
+    """Blue, green, red: one of the choices, a little off."""
     base = np.array(choices[int(rng.integers(len(choices)))], dtype=np.float64)
     return tuple(float(c) for c in np.clip(base + rng.normal(0.0, spread, 3), 5, 250))
 
 
-def _paint(bgr: tuple[float, ...], heat: float) -> Paint:
-    return Paint((bgr[0], bgr[1], bgr[2]), float(np.clip(heat, 0.0, 1.0)))
+def paint_of(bgr: tuple[float, ...], heat: float, material: Material = Material.PAINT) -> Paint:
+    """A paint of any three numbers and any heat, clipped to what there is."""
+    return Paint((bgr[0], bgr[1], bgr[2]), float(np.clip(heat, 0.0, 1.0)), material)
 
 
 def _rounded(half_x: float, half_y: float, cut: float) -> FloatArray:
@@ -53,7 +56,7 @@ def _quad(builder: MeshBuilder, x_m: tuple[float, float], y_m: tuple[float, floa
 
 def _wheels(builder: MeshBuilder, axles_m: tuple[float, ...], half_y: float, heat: float) -> None:
     """The outer sides of the wheels; nothing else of them shows from above. Call it after the body."""
-    tyre = Paint((25.0, 24.0, 24.0), min(heat, 1.0))
+    tyre = Paint((25.0, 24.0, 24.0), min(heat, 1.0), Material.RUBBER)
     for x in axles_m:
         for side in (-1.0, 1.0):
             low, high, y = x - 0.32 * side, x + 0.32 * side, side * (half_y + 0.01)
@@ -79,15 +82,15 @@ def car(rng: np.random.Generator, is_moving: bool) -> Mesh:
     """A passenger car, 3.7 to 4.9 m long: hatchback, saloon or estate."""
     builder = MeshBuilder()
     body_heat, glass_heat, hood_heat = _vehicle_heat(rng, is_moving)
-    bgr = _colour(rng, CAR_COLOURS, 8.0)
-    body, glass = _paint(bgr, body_heat), _paint(GLASS, glass_heat)
+    bgr = colour_of(rng, CAR_COLOURS, 8.0)
+    body, glass = paint_of(bgr, body_heat), paint_of(GLASS, glass_heat, Material.GLASS)
     half_x, half_y, height = rng.uniform(1.85, 2.45), rng.uniform(0.85, 0.95), rng.uniform(1.4, 1.7)
     waist = 0.62 * height
     builder.prism(_rounded(half_x, half_y, 0.25), (0.22, waist), body, PrismStyle(shrink=0.96))
     _quad(builder, (0.45 * half_x, 0.94 * half_x), (-0.75 * half_y, 0.75 * half_y), waist + 0.01,
-          _paint(tuple(c * 0.96 for c in bgr), hood_heat))  # fmt: skip
-    lamp = _paint((225.0, 235.0, 235.0), body_heat + 0.1)
-    tail = _paint((40.0, 30.0, 170.0), body_heat + 0.1)
+          paint_of(tuple(c * 0.96 for c in bgr), hood_heat, Material.ENGINE))  # fmt: skip
+    lamp = paint_of((225.0, 235.0, 235.0), body_heat + 0.1)
+    tail = paint_of((40.0, 30.0, 170.0), body_heat + 0.1)
     for side in (-1.0, 1.0):
         y = (min(side * 0.5 * half_y, side * 0.85 * half_y), max(side * 0.5 * half_y, side * 0.85 * half_y))
         _quad(builder, (0.86 * half_x, 0.95 * half_x), y, waist + 0.02, lamp)
@@ -103,15 +106,17 @@ def car(rng: np.random.Generator, is_moving: bool) -> Mesh:
     return builder.build()
 
 
-def _bus(rng: np.random.Generator, heats: tuple[float, float, float]) -> Mesh:
+def bus(rng: np.random.Generator, heats: tuple[float, float, float] | None = None) -> Mesh:
+    """A bus, 9 to 12 m long; `heats` of body, glass and hood, by default those of a parked one."""
+    heats = heats or _vehicle_heat(rng, False)
     builder = MeshBuilder()
-    bgr = _colour(rng, ((60, 170, 230), (230, 230, 230), (60, 60, 190), (110, 150, 60), (190, 110, 50)), 12.0)
-    body, glass = _paint(bgr, heats[0]), _paint(GLASS, heats[1])
+    bgr = colour_of(rng, ((60, 170, 230), (230, 230, 230), (60, 60, 190), (110, 150, 60), (190, 110, 50)), 12.0)
+    body, glass = paint_of(bgr, heats[0]), paint_of(GLASS, heats[1], Material.GLASS)
     half_x, half_y, height = rng.uniform(4.6, 6.0), 1.27, rng.uniform(2.9, 3.2)
     builder.prism(_rounded(half_x, half_y, 0.2), (0.3, 1.2), body)
     builder.prism(_rounded(half_x, half_y, 0.2), (1.2, height - 0.4), glass, PrismStyle(walls=glass))
     _wheels(builder, (0.6 * half_x, -0.6 * half_x), half_y, heats[0] + 0.2)
-    roof = _paint(tuple(min(255.0, 0.6 * c + 95) for c in bgr), heats[0])
+    roof = paint_of(tuple(min(255.0, 0.6 * c + 95) for c in bgr), heats[0])
     builder.prism(_rounded(half_x, half_y, 0.2), (height - 0.4, height), roof, PrismStyle(walls=body, shrink=0.98))
     for x in np.linspace(-0.6, 0.6, int(rng.integers(2, 5))) * half_x:
         unit = rectangle((x - 0.6, x + 0.6), (-0.6, 0.6))
@@ -119,19 +124,21 @@ def _bus(rng: np.random.Generator, heats: tuple[float, float, float]) -> Mesh:
     return builder.build()
 
 
-def _truck(rng: np.random.Generator, heats: tuple[float, float, float]) -> Mesh:
+def truck(rng: np.random.Generator, heats: tuple[float, float, float] | None = None) -> Mesh:
+    """A truck, 6 to 9.2 m long, box or flat bed; `heats` of body, glass and hood, by default a parked one's."""
+    heats = heats or _vehicle_heat(rng, False)
     builder = MeshBuilder()
-    cab_bgr = _colour(rng, CAR_COLOURS, 10.0)
-    cab, glass = _paint(cab_bgr, heats[2] * 0.85), _paint(GLASS, heats[1])
+    cab_bgr = colour_of(rng, CAR_COLOURS, 10.0)
+    cab, glass = paint_of(cab_bgr, heats[2] * 0.85), paint_of(GLASS, heats[1], Material.GLASS)
     half_x, half_y = rng.uniform(3.0, 4.6), rng.uniform(1.1, 1.25)
-    builder.prism(rectangle((-half_x, half_x), (-0.9 * half_y, 0.9 * half_y)), (0.5, 0.95), _paint((45, 45, 45), 0.4))
+    builder.prism(rectangle((-half_x, half_x), (-0.9 * half_y, 0.9 * half_y)), (0.5, 0.95), paint_of((45, 45, 45), 0.4))
     front = half_x - 1.9
     builder.prism(rectangle((front + 0.1, half_x), (-half_y, half_y)), (0.6, 1.5), cab)
     _wheels(builder, (0.72 * half_x, -0.4 * half_x, -0.7 * half_x), half_y, heats[0] + 0.2)
     upper = PrismStyle(walls=glass, shrink=0.86, shift_m=(-0.1, 0.0))
     builder.prism(rectangle((front + 0.1, half_x), (-half_y, half_y)), (1.5, 2.4), cab, upper)
-    cargo_bgr = _colour(rng, ((225, 225, 225), (190, 195, 200), (120, 80, 40), (60, 110, 70), (50, 60, 150)), 10.0)
-    cargo = _paint(cargo_bgr, heats[0])
+    cargo_bgr = colour_of(rng, ((225, 225, 225), (190, 195, 200), (120, 80, 40), (60, 110, 70), (50, 60, 150)), 10.0)
+    cargo = paint_of(cargo_bgr, heats[0])
     is_flatbed = rng.random() < 0.3
     top = 1.35 if is_flatbed else rng.uniform(2.6, 3.3)
     builder.prism(rectangle((-half_x, front - 0.1), (-half_y, half_y)), (0.95, top), cargo)
@@ -140,14 +147,16 @@ def _truck(rng: np.random.Generator, heats: tuple[float, float, float]) -> Mesh:
     return builder.build()
 
 
-def _van(rng: np.random.Generator, heats: tuple[float, float, float]) -> Mesh:
+def van(rng: np.random.Generator, heats: tuple[float, float, float] | None = None) -> Mesh:
+    """A van, 5 to 6.2 m long; `heats` of body, glass and hood, by default those of a parked one."""
+    heats = heats or _vehicle_heat(rng, False)
     builder = MeshBuilder()
-    bgr = _colour(rng, ((235, 235, 235), (225, 225, 225), (60, 60, 60), (150, 90, 50), (40, 180, 230)), 8.0)
-    body, glass = _paint(bgr, heats[0]), _paint(GLASS, heats[1])
+    bgr = colour_of(rng, ((235, 235, 235), (225, 225, 225), (60, 60, 60), (150, 90, 50), (40, 180, 230)), 8.0)
+    body, glass = paint_of(bgr, heats[0]), paint_of(GLASS, heats[1], Material.GLASS)
     half_x, half_y, height = rng.uniform(2.5, 3.1), 1.0, rng.uniform(2.1, 2.6)
     builder.prism(_rounded(half_x, half_y, 0.2), (0.3, 1.15), body)
     _wheels(builder, (0.62 * half_x, -0.62 * half_x), half_y, heats[0] + 0.2)
-    hood = _paint(tuple(c * 0.97 for c in bgr), heats[2])
+    hood = paint_of(tuple(c * 0.97 for c in bgr), heats[2])
     _quad(builder, (0.7 * half_x, 0.97 * half_x), (-0.8, 0.8), 1.16, hood)
     box = np.array([[-half_x, -half_y], [0.7 * half_x, -half_y], [0.7 * half_x, half_y], [-half_x, half_y]])
     builder.prism(box, (1.15, height), body, PrismStyle(shrink=0.92, shift_m=(-0.15, 0.0)))
@@ -161,8 +170,8 @@ def other_vehicle(rng: np.random.Generator, is_moving: bool) -> Mesh:
     """A van, truck or bus; only vans park."""
     heats = _vehicle_heat(rng, is_moving)
     if not is_moving:
-        return _van(rng, heats)
-    return (_van, _truck, _bus)[int(rng.choice(3, p=[0.4, 0.35, 0.25]))](rng, heats)
+        return van(rng, heats)
+    return (van, truck, bus)[int(rng.choice(3, p=[0.4, 0.35, 0.25]))](rng, heats)
 
 
 def person(rng: np.random.Generator, is_seated: bool = False) -> Mesh:
@@ -170,10 +179,12 @@ def person(rng: np.random.Generator, is_seated: bool = False) -> Mesh:
     builder = MeshBuilder()
     size = rng.uniform(0.9, 1.08)
     warm = rng.uniform(0.68, 1.0)
-    shirt = _paint(_colour(rng, CLOTHES, 15.0), warm * 0.95)
-    trousers = _paint(_colour(rng, CLOTHES[:1] + CLOTHES[6:7] + CLOTHES[1:2], 12.0), warm * 0.85)
-    skin = _paint(_colour(rng, SKIN, 8.0), warm + 0.08)
-    hair = _paint(_colour(rng, ((25, 28, 30), (40, 60, 85), (70, 120, 165), (150, 150, 150)), 8.0), warm)
+    shirt = paint_of(colour_of(rng, CLOTHES, 15.0), warm * 0.95, Material.CLOTH)
+    trousers = paint_of(colour_of(rng, CLOTHES[:1] + CLOTHES[6:7] + CLOTHES[1:2], 12.0), warm * 0.85, Material.CLOTH)
+    skin = paint_of(colour_of(rng, SKIN, 8.0), warm + 0.08, Material.SKIN)
+    hair = paint_of(
+        colour_of(rng, ((25, 28, 30), (40, 60, 85), (70, 120, 165), (150, 150, 150)), 8.0), warm, Material.FUR
+    )
     stride = 0.0 if is_seated else float(rng.choice([0.0, rng.uniform(0.1, 0.32)]))
     base = 0.45 if is_seated else 0.0
     for side in (-1.0, 1.0):
@@ -197,8 +208,8 @@ def bicycle(rng: np.random.Generator) -> Mesh:
     """A bicycle or scooter, 1.6 to 1.9 m long."""
     builder = MeshBuilder()
     heat = 0.05 + 0.2 * rng.random()
-    frame = _paint(_colour(rng, CAR_COLOURS + CLOTHES, 15.0), heat)
-    tyre = Paint((28.0, 28.0, 28.0), heat * 0.8)
+    frame = paint_of(colour_of(rng, CAR_COLOURS + CLOTHES, 15.0), heat)
+    tyre = Paint((28.0, 28.0, 28.0), heat * 0.8, Material.RUBBER)
     is_scooter = rng.random() < 0.4
     half, wide = rng.uniform(0.5, 0.62), 0.06 if is_scooter else 0.03
     for x in (-half, half):
@@ -224,9 +235,9 @@ def tree(rng: np.random.Generator, radius_m: float, season: tuple[float, float, 
     builder = MeshBuilder()
     height = radius_m * rng.uniform(1.7, 2.4)
     heat = rng.uniform(0.16, 0.3)
-    trunk = Paint((45.0, 60.0, 80.0), heat + 0.1)
+    trunk = Paint((45.0, 60.0, 80.0), heat + 0.1, Material.WOOD)
     builder.prism(ellipse((0.1 * radius_m, 0.1 * radius_m), 5), (0.0, 0.6 * height), trunk)
-    leaf = Paint(season, heat)
+    leaf = Paint(season, heat, Material.LEAF)
     wobble = 1.0 + rng.normal(0.0, 0.08, 14)
     crown = ellipse((radius_m * 0.93, radius_m * 0.93), 14) * wobble[:, None]
     builder.area(at_height(crown, 0.55 * height), leaf.scaled(0.5, -0.04))

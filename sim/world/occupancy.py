@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,6 +35,13 @@ class Ground:
             return False
         self._taken[window] = True
         return True
+
+    def block_outline(self, outline_m: NDArray[np.float64]) -> None:
+        """Takes everything inside an outline, (N, 2) east and north."""
+        cells = np.round((outline_m + self.half_m) / CELL_M).astype(np.int32)
+        taken = self._taken.astype(np.uint8)
+        cv2.fillPoly(taken, [cells], 1)
+        self._taken[:] = taken > 0
 
     def block(self, place_m: tuple[float, float], half: tuple[float, float]) -> None:
         """Takes a rectangle whatever stood there."""

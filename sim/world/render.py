@@ -7,21 +7,23 @@ A second picture of numbers, painted in the same order, says how much of each th
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.craft.camera import Camera, CameraPose
-from sim.world.batch import PAD_PX, SHIFT, Batch, gather, in_frame, outline
+from sim.world.batch import PAD_PX, SHIFT, Batch, fixed_point, gather, in_frame, outline
 from sim.world.ground import paint_ground
 from sim.world.layout import Look, World
 from sim.world.lighting import Lighting
 from sim.world.mesh import Mesh, PlacedMesh
 from sim.world.motion import MotionTable
 from sim.world.painting import draw_picture
-from sim.world.sensor import Sensor, draw_traits
-from sim.world.truth import TruthObject
+from sim.world.sensor import Sensor, draw_traits, roughened
+from sim.world.truth import TruthObject, View
+from sim.world.weather import Weather
 
 Bytes = NDArray[np.uint8]
 Numbers = NDArray[np.uint16]
@@ -29,31 +31,52 @@ FloatArray = NDArray[np.float64]
 
 SMALLEST_SIDE_PX = 1.0
 FAINTEST_SHADOW = 0.97
+OPEN_WORK_M = 9.0
+"""What is dented and higher is mostly air."""
+
+
+Area = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """A frame as drawn, before weather and sensor; the batch is None where nothing stands."""
+
+    layers: list[Bytes]
+    numbers: Numbers
+    batch: Batch | None
+    areas: list[Area]
 
 
 class Renderer:
     """Renders frames of one world with one camera in one look; frames depend on pose and time only."""
 
-    def __init__(self, world: World, camera: Camera, look: Look | str, metres_per_px: float = 0.1) -> None:
+    def __init__(
+        self, world: World, camera: Camera, look: Look | str, metres_per_px: float = 0.1, *, is_rough: bool = False
+    ) -> None:
         """Paints the ground and prepares the sensor.
 
         Args:
             world: what there is to see.
             camera: the optics.
-            look: visible light or heat.
+            look: visible light, heat, six bands or radar.
             metres_per_px: sharpness of the ground.
+            is_rough: the mount may shake, the exposure hunt, an encoder damage the pictures.
         """
         self.world = world
         self.camera = camera
         self.look = Look(look)
         self._lighting = Lighting(world, self.look)
         self._ground = paint_ground(world, self.look, metres_per_px)
-        self._ground_pixels = self._lighting.lit_ground(self._ground.pixels)
+        self._ground_layers = [self._lighting.lit_ground(layer) for layer in self._ground.layers]
         rng = world.rng("sensor")
-        self._sensor = Sensor(draw_traits(rng, self.look), self.look, (camera.height, camera.width), rng)
+        traits = draw_traits(rng, self.look)
+        traits = roughened(traits, rng) if is_rough else traits
+        self._sensor = Sensor(traits, self.look, (camera.height, camera.width), rng)
+        self._weather = Weather(world, camera, self.look)
         self._meshes: dict[int, Mesh] = {}
         self._standing: dict[int, PlacedMesh] = {}
-        self._textures: dict[tuple[int, int], list[Bytes]] = {}
+        self._textures: dict[tuple[int, int], list[list[Bytes]]] = {}
         self._half = np.array([t.half_m for t in world.things]).reshape(-1, 2)
         self._height = np.array([t.height_m for t in world.things])
         shadow_m = np.minimum(self._height * self._lighting.shadow_per_m, 15.0)
@@ -65,30 +88,46 @@ class Renderer:
         """One frame.
 
         Returns:
-            (H, W, 3) uint8 BGR, and the truth about every labelled thing whose silhouette meets the frame.
+            (H, W, 3) uint8 BGR (multispectral: (H, W, 6), see `materials.BAND_NAMES`), and the truth about every
+            labelled thing whose silhouette meets the frame.
         """
+        drawing = self._draw(pose, time_s)
+        return self._expose(drawing, pose, time_s), self._truth(drawing)
+
+    def view(self, pose: CameraPose, time_s: float) -> View:
+        """One frame with everything that is known about it: masks and land cover, too."""
+        drawing = self._draw(pose, time_s)
+        numbers = drawing.numbers[PAD_PX:-PAD_PX, PAD_PX:-PAD_PX]
+        things = drawing.batch.things if drawing.batch else []
+        ids = np.array([0, *(t.object_id for t in things)], dtype=np.uint16)[numbers]
+        cover = self._warp(self._ground.cover, pose, cv2.INTER_NEAREST)
+        covers = np.array([0, *(t.cover for t in things)], dtype=np.uint8)[numbers]
+        cover = np.where(numbers > 0, covers, cover).astype(np.uint8)
+        return View(self._expose(drawing, pose, time_s), self._truth(drawing), ids, cover)
+
+    def _draw(self, pose: CameraPose, time_s: float) -> _Drawing:
         where = self._motions.at(time_s)
-        image = self._warp_ground(pose)
+        layers = [self._warp(layer, pose, cv2.INTER_LINEAR) for layer in self._ground_layers]
+        numbers: Numbers = np.zeros((self.camera.height + 2 * PAD_PX, self.camera.width + 2 * PAD_PX), dtype=np.uint16)
         chosen = self._in_view(pose, where, time_s)
         if not chosen:
-            return self._sensor.expose(image, time_s), []
+            return _Drawing(layers, numbers, None, [])
         placed = [self._place(i, where[i]) for i in chosen]
-        self._draw_shadows(image, pose, placed)
+        self._draw_shadows(layers, pose, placed)
         batch = gather([self.world.things[i] for i in chosen], placed, self.camera, pose, self._lighting)
-        if batch is None:
-            return self._sensor.expose(image, time_s), []
-        numbers: Numbers = np.zeros((self.camera.height + 2 * PAD_PX, self.camera.width + 2 * PAD_PX), dtype=np.uint16)
-        areas = self._draw_things(image, numbers, batch)
-        return self._sensor.expose(image, time_s), self._truth(numbers, batch, areas)
+        areas = [] if batch is None else self._draw_things(layers, numbers, batch)
+        return _Drawing(layers, numbers, batch, areas)
 
-    def _warp_ground(self, pose: CameraPose) -> Bytes:
+    def _expose(self, drawing: _Drawing, pose: CameraPose, time_s: float) -> Bytes:
+        return self._sensor.expose([self._weather.over(layer, pose, time_s) for layer in drawing.layers], time_s)
+
+    def _warp(self, picture: Bytes, pose: CameraPose, how: int) -> Bytes:
+        """A picture of the ground as the camera sees it."""
         to_pixels = self.camera.ground_homography(pose)
         centre_of_pixel = np.array([[1.0, 0.0, -0.5], [0.0, 1.0, -0.5], [0.0, 0.0, 1.0]])
         matrix = centre_of_pixel @ to_pixels @ np.linalg.inv(self._ground.from_metres())
         size = (self.camera.width, self.camera.height)
-        warped = cv2.warpPerspective(
-            self._ground_pixels, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-        )
+        warped = cv2.warpPerspective(picture, matrix, size, flags=how, borderMode=cv2.BORDER_REFLECT_101)
         return np.asarray(warped, dtype=np.uint8)
 
     def _in_view(self, pose: CameraPose, where: FloatArray, time_s: float) -> list[int]:
@@ -126,17 +165,28 @@ class Renderer:
             self._standing[index] = placed
         return placed
 
-    def _draw_shadows(self, image: Bytes, pose: CameraPose, placed: list[PlacedMesh]) -> None:
+    def _draw_shadows(self, layers: list[Bytes], pose: CameraPose, placed: list[PlacedMesh]) -> None:
         if self._lighting.shadow_gain > FAINTEST_SHADOW:
             return
         cast = self._lighting.cast_matrix().T
         shadows = outline([p.extremes @ cast for p in placed], self.camera, pose)
         mask = np.zeros((self.camera.height, self.camera.width), dtype=np.uint8)
         for index in in_frame(shadows, self.camera):
-            cv2.fillConvexPoly(mask, cv2.convexHull(shadows.hulls[index]), 255.0, cv2.LINE_8, SHIFT)
-        cv2.copyTo(self._lighting.shaded(image), mask, image)
+            if placed[index].mesh.is_dented and np.ptp(placed[index].extremes[:, 2]) > OPEN_WORK_M:
+                self._draw_open_shadow(mask, pose, placed[index], cast)
+            else:
+                cv2.fillConvexPoly(mask, cv2.convexHull(shadows.hulls[index]), 255.0, cv2.LINE_8, SHIFT)
+        for layer in layers:
+            cv2.copyTo(self._lighting.shaded(layer), mask, layer)
 
-    def _draw_things(self, image: Bytes, numbers: Numbers, batch: Batch) -> list[int]:
+    def _draw_open_shadow(self, mask: Bytes, pose: CameraPose, placed: PlacedMesh, cast: FloatArray) -> None:
+        """The shadow of a crane or pylon, face by face: light falls through."""
+        pixels, _ = self.camera.project(pose, placed.points @ cast)
+        fixed = fixed_point(pixels)
+        for start, count in zip(placed.mesh.starts.tolist(), placed.mesh.counts.tolist(), strict=True):
+            cv2.fillConvexPoly(mask, cv2.convexHull(fixed[start : start + count]), 255.0, cv2.LINE_8, SHIFT)
+
+    def _draw_things(self, layers: list[Bytes], numbers: Numbers, batch: Batch) -> list[Area]:
         """Paints everything, far to near; returns the pixels of each silhouette before others hide it."""
         padded = batch.fixed + (PAD_PX << SHIFT)
         areas = []
@@ -144,23 +194,25 @@ class Renderer:
             if not batch.placed[index].mesh.is_dented:
                 hull = cv2.convexHull(batch.hulls[index] + (PAD_PX << SHIFT))
                 cv2.fillConvexPoly(numbers, hull, index + 1, cv2.LINE_8, SHIFT)
-            self._draw_faces(image, batch, index)
+            for number, layer in enumerate(layers):
+                self._draw_faces(layer, number, batch, index)
             self._number_faces(numbers, padded, batch, index)
-            areas.append(self._count(numbers, batch, index) if thing.label else 0)
+            areas.append(self._areas(numbers, batch, index) if thing.label else (0, 0))
         return areas
 
-    def _draw_faces(self, image: Bytes, batch: Batch, index: int) -> None:
+    def _draw_faces(self, image: Bytes, layer: int, batch: Batch, index: int) -> None:
         faces, textures = batch.faces, batch.placed[index].mesh.textures
+        colours = faces.colours[layer]
         for face in batch.face_ranges[index]:
             if not faces.is_painted[face]:
                 continue
             span = faces.spans[face]
             if textures and faces.local[face] in textures:
-                draw_picture(image, self._lit_texture(batch, index, faces.local[face]), batch.pixels[span])
+                draw_picture(image, self._lit_texture(batch, index, faces.local[face])[layer], batch.pixels[span])
             elif faces.is_convex[face]:
-                cv2.fillConvexPoly(image, batch.fixed[span], faces.colours[face], cv2.LINE_AA, SHIFT)
+                cv2.fillConvexPoly(image, batch.fixed[span], colours[face], cv2.LINE_AA, SHIFT)
             else:
-                cv2.fillPoly(image, [batch.fixed[span]], faces.colours[face], cv2.LINE_AA, SHIFT)
+                cv2.fillPoly(image, [batch.fixed[span]], colours[face], cv2.LINE_AA, SHIFT)
 
     def _number_faces(self, numbers: Numbers, padded: NDArray[np.int32], batch: Batch, index: int) -> None:
         if not batch.placed[index].mesh.is_dented:
@@ -172,7 +224,7 @@ class Renderer:
             elif faces.is_solid[face]:
                 cv2.fillPoly(numbers, [padded[faces.spans[face]]], index + 1, cv2.LINE_8, SHIFT)
 
-    def _lit_texture(self, batch: Batch, index: int, local: int) -> list[Bytes]:
+    def _lit_texture(self, batch: Batch, index: int, local: int) -> list[list[Bytes]]:
         key = (batch.things[index].object_id, local)
         lit = self._textures.get(key)
         if lit is None:
@@ -180,18 +232,28 @@ class Renderer:
             lit = self._textures[key] = self._lighting.lit_texture(texture)
         return lit
 
-    def _count(self, numbers: Numbers, batch: Batch, index: int) -> int:
-        """Pixels of a silhouette just drawn, also beyond the frame."""
-        x1, y1, x2, y2 = (int(v) + PAD_PX for v in batch.bounds[index].tolist())
-        window = numbers[max(y1 - 2, 0) : max(y2 + 3, 0), max(x1 - 2, 0) : max(x2 + 3, 0)]
-        return int(np.count_nonzero(window == index + 1))
+    def _areas(self, numbers: Numbers, batch: Batch, index: int) -> Area:
+        """Pixels of a silhouette just drawn: also beyond the frame, and in it."""
+        x1, y1, x2, y2 = (int(v) for v in batch.bounds[index].tolist())
+        rows, columns = slice(max(y1 - 2, -PAD_PX), y2 + 3), slice(max(x1 - 2, -PAD_PX), x2 + 3)
+        drawn = numbers[
+            rows.start + PAD_PX : max(rows.stop + PAD_PX, 0), columns.start + PAD_PX : max(columns.stop + PAD_PX, 0)
+        ]
+        is_own = drawn == index + 1
+        inside = is_own[
+            max(-rows.start, 0) : self.camera.height - rows.start,
+            max(-columns.start, 0) : self.camera.width - columns.start,
+        ]
+        return int(np.count_nonzero(is_own)), int(np.count_nonzero(inside))
 
-    def _truth(self, numbers: Numbers, batch: Batch, areas: list[int]) -> list[TruthObject]:
-        frame = numbers[PAD_PX:-PAD_PX, PAD_PX:-PAD_PX]
+    def _truth(self, drawing: _Drawing) -> list[TruthObject]:
+        if drawing.batch is None:
+            return []
+        batch, frame = drawing.batch, drawing.numbers[PAD_PX:-PAD_PX, PAD_PX:-PAD_PX]
         size = np.array([self.camera.width, self.camera.height, self.camera.width, self.camera.height], dtype=float)
         boxes = np.clip(batch.bounds, 0.0, size).tolist()
         found = []
-        for index, (thing, area) in enumerate(zip(batch.things, areas, strict=True)):
+        for index, (thing, (area, inside)) in enumerate(zip(batch.things, drawing.areas, strict=True)):
             x1, y1, x2, y2 = boxes[index]
             if thing.label is None or area == 0 or min(x2 - x1, y2 - y1) < SMALLEST_SIDE_PX:
                 continue
@@ -199,5 +261,8 @@ class Renderer:
             seen = int(np.count_nonzero(frame[rows, columns] == index + 1))
             if seen:
                 box, visible = (x1, y1, x2, y2), min(seen / area, 1.0)
-                found.append(TruthObject(thing.object_id, thing.label, thing.kind, box, visible, seen))
+                occluded = 1.0 - seen / max(inside, seen)
+                found.append(
+                    TruthObject(thing.object_id, thing.label, thing.kind, box, visible, seen, occluded, thing.name)
+                )
         return found

@@ -1,8 +1,10 @@
-"""What a real camera adds: blur, uneven light, gain, and noise."""
+"""What a real sensor adds: blur, uneven light, gain, noise, a shaking mount, a lossy encoder."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -15,11 +17,14 @@ Bytes = NDArray[np.uint8]
 NOISE_SHIFT_PX = 64
 GAIN_STEPS = 200.0
 GLOW_TABLE: Bytes = np.clip(np.arange(256) - 175, 0, 255).astype(np.uint8)  # what glows is what lies above 175
+SPECKLE_LOOKS = 4.0
+CHANNELS = {Look.RGB: (3,), Look.THERMAL: (1,), Look.MULTISPECTRAL: (3, 3), Look.SAR: (1,)}
+"""Of each layer that a look is drawn in."""
 
 
 @dataclass(frozen=True)
 class SensorTraits:
-    """How one camera distorts what it sees.
+    """How one sensor distorts what it sees.
 
     Attributes:
         blur_px: sigma of the optics' blur.
@@ -29,6 +34,10 @@ class SensorTraits:
         bias: brightness, in grey levels.
         haze: share of air light, 0 to 1.
         bloom: strength of the glow around hot things (heat only).
+        shake_px: length of the streak that motion draws during the exposure; below 1.5 none.
+        shake_deg: its direction in the image.
+        exposure_swing: how far the exposure hunts about its mean, as a share.
+        jpeg_quality: of a lossy encoder between sensor and computer; None has none.
     """
 
     blur_px: float
@@ -38,48 +47,71 @@ class SensorTraits:
     bias: float
     haze: float
     bloom: float
+    shake_px: float = 0.0
+    shake_deg: float = 0.0
+    exposure_swing: float = 0.0
+    jpeg_quality: int | None = None
 
 
 def draw_traits(rng: np.random.Generator, look: Look) -> SensorTraits:
-    """A camera drawn at random within what is usual for its kind."""
-    if look is Look.RGB:
-        haze = float(max(0.0, rng.normal(0.02, 0.05)))
+    """A sensor drawn at random within what is usual for its kind."""
+    if look is Look.SAR:
+        return SensorTraits(float(rng.uniform(0.4, 0.7)), 1.0, 0.0, float(rng.uniform(0.9, 1.1)), 0.0, 0.0, 0.0)
+    if look is Look.THERMAL:
         return SensorTraits(
-            float(rng.uniform(0.35, 0.85)), float(rng.uniform(1.2, 5.0)), float(rng.uniform(0, 0.28)),
-            float(rng.uniform(0.88, 1.18)), float(rng.normal(0, 8)), haze, 0.0,
+            float(rng.uniform(0.6, 1.0)), float(rng.uniform(1.0, 3.2)), float(rng.uniform(0, 0.3)),
+            float(rng.uniform(0.75, 1.15)), float(rng.normal(4, 12)), 0.0, float(rng.uniform(0.1, 0.5)),
         )  # fmt: skip
+    haze = float(max(0.0, rng.normal(0.02, 0.05)))
     return SensorTraits(
-        float(rng.uniform(0.6, 1.0)), float(rng.uniform(1.0, 3.2)), float(rng.uniform(0, 0.3)),
-        float(rng.uniform(0.75, 1.15)), float(rng.normal(4, 12)), 0.0, float(rng.uniform(0.1, 0.5)),
+        float(rng.uniform(0.35, 0.85)), float(rng.uniform(1.2, 5.0)), float(rng.uniform(0, 0.28)),
+        float(rng.uniform(0.88, 1.18)), float(rng.normal(0, 8)), haze, 0.0,
     )  # fmt: skip
 
 
+def roughened(traits: SensorTraits, rng: np.random.Generator) -> SensorTraits:
+    """The same sensor on a bad day: each of shake, hunting exposure and a lossy encoder in about one of three cases."""
+    return replace(
+        traits,
+        shake_px=float(rng.uniform(2.0, 6.0)) * float(rng.random() < 0.3),
+        shake_deg=float(rng.uniform(0, 180)),
+        exposure_swing=float(rng.uniform(0.05, 0.2)) * float(rng.random() < 0.3),
+        jpeg_quality=int(rng.integers(25, 70)) if rng.random() < 0.35 else None,
+    )
+
+
 class Sensor:
-    """Applies one camera's traits to drawn pictures."""
+    """Applies one sensor's traits to drawn pictures."""
 
     def __init__(self, traits: SensorTraits, look: Look, shape: tuple[int, int], rng: np.random.Generator) -> None:
         """Prepares tables and noise for pictures of `shape` (rows, columns)."""
-        self.traits = traits
-        self.look = look
-        channels = (3,) if look is Look.RGB else ()
-        self._gain = self._gain_map(shape, bool(channels))
-        size = (shape[0] + NOISE_SHIFT_PX, shape[1] + NOISE_SHIFT_PX)
-        noise = rng.standard_normal((*size, *channels)).astype(np.float32)
-        if look is Look.RGB:
-            noise += 0.7 * rng.standard_normal((*size, 1)).astype(np.float32)
-        else:
+        self.traits, self.look, self._shape = traits, look, shape
+        self._gains = [self._gain_map(shape, channels) for channels in CHANNELS[look]]
+        self._noises = [self._noise(rng, channels) for channels in CHANNELS[look]]
+        self._streak = _streak(traits.shake_px, traits.shake_deg)
+
+    def _noise(self, rng: np.random.Generator, channels: int) -> NDArray[np.int16]:
+        size = (self._shape[0] + NOISE_SHIFT_PX, self._shape[1] + NOISE_SHIFT_PX)
+        if self.look is Look.SAR:
+            # Speckle multiplies power; in a picture of dB it adds. Gamma-distributed for averaged looks
+            # (Oliver and Quegan, Understanding Synthetic Aperture Radar Images, 2004, section 4.3).
+            power = rng.gamma(SPECKLE_LOOKS, 1.0 / SPECKLE_LOOKS, size)
+            return np.round(55.0 * np.log10(power) + self._offset()).astype(np.int16)
+        noise = rng.standard_normal((*size, channels) if channels > 1 else size).astype(np.float32)
+        if self.look is Look.THERMAL:
             blotches = rng.standard_normal(size).astype(np.float32)
             noise = noise + 1.3 * np.asarray(cv2.GaussianBlur(blotches, (5, 5), 1.2), dtype=np.float32)
             noise += 0.45 * rng.standard_normal((1, size[1])).astype(np.float32)
-        self._noise = np.round(noise * traits.noise + self._offset()).astype(np.int16)
-        self._shape = shape
+        else:
+            noise += 0.7 * rng.standard_normal((*size, 1)).astype(np.float32)
+        return np.round(noise * self.traits.noise + self._offset()).astype(np.int16)
 
     def _offset(self) -> float:
         """What brightness, contrast and haze add to every pixel."""
         toned = 118.0 * (1.0 - self.traits.gain) + self.traits.bias
         return toned * (1.0 - self.traits.haze) + 205.0 * self.traits.haze
 
-    def _gain_map(self, shape: tuple[int, int], is_colour: bool) -> Bytes:
+    def _gain_map(self, shape: tuple[int, int], channels: int) -> Bytes:
         """What contrast, haze and vignetting multiply every pixel with, in steps of 1 / GAIN_STEPS."""
         y, x = np.mgrid[-1.0 : 1.0 : shape[0] * 1j, -1.0 : 1.0 : shape[1] * 1j]
         fall = 1.0 - self.traits.vignette * (x**2 + y**2) / 2.0
@@ -87,31 +119,41 @@ class Sensor:
         # Dithered, so that the steps leave no contour lines.
         dither = (np.indices(shape).sum(axis=0) * 0.618034) % 1.0
         steps = np.clip(np.floor(gain + dither), 0, 255).astype(np.uint8)
-        return np.repeat(steps[:, :, None], 3, axis=2) if is_colour else steps
+        return np.repeat(steps[:, :, None], channels, axis=2) if channels > 1 else steps
 
-    def _noise_at(self, time_s: float) -> NDArray[np.int16]:
-        tick = round(time_s * 1000)
-        row, column = (tick * 7919) % NOISE_SHIFT_PX, (tick * 3571) % NOISE_SHIFT_PX
-        return self._noise[row : row + self._shape[0], column : column + self._shape[1]]
-
-    def expose(self, drawn: Bytes, time_s: float) -> Bytes:
-        """The picture as this camera delivers it.
+    def expose(self, layers: Sequence[Bytes], time_s: float) -> Bytes:
+        """The picture as this sensor delivers it.
 
         Args:
-            drawn: (H, W, 3) or (H, W) uint8.
-            time_s: chooses the noise.
+            layers: (H, W, 3) or (H, W) uint8 each, as `CHANNELS` says.
+            time_s: chooses the noise and the exposure.
 
         Returns:
-            (H, W, 3) uint8; heat is grey in all three channels.
+            (H, W, 3) uint8, heat and echoes grey in all three channels; (H, W, 6) multispectral.
         """
-        image = cv2.GaussianBlur(drawn, (3, 3), self.traits.blur_px)
+        exposed = [self._expose(layer, number, time_s) for number, layer in enumerate(layers)]
+        if len(exposed) > 1:
+            return np.concatenate(exposed, axis=2)
+        image = exposed[0] if exposed[0].ndim == 3 else np.asarray(cv2.cvtColor(exposed[0], cv2.COLOR_GRAY2BGR))
+        if self.traits.jpeg_quality is None:
+            return np.asarray(image, dtype=np.uint8)
+        packed = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, self.traits.jpeg_quality])[1]
+        return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), dtype=np.uint8)
+
+    def _expose(self, layer: Bytes, number: int, time_s: float) -> Bytes:
+        image: cv2.typing.MatLike = cv2.GaussianBlur(layer, (3, 3), self.traits.blur_px)
+        if self._streak is not None:
+            image = cv2.filter2D(image, -1, self._streak)
         if self.look is Look.THERMAL:
             image = self._glow(image)
-        image = cv2.multiply(image, self._gain, scale=1.0 / GAIN_STEPS)
-        image = cv2.add(image, self._noise_at(time_s), dtype=cv2.CV_8U)
-        if self.look is Look.THERMAL:
-            image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-        return np.asarray(image, dtype=np.uint8)
+        swing = 1.0 + self.traits.exposure_swing * math.sin(0.9 * time_s) * math.sin(0.23 * time_s + 1.0)
+        image = cv2.multiply(image, self._gains[number], scale=swing / GAIN_STEPS)
+        return np.asarray(cv2.add(image, self._noise_at(number, time_s), dtype=cv2.CV_8U), dtype=np.uint8)
+
+    def _noise_at(self, number: int, time_s: float) -> NDArray[np.int16]:
+        tick = round(time_s * 1000)
+        row, column = (tick * 7919) % NOISE_SHIFT_PX, (tick * 3571) % NOISE_SHIFT_PX
+        return self._noises[number][row : row + self._shape[0], column : column + self._shape[1]]
 
     def _glow(self, image: cv2.typing.MatLike) -> cv2.typing.MatLike:
         """Bloom of hot things, and the edge enhancement that thermal cameras apply."""
@@ -120,3 +162,16 @@ class Sensor:
         image = cv2.addWeighted(image, 1.0, cv2.resize(hot, (image.shape[1], image.shape[0])), self.traits.bloom, 0.0)
         soft = cv2.GaussianBlur(image, (7, 7), 2.0)
         return cv2.addWeighted(image, 1.55, soft, -0.55, 0.0)
+
+
+def _streak(length_px: float, direction_deg: float) -> NDArray[np.float32] | None:
+    """A kernel that smears along a line; None for less than 1.5 px."""
+    if length_px < 1.5:
+        return None
+    side = 2 * math.ceil(length_px / 2) + 1
+    kernel = np.zeros((side, side), dtype=np.float32)
+    middle, reach = side // 2, length_px / 2
+    turn = math.radians(direction_deg)
+    for step in np.linspace(-reach, reach, 4 * side):
+        kernel[round(middle + step * math.sin(turn)), round(middle + step * math.cos(turn))] += 1.0
+    return np.asarray(kernel / kernel.sum(), dtype=np.float32)

@@ -17,10 +17,10 @@ from sim.world.layout import (
     Block,
     BlockUse,
     Label,
+    LandCover,
     Road,
     Stain,
     Thing,
-    TownStyle,
     World,
     parking_bays,
 )
@@ -28,7 +28,6 @@ from sim.world.mesh import Mesh
 from sim.world.motion import Motion
 from sim.world.novel import TRAINING_KINDS, novel_object, novel_radius_m
 from sim.world.occupancy import Ground
-from sim.world.plan import empty_world
 from sim.world.seeds import rng_for
 
 
@@ -39,22 +38,27 @@ def _seeded(model: Callable[..., Mesh], purpose: str, kind: int, *sizes: object)
 class Town:
     """Fills a world step by step; each step draws from its own stream."""
 
-    def __init__(self, world: World, style: TownStyle) -> None:
+    def __init__(self, world: World) -> None:
         self.world = world
-        self.style = style
         self.ground = Ground(world.half_m)
 
-    def add(
+    def add(  # noqa: PLR0913 - a thing's fields; the optional ones are keywords
         self,
         label: Label | None,
         kind: int,
         motion: Motion,
         make: Callable[[], Mesh],
         size_m: tuple[float, float, float],
+        *,
         appears_s: float = 0.0,
+        name: str = "",
+        cover: LandCover = LandCover.OBJECT,
     ) -> None:
         """Adds a thing; `size_m` is half length, half width and height."""
-        thing = Thing(len(self.world.things) + 1, label, kind, motion, make, size_m[:2], size_m[2], appears_s=appears_s)
+        number = len(self.world.things) + 1
+        thing = Thing(
+            number, label, kind, motion, make, size_m[:2], size_m[2], appears_s=appears_s, name=name, cover=cover
+        )
         self.world.things.append(thing)
 
     def reserve_traffic(self) -> None:
@@ -85,10 +89,10 @@ class Town:
         is_moving = motion.speed_mps > 0
         if rng.random() < 0.18:
             make = partial(_seeded, models.other_vehicle, "other-vehicle", kind, is_moving)
-            self.add(Label.OTHER_VEHICLE, kind, motion, make, (4.6, 1.2, 3.2))
+            self.add(Label.OTHER_VEHICLE, kind, motion, make, (4.6, 1.2, 3.2), name="truck")
         else:
             make = partial(_seeded, models.car, "car", kind, is_moving)
-            self.add(Label.CAR, kind, motion, make, (2.2, 0.9, 1.7))
+            self.add(Label.CAR, kind, motion, make, (2.2, 0.9, 1.7), name="car")
 
     def add_kerb_parking(self, fill: float) -> None:
         """Parked cars along kerbs, and halted ones on lanes without traffic."""
@@ -118,10 +122,10 @@ class Town:
             kind = int(rng.integers(1 << 30))
             if is_other:
                 make = partial(_seeded, models.other_vehicle, "other-vehicle", kind, False)
-                self.add(Label.OTHER_VEHICLE, kind, Motion(place, heading), make, (3.0, 1.1, 2.6))
+                self.add(Label.OTHER_VEHICLE, kind, Motion(place, heading), make, (3.0, 1.1, 2.6), name="van")
             else:
                 make = partial(_seeded, models.car, "car", kind, False)
-                self.add(Label.CAR, kind, Motion(place, heading), make, (2.2, 0.9, 1.7))
+                self.add(Label.CAR, kind, Motion(place, heading), make, (2.2, 0.9, 1.7), name="car")
 
     def add_buildings(self) -> None:
         """Houses and flats on their blocks."""
@@ -149,7 +153,15 @@ class Town:
                     kind = int(rng.integers(1 << 30))
                     make = partial(_seeded, building, "building", kind, size)
                     motion = Motion(place, quarter * math.pi / 2)
-                    self.add(None, kind, motion, make, (half[0], half[1], wall + (5.0 if size.is_pitched else 1.8)))
+                    self.add(
+                        None,
+                        kind,
+                        motion,
+                        make,
+                        (half[0], half[1], wall + (5.0 if size.is_pitched else 1.8)),
+                        name="building",
+                        cover=LandCover.BUILDING,
+                    )
 
     def add_parking_lots(self, fill: float) -> None:
         """Rows of cars on parking blocks."""
@@ -172,15 +184,18 @@ class Town:
             for _ in range(int(share.get(block.use, 5.0) * hectares)):
                 radius = float(rng.uniform(1.2, 3.8))
                 place = (float(rng.uniform(west + 1, east - 1)), float(rng.uniform(south + 1, north - 1)))
-                self._tree(rng, place, radius)
+                self.plant_tree(rng, place, radius)
 
-    def _tree(self, rng: np.random.Generator, place: tuple[float, float], radius: float) -> None:
+    def plant_tree(self, rng: np.random.Generator, place: tuple[float, float], radius: float) -> None:
+        """One broad-leaved tree, where there is room for it."""
         if self.ground.take(place, (0.8 * radius, 0.8 * radius)):
             kind = int(rng.integers(1 << 30))
             tone = np.array(self.world.season_bgr) * rng.normal(1.0, 0.12) + rng.normal(0, 5.0, 3)
             leaf = (float(tone[0]), float(tone[1]), float(tone[2]))
             make = partial(_seeded, models.tree, "tree", kind, radius, leaf)
-            self.add(None, kind, Motion(place, 0.0), make, (radius, radius, 2.4 * radius))
+            self.add(
+                None, kind, Motion(place, 0.0), make, (radius, radius, 2.4 * radius), name="tree", cover=LandCover.TREE
+            )
 
     def add_people(self, per_hectare: float) -> None:
         """People on sidewalks, plazas and fields; alone and in groups, standing and walking."""
@@ -196,6 +211,8 @@ class Town:
                 self._person(rng, near, heading)
 
     def _on_sidewalk(self, rng: np.random.Generator) -> tuple[tuple[float, float], float]:
+        if not self.world.roads:
+            return self._on_open_land(rng), 0.0
         road = self.world.roads[int(rng.integers(len(self.world.roads)))]
         side = float(rng.choice([-1.0, 1.0]))
         along = float(rng.uniform(-self.world.half_m, self.world.half_m))
@@ -217,7 +234,7 @@ class Town:
             if span >= 2.0:
                 motion = Motion(place, heading, speed, span, float(rng.uniform(0, 2 * span)), turns_back=True)
         make = partial(_seeded, models.person, "person", kind)
-        self.add(Label.PERSON, kind, motion, make, (0.35, 0.35, 1.9))
+        self.add(Label.PERSON, kind, motion, make, (0.35, 0.35, 1.9), name="person")
 
     def _free_walk(self, place: tuple[float, float], heading: float) -> float:
         """How far one can walk before something is in the way, at most 25 m; takes the cells walked over."""
@@ -244,7 +261,7 @@ class Town:
     def _bicycle(self, rng: np.random.Generator, motion: Motion) -> None:
         kind = int(rng.integers(1 << 30))
         make = partial(_seeded, models.bicycle, "bicycle", kind)
-        self.add(Label.BICYCLE, kind, motion, make, (0.9, 0.3, 1.1))
+        self.add(Label.BICYCLE, kind, motion, make, (0.9, 0.3, 1.1), name="bicycle")
 
     def _rider(self, rng: np.random.Generator, place: tuple[float, float], heading: float) -> None:
         span = self._free_walk(place, heading)
@@ -257,11 +274,11 @@ class Town:
         number = len(self.world.things) + 1
         self.world.things.append(Thing(number, Label.PERSON, kind, motion, make, (0.3, 0.3), 2.2))
 
-    def add_novel(self) -> None:
+    def add_novel(self, per_hectare: float) -> None:
         """Strange objects of a dozen kinds, several of each, anywhere but on traffic lanes."""
         rng = self.world.rng("novel")
         kinds = rng.integers(TRAINING_KINDS.start, TRAINING_KINDS.stop, size=12)
-        wanted = int(self.style.novel_per_hectare * (2 * self.world.half_m) ** 2 / 1e4)
+        wanted = int(per_hectare * (2 * self.world.half_m) ** 2 / 1e4)
         for _ in range(wanted):
             kind, scale, instance = int(rng.choice(kinds)), float(rng.uniform(0.8, 1.2)), int(rng.integers(1 << 30))
             make = partial(novel_object, kind, scale, instance)
@@ -276,21 +293,21 @@ class Town:
         if not self.ground.take(place, (radius_m, radius_m)):
             return False
         motion = Motion(place, float(rng.uniform(0, 2 * math.pi)))
-        self.add(Label.NOVEL, kind, motion, make, (0.7 * radius_m, 0.7 * radius_m, 3.0 * radius_m))
+        self.add(Label.NOVEL, kind, motion, make, (0.7 * radius_m, 0.7 * radius_m, 3.0 * radius_m), name="novel")
         return True
 
     def _anywhere(self, rng: np.random.Generator) -> tuple[float, float]:
-        if rng.random() < 0.5:
+        if rng.random() < 0.5 and self.world.roads:
             road = self.world.roads[int(rng.integers(len(self.world.roads)))]
             return road.place(
                 float(rng.uniform(-self.world.half_m, self.world.half_m)), float(rng.uniform(-1, 1)) * road.half_m
             )
         return self._on_open_land(rng)
 
-    def add_debris(self) -> None:
+    def add_debris(self, per_hectare: float) -> None:
         """Rubble piles, most of them on roads without traffic."""
         rng = self.world.rng("debris")
-        wanted = int(self.style.debris_per_hectare * (2 * self.world.half_m) ** 2 / 1e4)
+        wanted = int(per_hectare * (2 * self.world.half_m) ** 2 / 1e4)
         for _ in range(wanted):
             radius = float(rng.uniform(0.75, 3.0))
             for _ in range(8):
@@ -306,37 +323,14 @@ class Town:
         kind = int(rng.integers(1 << 30))
         motion = Motion(place, float(rng.uniform(0, 2 * math.pi)))
         make = partial(_seeded, pile, "debris-pile", kind, radius_m)
-        self.add(Label.DEBRIS, kind, motion, make, (0.8 * radius_m, 0.8 * radius_m, 1.2 * radius_m), falls_s)
+        self.add(
+            Label.DEBRIS,
+            kind,
+            motion,
+            make,
+            (0.8 * radius_m, 0.8 * radius_m, 1.2 * radius_m),
+            appears_s=falls_s,
+            name="debris",
+        )
         self.world.stains.append(Stain(place, radius_m * float(rng.uniform(1.3, 1.9))))
         return True
-
-
-def furnish(town: Town) -> None:
-    """Everything after the special things have been placed: buildings, vehicles, trees, people."""
-    rng = town.world.rng("density")
-    town.add_buildings()
-    if town.style.debris:
-        town.add_debris()
-    if town.style.novel:
-        town.add_novel()
-    town.add_parking_lots(float(rng.uniform(0.25, 0.85)))
-    town.add_kerb_parking(float(rng.uniform(0.15, 0.6)))
-    town.add_traffic()
-    if town.style.bicycles:
-        town.add_bicycles(float(rng.uniform(6, 18)))
-    town.add_people(float(rng.uniform(10, 34)))
-    town.add_trees()
-
-
-def build_town(purpose: str, seed: int, style: TownStyle) -> World:
-    """A complete town.
-
-    Args:
-        purpose: names the family of seeds; families never share a world.
-        seed: >= 0.
-        style: what it holds.
-    """
-    town = Town(empty_world(purpose, seed, style.half_m), style)
-    town.reserve_traffic()
-    furnish(town)
-    return town.world

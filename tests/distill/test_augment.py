@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from distill import augment
-from distill.augment import PASTED_KIND_BASE, Objects, make_targets, objects_of, random_crop
+from distill.augment import LABEL_KIND_BASE, PASTED_KIND_BASE, Objects, make_targets, objects_of, random_crop
 from distill.dataset import DataSet, LabelledImage
 
 CROP_PX = 96
@@ -133,9 +133,13 @@ def test_pasted_objects_have_no_class_and_only_the_batch_kinds(one_white_car):
 
 
 def test_objects_of_numbers_classes_and_kinds():
-    truth = objects_of(item_of([[0, 0, 9, 9]] * 3, ["Car", "Novel", "Truck"], [-1, 42, -1]), ("Person", "Car"))
-    assert truth.classes.tolist() == [1, -1, -1]
-    assert truth.kinds.tolist() == [1, 1042, -1]
+    labels = ["Car", "Novel", "Ship", "Tent", "Ship"]
+    truth = objects_of(item_of([[0, 0, 9, 9]] * 5, labels, [-1, 42, -1, -1, -1]), ("Person", "Car"))
+    assert truth.classes.tolist() == [1, -1, -1, -1, -1]
+    assert truth.kinds.tolist()[:2] == [1, 1042]
+    ship, tent, same = truth.kinds.tolist()[2:]
+    assert ship == same != tent
+    assert min(ship, tent) >= LABEL_KIND_BASE
 
 
 @pytest.mark.parametrize(

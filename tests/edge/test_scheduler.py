@@ -5,7 +5,7 @@ import pytest
 
 from edge.capture import Frame
 from edge.pipeline import FramePipeline
-from edge.scheduler import Scheduler, SchedulerSettings
+from edge.scheduler import CasePace, Scheduler, SchedulerSettings
 from edge.student import Student
 from protocols.imagery import decode_image
 from protocols.values import FrameHeader
@@ -83,3 +83,30 @@ def test_case_describes_its_imagery(craft):
     assert x1 <= 154
     assert x2 >= 170
     assert x1 % 32 == 0
+
+
+def test_pace_waits_for_patience_and_for_the_interval():
+    pace = CasePace(SchedulerSettings(patience_frames=2, min_interval_s=5.0))
+    allowed = []
+    for now_s in range(10):
+        allowed.append(pace.allows(float(now_s), 0.9, is_new=True))
+        if allowed[-1]:
+            pace.spend(float(now_s), 100)
+    assert [i for i, ok in enumerate(allowed) if ok] == [1, 6]
+
+
+def test_pace_starts_anew_after_an_easy_or_known_frame():
+    pace = CasePace(SchedulerSettings(patience_frames=2))
+    told = [
+        pace.allows(float(i), hardness, new)
+        for i, (hardness, new) in enumerate([(0.9, 1), (0.1, 1), (0.9, 0), (0.9, 1)])
+    ]
+    assert told == [False] * 4
+
+
+def test_pace_spends_and_earns_bytes():
+    pace = CasePace(SchedulerSettings(patience_frames=1, min_interval_s=0.0, budget_bytes_per_s=100, burst_bytes=100))
+    assert pace.allows(0.0, 0.9, is_new=True)
+    pace.spend(0.0, 600)
+    assert [pace.allows(t, 0.9, is_new=True) for t in (1.0, 5.0, 6.0)] == [False, False, True]
+    assert pace.deferred == 2

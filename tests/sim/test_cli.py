@@ -1,6 +1,5 @@
 import errno
 import json
-from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -86,18 +85,31 @@ def test_render_asks_for_the_mixs_contents(mix, tmp_path, monkeypatch):
 
 def test_render_writes_a_flight(tmp_path):
     out = tmp_path / "flight"
-    result = runner.invoke(cli.app, ["render", "--frames", "2", "--scenario", "disaster", "--out", str(out)])
+    result = runner.invoke(cli.app, ["render", "disaster", "--frames", "2", "--out", str(out)])
     assert result.exit_code == 0, result.output
     assert len(list((out / "images").iterdir())) == 2
     assert len(json.loads((out / "annotations.json").read_text())["images"]) == 2
     assert len((out / "frames.jsonl").read_text().splitlines()) == 2
 
 
-def test_a_flight_longer_than_its_way_is_refused(tmp_path, monkeypatch):
-    short = SimpleNamespace(flight=SimpleNamespace(duration_s=129.5))
-    monkeypatch.setattr("sim.scenes.disaster_scene", lambda *_: short)
-    words = ["render", "--frames", "100000", "--scenario", "disaster", "--out", str(tmp_path / "x")]
-    assert "ask for fewer" in str(runner.invoke(cli.app, words).exception)
+def test_render_writes_tracking_sequences(tmp_path):
+    out = tmp_path / "tracks"
+    words = ["render", "disaster", "--frames", "45", "--as", "tracking", "--out", str(out)]
+    result = runner.invoke(cli.app, words)
+    assert result.exit_code == 0, result.output
+    assert len(list((out / "frames").iterdir())) == 45
+    assert list(out.glob("*/groundtruth.txt"))
+
+
+def test_a_flight_longer_than_its_scenario_is_refused(tmp_path):
+    words = ["render", "disaster", "--frames", "100000", "--out", str(tmp_path / "x")]
+    assert "ask for at most 450" in str(runner.invoke(cli.app, words).exception)
+
+
+def test_render_wants_either_a_scenario_or_a_mix(tmp_path):
+    for words in ([], ["disaster", "--mix", "student"]):
+        result = runner.invoke(cli.app, ["render", *words, "--frames", "2", "--out", str(tmp_path / "x")])
+        assert "give one of" in str(result.exception)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 
 from sim.dataset import CATEGORIES, render_sequence, render_training_set
 from sim.scenes import training_scene
+from sim.world import Label
 
 
 def _digest(folder):
@@ -32,9 +33,9 @@ def test_training_set_same_arguments_same_bytes(training_set, tmp_path):
 
 def test_training_set_is_coco(training_set):
     content = json.loads((training_set / "annotations.json").read_text())
-    assert {c["name"]: c["id"] for c in content["categories"]} == {
-        "Person": 1, "Car": 2, "Bicycle": 3, "OtherVehicle": 4, "Debris": 5, "Novel": 6,
-    }  # fmt: skip
+    numbers = {c["name"]: c["id"] for c in content["categories"]}
+    assert list(numbers)[:6] == ["Person", "Car", "Bicycle", "OtherVehicle", "Debris", "Novel"]
+    assert sorted(numbers.values()) == list(range(1, len(Label) + 1))
     assert len(content["images"]) == 9
     names = {image["file_name"] for image in content["images"]}
     assert names == {path.name for path in (training_set / "images").iterdir()}
@@ -59,7 +60,7 @@ def test_training_set_without_debris_and_bicycles_has_none(training_set):
     labels = {number: label.value for label, number in CATEGORIES.items()}
     found = {labels[a["category_id"]] for a in content["annotations"]}
     assert found.isdisjoint({"Debris", "Bicycle"})
-    assert {"Car", "Novel"} <= found
+    assert "Novel" in found
 
 
 def test_sequence_writes_frames_with_poses(tmp_path):

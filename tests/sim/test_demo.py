@@ -1,17 +1,17 @@
 import json
 import sys
-from types import SimpleNamespace
 
 import pytest
 
 import sim.demo as demo
 from cloud.teachers import bundled_teacher
 from edge.bundle import bundled_student
-from sim.demo import DemoOptions, open_scene, prepare_folder, run_demo
+from sim.demo import DemoOptions, demo_scenario, prepare_folder, run_demo
 from sim.display import Display
 from sim.errors import OutputError, ProcessError, ScenarioError
 from sim.processes import Child
 from sim.record import BankSeen
+from sim.scene_plan import scenes_of
 from sim.watch import FlightWatch, read_counters
 
 
@@ -46,11 +46,9 @@ def test_a_file_as_output_folder_is_one_clear_error(tmp_path):
         prepare_folder(tmp_path / "file")
 
 
-def test_a_flight_longer_than_its_way_is_refused(tmp_path, monkeypatch):
-    short = SimpleNamespace(flight=SimpleNamespace(duration_s=129.5))
-    monkeypatch.setattr(demo, "disaster_scene", lambda *_: short)
-    with pytest.raises(ScenarioError, match="give at most 129"):
-        open_scene(options(tmp_path, seconds=590.0))
+def test_a_flight_longer_than_its_way_is_refused(tmp_path):
+    with pytest.raises(ScenarioError, match=r"the way of demo-craft with seed 1 takes \d+ s; give at most"):
+        scenes_of(demo_scenario(options(tmp_path, seconds=590.0)), 1)
 
 
 def test_the_command_repeats_the_run(tmp_path):

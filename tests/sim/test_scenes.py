@@ -1,6 +1,7 @@
 import pytest
 
-from sim.scenes import disaster_scene, training_scene
+from sim.scene_plan import disaster_scene
+from sim.scenes import training_scene
 from sim.world import Label, Renderer
 
 
@@ -12,7 +13,7 @@ def _debris_per_frame(scene, times):
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_disaster_is_clear_until_the_earthquake_then_strewn(seed):
-    scene = disaster_scene(seed)
+    scene = disaster_scene(seed, 40.0)
     clear, _ = _debris_per_frame(scene, [0.0, 1.0, 2.0, 3.0, 3.9])
     assert clear == [[]] * 5
     ((*fallen,),), _ = _debris_per_frame(scene, [4.0])
@@ -28,7 +29,7 @@ def test_disaster_is_clear_until_the_earthquake_then_strewn(seed):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_disaster_flight_is_long_enough_for_any_seed(seed):
-    scene = disaster_scene(seed)
+    scene = disaster_scene(seed, 40.0)
     assert scene.flight.duration_s >= scene.duration_s
 
 

@@ -1,5 +1,6 @@
 """The truth must match the drawn pixels: tiny worlds with one or two things, evenly lit, without noise."""
 
+import dataclasses
 from functools import partial
 
 import numpy as np
@@ -9,6 +10,7 @@ from sim.craft.camera import Camera, CameraPose
 from sim.world import Label, Look, Renderer, Sun, Thing, World, models, novel_object, rng_for
 from sim.world.buildings import BuildingSize, building
 from sim.world.debris import pile
+from sim.world.layout import LandCover
 from sim.world.motion import Motion
 from sim.world.sensor import SensorTraits
 
@@ -45,14 +47,25 @@ def render(monkeypatch):
     monkeypatch.setattr("sim.world.render.draw_traits", lambda rng, look: CLEAR)
 
     def run(*things, pose=ABOVE, look=Look.RGB, time_s=0.0):
-        world = World(("test", 0), 40.0, [], [], EVEN_LIGHT, (52.0, 105.0, 78.0), list(things))
-        return Renderer(world, CAMERA, look, metres_per_px=0.25).render(pose, time_s)
+        return Renderer(_world(things), CAMERA, look, metres_per_px=0.25).render(pose, time_s)
 
     return run
 
 
+@pytest.fixture
+def render_view():
+    def run(*things, look=Look.RGB):
+        return Renderer(_world(things), CAMERA, look, metres_per_px=0.25).view(ABOVE, 0.0)
+
+    return run
+
+
+def _world(things):
+    return World(("test", 0), 40.0, [], [], EVEN_LIGHT, (52.0, 105.0, 78.0), list(things))
+
+
 @pytest.mark.parametrize("name", ["car", "person", "debris", "novel"])
-@pytest.mark.parametrize("look", list(Look))
+@pytest.mark.parametrize("look", [Look.RGB, Look.THERMAL, Look.MULTISPECTRAL])
 def test_box_matches_drawn_pixels(render, name, look):
     drawn, truth = render(_thing(1, name), look=look)
     empty, _ = render(look=look)
@@ -103,9 +116,10 @@ def test_moving_thing_moves(render):
 def test_frame_has_the_promised_form(render):
     for look in Look:
         frame, _ = render(_thing(1, "car"), look=look)
-        assert frame.shape == (512, 640, 3)
+        assert frame.shape == (512, 640, 6 if look is Look.MULTISPECTRAL else 3)
         assert frame.dtype == np.uint8
-    assert (frame[:, :, 0] == frame[:, :, 2]).all()
+        is_grey = bool((frame[:, :, 0] == frame[:, :, 2]).all())
+        assert is_grey is (look in (Look.THERMAL, Look.SAR))
 
 
 def test_empty_world_renders(render):
@@ -118,3 +132,35 @@ def test_rng_for_gives_every_purpose_its_own_stream():
     draws = [rng_for(purpose, key).random() for purpose in ("a", "b") for key in (0, 1)]
     assert len(set(draws)) == 4
     assert rng_for("a", 0).random() == draws[0]
+
+
+def test_view_marks_every_pixel_of_what_it_names(render_view):
+    view = render_view(_thing(42, "car"), _thing(43, "house", (-14.0, 12.0)))
+    (car,) = view.objects
+    rows, columns = np.nonzero(view.ids == 42)
+    box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    assert car.box_xyxy == pytest.approx(box, abs=1.5)
+    assert len(rows) == car.area_px
+    assert set(np.unique(view.cover[view.ids == 42])) == {LandCover.OBJECT}
+    assert set(np.unique(view.cover[view.ids == 0])) <= {LandCover.GRASS, LandCover.BARE}
+    assert (view.ids == 43).any()
+
+
+def test_occlusion_is_not_truncation(render):
+    """At the edge of the frame a thing is half visible and not hidden; behind a house it is hidden."""
+    (cut,) = render(_thing(1, "car", (320.0 / 700.0 * 40.0, 0.0)), pose=CameraPose(0.0, 0.0, 40.0))[1]
+    assert cut.visible < 0.7
+    assert cut.occluded == pytest.approx(0.0, abs=0.05)
+    low = CameraPose(0.0, -40.0, 35.0, 0.0, -40.0)
+    hidden = [
+        truth[0].occluded
+        for north in np.arange(18.0, 34.0, 1.0)
+        if (truth := render(_thing(1, "car", (0.0, north)), _thing(2, "house", (0.0, 0.0)), pose=low)[1])
+    ]
+    assert max(hidden) > 0.5
+    assert hidden == sorted(hidden, reverse=True)
+
+
+def test_thing_that_appears_later_is_not_there_before(render):
+    late = dataclasses.replace(_thing(1, "car"), appears_s=2.0)
+    assert [len(render(late, time_s=t)[1]) for t in (0.0, 1.9, 2.0)] == [0, 0, 1]

@@ -1,0 +1,88 @@
+"""How many frames a second the renderer paints on one core."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+
+from sim.display import Display
+from sim.scene_plan import disaster_scene
+from sim.scenes import Scene
+from sim.world.layout import Look
+
+FPS = 15.0
+
+
+@dataclass(frozen=True)
+class RenderBench:
+    """What is measured.
+
+    Attributes:
+        rounds: of the whole flight, each with a renderer that has seen nothing yet.
+        frames: of one round.
+        seed: of the disaster scene.
+        look: what its sensor sees.
+    """
+
+    rounds: int = 5
+    frames: int = 225
+    seed: int = 1
+    look: Look = Look.RGB
+
+
+def bench_render(options: RenderBench, display: Display) -> dict[str, Any]:
+    """Paint the disaster flight frame by frame, pinned to one core.
+
+    Returns:
+        `fps_1core`, the median over rounds; each round's; and the seconds that the ground takes before the first frame.
+    """
+    scene = disaster_scene(options.seed, options.frames / FPS)
+    rates, prepared = [], []
+    with one_core(), display.stage("rendering", options.rounds * options.frames) as advance:
+        for number in range(options.rounds):
+            done = number * options.frames
+            start_s = time.perf_counter()
+            prepared_s, rate = _round(scene, options, start_s)
+            prepared.append(prepared_s)
+            rates.append(rate)
+            advance(done + options.frames, f"{rate:.0f} frames/s")
+    size = f"{scene.camera.width}x{scene.camera.height}"
+    return {
+        "fps_1core": round(statistics.median(rates), 1),
+        "rounds": [round(rate, 1) for rate in rates],
+        "prepare_s": round(statistics.median(prepared), 2),
+        "scene": f"disaster/{options.seed}",
+        "look": options.look.value,
+        "size": size,
+    }
+
+
+def _round(scene: Scene, options: RenderBench, start_s: float) -> tuple[float, float]:
+    """(seconds until the first frame, frames a second) of one flight."""
+    renderer = Scene(
+        scene.name, scene.seed, scene.world, scene.camera, scene.flight, options.look, scene.duration_s
+    ).renderer()
+    ready_s = time.perf_counter()
+    for index in range(options.frames):
+        renderer.render(scene.flight.pose_at(index / FPS), index / FPS)
+    return ready_s - start_s, options.frames / (time.perf_counter() - ready_s)
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """This process, on one core and with one OpenCV thread, until the end."""
+    allowed, threads = os.sched_getaffinity(0), cv2.getNumThreads()
+    os.sched_setaffinity(0, {max(allowed)})
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
+        os.sched_setaffinity(0, allowed)

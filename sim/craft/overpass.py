@@ -1,0 +1,126 @@
+"""A satellite that passes over and keeps its camera on one place, as agile imaging satellites do.
+
+The world is flat and small; where the satellite stands in its sky comes from the round Earth.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.craft.camera import CameraPose
+from sim.craft.earth import local_up, place_m
+from sim.craft.orbit import Orbit
+from sim.errors import ScenarioError
+
+FloatArray = NDArray[np.float64]
+
+EARTH_RADIUS_M = 6_371_000.0
+EARTH_MU = 3.986004418e14
+"""Gravitational parameter, m^3/s^2 (IERS Conventions 2010, table 1.1)."""
+
+LOWEST_DEG = 20.0
+"""Below this elevation a picture shows walls, not ground."""
+
+SWEEP_M = 0.35
+"""The aim moves over this share of the world's half width, so that more than one frame's ground is seen."""
+
+
+@dataclass(frozen=True)
+class Sky:
+    """Where a satellite stands over the world's middle.
+
+    Attributes:
+        place_m: (3,) east, north, up at a time in seconds.
+        duration_s: of the pass.
+    """
+
+    place_m: Callable[[float], FloatArray]
+    duration_s: float
+
+
+def circular_sky(altitude_km: float, off_nadir_deg: float, duration_s: float) -> Sky:
+    """A circular orbit from south to north whose track runs beside the world.
+
+    Args:
+        altitude_km: above a spherical Earth.
+        off_nadir_deg: angle at the satellite between straight down and the world at the closest moment; positive
+            looks east.
+        duration_s: of the pass; the closest moment is its middle.
+    """
+    orbit_m = EARTH_RADIUS_M + 1000.0 * altitude_km
+    rate = math.sqrt(EARTH_MU / orbit_m**3)
+    # The law of sines in the triangle Earth's centre, satellite, world gives the angle at the Earth's centre.
+    beside = math.asin(min(orbit_m / EARTH_RADIUS_M * math.sin(math.radians(abs(off_nadir_deg))), 1.0))
+    beside = math.copysign(beside - math.radians(abs(off_nadir_deg)), off_nadir_deg)
+
+    def place(time_s: float) -> FloatArray:
+        along = rate * (time_s - duration_s / 2)
+        east = -orbit_m * math.sin(beside) * math.cos(along)
+        north = orbit_m * math.sin(along)
+        up = orbit_m * math.cos(beside) * math.cos(along) - EARTH_RADIUS_M
+        return np.array([east, north, up])
+
+    return Sky(place, duration_s)
+
+
+def sky_of_orbit(orbit: Orbit, lat_deg: float, lon_deg: float, duration_s: float) -> Sky:
+    """The sky over a place as a real orbit crosses it.
+
+    Raises:
+        ScenarioError: the satellite never stands high enough during the pass.
+    """
+    here = place_m(lat_deg, lon_deg, 0.0)
+    up = local_up(np.array([lat_deg]), np.array([lon_deg]))[0]
+    east = np.array([-math.sin(math.radians(lon_deg)), math.cos(math.radians(lon_deg)), 0.0])
+    axes = np.stack([east, np.cross(up, east), up])
+
+    def place(time_s: float) -> FloatArray:
+        return np.asarray(axes @ (orbit.positions_m(np.array([time_s]))[0] - here), dtype=np.float64)
+
+    times = np.linspace(0.0, duration_s, 61)
+    seen = axes @ (orbit.positions_m(times) - here).T
+    highest = float(np.degrees(np.arcsin(seen[2] / np.linalg.norm(seen, axis=0))).max())
+    if highest < LOWEST_DEG:
+        raise ScenarioError(
+            f"{orbit.name}: stands at most {highest:.1f} deg over {lat_deg:g} N, {lon_deg:g} E in {duration_s:g} s, a "
+            f"picture wants {LOWEST_DEG:g}; choose another start_utc"
+        )
+    return Sky(place, duration_s)
+
+
+class Overpass:
+    """The pose of the satellite's camera: it sweeps slowly over the world's middle while the satellite flies past."""
+
+    def __init__(self, sky: Sky, half_m: float, jitter_deg: float, rng: np.random.Generator) -> None:
+        """Plans the sweep.
+
+        Args:
+            sky: where the satellite stands.
+            half_m: half width of the world.
+            jitter_deg: amplitude of the attitude's unrest.
+            rng: draws the unrest.
+        """
+        self.sky, self._half_m, self._jitter_deg = sky, half_m, jitter_deg
+        self._phases = rng.uniform(0.0, 2 * math.pi, size=3)
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds until the end of the pass."""
+        return self.sky.duration_s
+
+    def pose_at(self, time_s: float) -> CameraPose:
+        """The camera's pose."""
+        place = self.sky.place_m(time_s)
+        share = 2.0 * time_s / self.sky.duration_s - 1.0
+        aim = np.array([SWEEP_M * self._half_m * share, 0.1 * self._half_m * math.sin(3.0 * share), 0.0])
+        ahead = aim - place
+        yaw = math.degrees(math.atan2(ahead[0], ahead[1])) if np.hypot(*ahead[:2]) > 1.0 else 0.0
+        pitch = math.degrees(math.atan2(ahead[2], float(np.hypot(*ahead[:2]))))
+        shake = [self._jitter_deg * math.sin(0.9 * time_s + phase) for phase in self._phases]
+        east, north, up = place.tolist()
+        return CameraPose(east, north, up, yaw + shake[0], max(pitch + shake[1], -90.0), shake[2])

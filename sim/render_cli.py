@@ -1,0 +1,134 @@
+"""`skyloop-sim render` and `skyloop-sim bench render`: pictures with their truth, and how fast they come."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from sim.display import Display
+from sim.errors import OutputError, ScenarioError
+
+if TYPE_CHECKING:
+    from sim.scenario import Scenario
+    from sim.scenes import Scene
+
+error_console = Console(stderr=True, soft_wrap=True)
+
+OnFrame = Callable[[int], None]
+
+
+class Mix(str, Enum):
+    """Training sets by who learns from them."""
+
+    STUDENT = "student"
+    TEACHER = "teacher"
+
+
+class Layout(str, Enum):
+    """How a rendered flight is written."""
+
+    COCO = "coco"
+    TRACKING = "tracking"
+
+
+def render(
+    out: Annotated[Path, typer.Option(help="A new folder; a scenario of several craft gets one folder in it for each")],
+    scenario: Annotated[
+        str | None, typer.Argument(help="Name or file of a scenario; see skyloop-sim scenarios")
+    ] = None,
+    mix: Annotated[Mix | None, typer.Option(help="A training set of many worlds, in visible light and heat")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, max=200_000, help="How many; default the whole flight")] = None,
+    layout: Annotated[
+        Layout, typer.Option("--as", help="Boxes in COCO, or one tracking sequence per target")
+    ] = Layout.COCO,
+    seed: Annotated[int, typer.Option(min=0, max=10_000, help="Same seed, same images")] = 1,
+) -> None:
+    """Render labelled images: the flights of a scenario, or a training set.
+
+    The student's mix holds strange objects but neither debris nor bicycles; the teacher's holds all of them.
+
+    One flight:    skyloop-sim render disaster --seed 3 --out flight
+
+    For trackers:  skyloop-sim render pursuit --as tracking --out chase
+
+    Training set:  skyloop-sim render --mix student --frames 960 --seed 11 --out runs/renders/student
+    """
+    if (mix is None) == (scenario is None):
+        raise ScenarioError("give one of a scenario's name (its flights) and --mix (a training set)")
+    if mix is not None and frames is None:
+        raise ScenarioError("--mix has no end of its own; say how many images with --frames")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputError(f"{out}: is not empty; choose a new folder, or remove it first")
+    written = _render_scenario(scenario, frames, seed, out, layout) if scenario else _render_mix(mix, frames, seed, out)
+    typer.echo(f"{written} in {out}")
+
+
+def bench_render_command(
+    rounds: Annotated[int, typer.Option(min=1, help="Flights")] = 5,
+    frames: Annotated[int, typer.Option(min=2, max=400, help="Frames in a flight")] = 225,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program")] = False,
+) -> None:
+    """Frames a second that one core renders of the disaster flight, 640x512, median over rounds.
+
+    Example:  skyloop-sim bench render --json
+    """
+    from sim.bench_render import RenderBench, bench_render
+
+    result = bench_render(RenderBench(rounds=rounds, frames=frames), Display(error_console))
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        spread = f"{min(result['rounds'])} to {max(result['rounds'])}"
+        typer.echo(f"{result['fps_1core']} frames/s on one core ({spread}), {result['prepare_s']} s for the ground")
+
+
+def _render_mix(mix: Mix | None, frames: int | None, seed: int, out: Path) -> str:
+    from sim.dataset import render_training_set
+    from sim.world.layout import Look
+
+    is_teacher, count = mix is Mix.TEACHER, frames or 1
+    # The student's visible light comes from renders alone, its heat also from real images.
+    looks = (Look.RGB, Look.THERMAL) if is_teacher else (Look.RGB, Look.RGB, Look.THERMAL)
+    with Display(error_console).stage(f"rendering {count} images", count) as advance:
+        render_training_set(
+            out, count, seed, looks, novel=True, debris=is_teacher, bicycles=is_teacher,
+            on_frame=lambda done: advance(done, ""),
+        )  # fmt: skip
+    return f"{count} images"
+
+
+def _render_scenario(name: str, frames: int | None, seed: int, out: Path, layout: Layout) -> str:
+    from sim.scenario import find_scenario
+    from sim.scene_plan import scenes_of
+
+    scenario = find_scenario(name)
+    count = frames or scenario.frames
+    if count > scenario.frames:
+        raise ScenarioError(
+            f"--frames {count}: {scenario.name} has {scenario.frames}; ask for at most {scenario.frames}"
+        )
+    told = []
+    for craft, scene in zip(scenario.craft, scenes_of(scenario, seed), strict=True):
+        folder = out if len(scenario.craft) == 1 else out / craft.name
+        with Display(error_console).stage(f"rendering {craft.name}", count) as advance:
+            told.append(_write(scene, scenario, folder, count, layout, lambda done: advance(done, "")))
+    return ", ".join(told)
+
+
+def _write(scene: Scene, scenario: Scenario, folder: Path, count: int, layout: Layout, on_frame: OnFrame) -> str:
+    from sim.dataset import render_sequence
+    from sim.tracks import render_tracks
+
+    seconds = count / scenario.fps
+    if layout is Layout.TRACKING:
+        targets = render_tracks(scene, folder, seconds, scenario.fps, on_frame=on_frame)
+        return f"{count} images with {targets} targets"
+    render_sequence(scene, folder, seconds, scenario.fps, on_frame=on_frame)
+    (folder / "fps.txt").write_text(f"{scenario.fps:g}\n")
+    return f"{count} images"

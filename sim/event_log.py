@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from sim.errors import OutputError
 from sim.run_folder import RunFolder
 from sim.scenario import Scenario
 from sim.scripted_answers import decisions
@@ -33,12 +34,18 @@ def write_event_log(folder: RunFolder, scenario: Scenario, seed: int) -> str:
 
     Returns:
         The log's SHA-256.
+
+    Raises:
+        OutputError: the disk is full or the folder is gone.
     """
     lines = [*_world(scenario), *_links(scenario), *_programs(scenario), *_answers(scenario, seed), *_frames(folder)]
     lines.sort(key=lambda line: line["at_s"])
     head = {"kind": "run", "scenario": scenario.name, "seed": seed, "settings": scenario.model_dump(mode="json")}
     content = "".join(json.dumps(line, sort_keys=True) + "\n" for line in [head, *lines]).encode()
-    folder.events.write_bytes(content)
+    try:
+        folder.events.write_bytes(content)
+    except OSError as exc:
+        raise OutputError(f"{folder.events}: cannot be written ({exc.strerror}); free some space") from exc
     return hashlib.sha256(content).hexdigest()
 
 

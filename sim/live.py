@@ -61,10 +61,9 @@ class LiveView:
         """
         self._mission = mission
         try:
-            server = ThreadingHTTPServer((LOOPBACK, self._port), _handler(mission))
+            server = _Server(self._port, mission)
         except OSError as exc:
             raise OutputError(f"--live: port {self._port} cannot be used ({exc.strerror}); choose another") from exc
-        server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="live-page", daemon=True)
         thread.start()
         self.address = f"http://{LOOPBACK}:{server.server_address[1]}/"
@@ -148,37 +147,47 @@ def _newest_line(craft: CraftFlight) -> dict[str, Any] | None:
         return None
 
 
-def _handler(mission: Mission) -> type[BaseHTTPRequestHandler]:
+class _Server(ThreadingHTTPServer):
+    """The page's server, which knows the mission it shows."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int, mission: Mission) -> None:
+        super().__init__((LOOPBACK, port), _Page)
+        self.mission = mission
+
+
+class _Page(BaseHTTPRequestHandler):
     """Three pages: `/`, `/state.json`, and `/frame/NAME.jpg` for each craft."""
 
-    class Page(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            path = unquote(self.path.split("?")[0])
-            if path == "/":
-                self._send("text/html; charset=utf-8", files("sim").joinpath("templates", "live.html").read_bytes())
-            elif path == "/state.json":
-                self._send("application/json", json.dumps(state_of(mission)).encode())
-            else:
-                self._send_frame(path)
+    server: _Server
 
-        def _send_frame(self, path: str) -> None:
-            craft = next((c for c in mission.craft if path == f"/frame/{c.folder.name}.jpg"), None)
-            picture = newest_picture(craft) if craft else None
-            if picture is None:
-                self.send_error(404, "no such page, or no frame yet")
-                return
-            encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
-            self._send("image/jpeg", encoded.tobytes())
+    def do_GET(self) -> None:
+        """Answer one request; the name is the base class's."""
+        path = unquote(self.path.split("?")[0])
+        if path == "/":
+            self._send("text/html; charset=utf-8", files("sim").joinpath("templates", "live.html").read_bytes())
+        elif path == "/state.json":
+            self._send("application/json", json.dumps(state_of(self.server.mission)).encode())
+        else:
+            self._send_frame(path)
 
-        def _send(self, kind: str, content: bytes) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(content)))
-            self.send_header("Cache-Control", "no-store")
-            self.end_headers()
-            self.wfile.write(content)
+    def _send_frame(self, path: str) -> None:
+        craft = next((c for c in self.server.mission.craft if path == f"/frame/{c.folder.name}.jpg"), None)
+        picture = newest_picture(craft) if craft else None
+        if picture is None:
+            self.send_error(404, "no such page, or no frame yet")
+            return
+        encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
+        self._send("image/jpeg", encoded.tobytes())
 
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing: the terminal shows how far the flight is."""
+    def _send(self, kind: str, content: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        self.wfile.write(content)
 
-    return Page
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: the terminal shows how far the flight is."""

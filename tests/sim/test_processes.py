@@ -5,7 +5,7 @@ import time
 import pytest
 
 from sim.errors import ProcessError
-from sim.processes import Child, command_of, fetch, free_ports, run_program, wait_ready
+from sim.processes import Child, ask_program, command_of, fetch, free_ports, run_program, wait_ready
 
 SLEEP = "import time; print('up', flush=True); time.sleep(60)"
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
@@ -109,3 +109,27 @@ def test_our_programs_run_wherever_we_stand(tmp_path, monkeypatch):
 
 def test_the_child_is_named_after_its_program():
     assert "skyloop-cloud" in command_of("skyloop-cloud", "serve")[2]
+
+
+def test_a_child_is_asked_to_end_without_waiting(tmp_path):
+    with Child("sleeper", python(SLEEP), tmp_path / "log") as child:
+        wait_for_log(child)
+        child.end()
+        assert child.stop() == -15
+
+
+def test_a_killed_child_has_no_last_word(tmp_path):
+    with Child("stubborn", python(STUBBORN), tmp_path / "log") as child:
+        wait_for_log(child)
+        child.kill()
+        child.kill()
+        assert child.returncode == -9
+
+
+def test_a_program_is_asked_and_its_error_told(tmp_path):
+    said = ask_program("skyloop-edge", "keys", "new", "--out", str(tmp_path / "keys"))
+    assert "edge.pub" in said
+    with pytest.raises(ProcessError, match=r"skyloop-cloud cases: .*no case store"):
+        ask_program("skyloop-cloud", "cases", "--data", str(tmp_path))
+    with pytest.raises(ProcessError, match="did not end within 0 s"):
+        ask_program("skyloop-edge", "keys", "new", "--out", str(tmp_path / "other"), timeout_s=0.01)

@@ -16,6 +16,7 @@ import structlog
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 
 from cloud import banks
 from cloud.asking import check_review, parse_box, public_key
@@ -52,7 +53,7 @@ def main() -> None:
     try:
         app()
     except SkyloopError as exc:
-        error_console.print(f"[red]error:[/red] {exc}", highlight=False)
+        error_console.print(f"[red]error:[/red] {escape(str(exc))}", highlight=False)
         raise SystemExit(1) from exc
 
 

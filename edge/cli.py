@@ -14,6 +14,7 @@ import cv2
 import structlog
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from threadpoolctl import threadpool_limits
 
@@ -69,7 +70,7 @@ def main() -> None:
     try:
         app()
     except SkyloopError as exc:
-        error_console.print(f"[red]error:[/red] {exc}", highlight=False)
+        error_console.print(f"[red]error:[/red] {escape(str(exc))}", highlight=False)
         raise SystemExit(1) from exc
 
 

@@ -139,6 +139,13 @@ def test_errors_are_one_line(monkeypatch, capsys, tmp_path):
     assert error.count("\n") == 1
 
 
+def test_brackets_in_an_error_are_shown(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("sys.argv", ["skyloop-cloud", "revoke", "uav", "--data", str(tmp_path / "[red]mine")])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "[red]mine" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["serve", "enroll", "revoke", "cases", "review"])
 def test_help_teaches_with_an_example(run, command):
     assert f"skyloop-cloud {command}" in run(command, "--help").replace("\n", " ")

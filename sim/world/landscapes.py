@@ -55,6 +55,9 @@ def furnish_world(town: Town, settings: WorldSettings) -> None:
         Landscape.FOREST: _woodland, Landscape.COAST: _seaside, Landscape.PORT: _harbour,
         Landscape.AIRFIELD: _airfield,
     }[settings.landscape](town, town.world.rng("landscape"))  # fmt: skip
+    for patch in town.world.patches:
+        if patch.soil in (Soil.ASPHALT, Soil.CONCRETE):  # nothing grows or parks on taxiways, aprons and quays
+            town.ground.block_outline(patch.outline_m)
     town.add_buildings()
     if settings.debris_per_hectare:
         town.add_debris(settings.debris_per_hectare)
@@ -215,15 +218,16 @@ def _harbour(town: Town, rng: np.random.Generator) -> None:
     """Ships along the quay under cranes, others on their way; stacks, tanks and machines in the yards."""
     quay = next(p for p in town.world.patches if p.soil is Soil.CONCRETE)
     edge = float(quay.outline_m[0, 1]) - 22.0
-    east = -town.world.half_m + 60.0
-    while east < town.world.half_m - 55.0:
+    berth = -town.world.half_m + 10.0
+    while berth < town.world.half_m - 110.0:
         name = CARGO[int(rng.integers(len(CARGO)))]
         half = KINDS[name].half_m
+        east = berth + half[0]
         if rng.random() < 0.75:
             moored = Motion((east, edge - half[1] - 1.2), math.pi * int(rng.integers(2)))
             add_thing(town, name, int(rng.integers(1 << 30)), moored)
             add_thing(town, "gantry crane", int(rng.integers(1 << 30)), Motion((east, edge + 11.0), -math.pi / 2))
-        east += 2 * half[0] + float(rng.uniform(8, 30))
+        berth += 2 * half[0] + float(rng.uniform(8, 30))
     _boats(town, rng, (*CARGO, *SMALL_CRAFT, "ferry"), int(rng.integers(4, 9)))
     for block in _blocks(town, BlockUse.YARD):
         _yard(town, rng, block)

@@ -16,7 +16,7 @@ from sim.craft.camera import Camera, CameraPose
 from sim.scenes import ORIGIN_LAT_DEG, ORIGIN_LON_DEG, Scene, training_scene
 from sim.world.layout import Label, Look
 from sim.world.seeds import rng_for
-from sim.world.truth import TruthObject
+from sim.world.truth import TruthObject, View
 
 CATEGORIES = {label: number for number, label in enumerate(Label, start=1)}
 JPEG_QUALITY = 92
@@ -114,16 +114,19 @@ def render_training_set(  # noqa: PLR0913 - every keyword is a content of the se
     writer.write(Path(out_dir) / "annotations.json")
 
 
-def render_sequence(
+def render_sequence(  # noqa: PLR0913 - every keyword is a way to write it
     scene: Scene,
     out_dir: Path,
     seconds: float,
     fps: float,
     *,
     suffix: str = "jpg",
+    masks: bool = False,
     on_frame: Callable[[int], None] | None = None,
 ) -> None:
     """Renders a scene's flight as numbered images, with poses and truth.
+
+    Multispectral frames are written as `.npy` arrays, (H, W, 6) uint8 in the order of `materials.BAND_NAMES`.
 
     Args:
         scene: what to fly.
@@ -131,20 +134,27 @@ def render_sequence(
         seconds: how long.
         fps: frames per second.
         suffix: "jpg" or "png".
+        masks: also write `ids/` (16-bit PNG, object id per pixel) and `cover/` (PNG, `LandCover` per pixel).
         on_frame: called with the number of frames done.
     """
     if suffix not in ("jpg", "png"):
         raise ValueError(f"suffix must be jpg or png, got {suffix!r}")
     images = Path(out_dir) / "images"
     images.mkdir(parents=True, exist_ok=True)
+    suffix = "npy" if scene.look is Look.MULTISPECTRAL else suffix
     renderer = scene.renderer()
     writer = CocoWriter()
     with (Path(out_dir) / "frames.jsonl").open("w", encoding="utf-8") as lines:
         for index in range(round(seconds * fps)):
             time_s = index / fps
             pose = scene.flight.pose_at(time_s)
-            image, truth = renderer.render(pose, time_s)
             name = f"{index:06d}.{suffix}"
+            if masks:
+                view = renderer.view(pose, time_s)
+                image, truth = view.image, view.objects
+                _write_masks(Path(out_dir), index, view)
+            else:
+                image, truth = renderer.render(pose, time_s)
             _write_image(images / name, image)
             writer.add(name, scene.camera, truth, time_s=time_s)
             record = {"file": f"images/{name}", "index": index, "time_s": time_s, "pose": pose_record(scene, pose)}
@@ -168,7 +178,16 @@ def pose_record(scene: Scene, pose: CameraPose) -> dict[str, float]:
     }
 
 
-def _write_image(path: Path, image: Bytes) -> None:
+def _write_masks(out_dir: Path, index: int, view: View) -> None:
+    for kind, picture in (("ids", view.ids), ("cover", view.cover)):
+        (out_dir / kind).mkdir(exist_ok=True)
+        _write_image(out_dir / kind / f"{index:06d}.png", picture)
+
+
+def _write_image(path: Path, image: Bytes | NDArray[np.uint16]) -> None:
+    if path.suffix == ".npy":
+        np.save(path, image)
+        return
     options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix == ".jpg" else []
     if not cv2.imwrite(str(path), image, options):
         raise OSError(f"could not write {path}: is the disk full or the folder read-only?")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,9 +14,9 @@ from rich.console import Console
 
 from sim.display import Display
 from sim.errors import OutputError, ScenarioError
+from sim.world.layout import Look
 
 if TYPE_CHECKING:
-    from sim.scenario import Scenario
     from sim.scenes import Scene
 
 error_console = Console(stderr=True, soft_wrap=True)
@@ -37,6 +38,21 @@ class Layout(str, Enum):
     TRACKING = "tracking"
 
 
+@dataclass(frozen=True)
+class Recording:
+    """How a flight is recorded.
+
+    Attributes:
+        layout: of the files.
+        look: of the sensor; None is the scenario's own.
+        masks: write object ids and land cover.
+    """
+
+    layout: Layout
+    look: Look | None
+    masks: bool
+
+
 def render(
     out: Annotated[Path, typer.Option(help="A new folder; a scenario of several craft gets one folder in it for each")],
     scenario: Annotated[
@@ -47,13 +63,15 @@ def render(
     layout: Annotated[
         Layout, typer.Option("--as", help="Boxes in COCO, or one tracking sequence per target")
     ] = Layout.COCO,
+    look: Annotated[Look | None, typer.Option(help="Another sensor than the scenario's")] = None,
+    masks: Annotated[bool, typer.Option("--masks", help="Also object ids and land cover per pixel, as PNG")] = False,
     seed: Annotated[int, typer.Option(min=0, max=10_000, help="Same seed, same images")] = 1,
 ) -> None:
     """Render labelled images: the flights of a scenario, or a training set.
 
     The student's mix holds strange objects but neither debris nor bicycles; the teacher's holds all of them.
 
-    One flight:    skyloop-sim render disaster --seed 3 --out flight
+    One flight:    skyloop-sim render disaster --seed 3 --masks --out flight
 
     For trackers:  skyloop-sim render pursuit --as tracking --out chase
 
@@ -61,11 +79,16 @@ def render(
     """
     if (mix is None) == (scenario is None):
         raise ScenarioError("give one of a scenario's name (its flights) and --mix (a training set)")
+    if layout is Layout.TRACKING and (masks or look is Look.MULTISPECTRAL):
+        raise ScenarioError(
+            "--as tracking writes JPEG pictures and boxes only; leave out --masks and --look multispectral"
+        )
     if mix is not None and frames is None:
         raise ScenarioError("--mix has no end of its own; say how many images with --frames")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out}: is not empty; choose a new folder, or remove it first")
-    written = _render_scenario(scenario, frames, seed, out, layout) if scenario else _render_mix(mix, frames, seed, out)
+    how = Recording(layout, look, masks)
+    written = _render_scenario(scenario, frames, seed, out, how) if scenario else _render_mix(mix, frames, seed, out)
     typer.echo(f"{written} in {out}")
 
 
@@ -90,7 +113,6 @@ def bench_render_command(
 
 def _render_mix(mix: Mix | None, frames: int | None, seed: int, out: Path) -> str:
     from sim.dataset import render_training_set
-    from sim.world.layout import Look
 
     is_teacher, count = mix is Mix.TEACHER, frames or 1
     # The student's visible light comes from renders alone, its heat also from real images.
@@ -103,7 +125,7 @@ def _render_mix(mix: Mix | None, frames: int | None, seed: int, out: Path) -> st
     return f"{count} images"
 
 
-def _render_scenario(name: str, frames: int | None, seed: int, out: Path, layout: Layout) -> str:
+def _render_scenario(name: str, frames: int | None, seed: int, out: Path, how: Recording) -> str:
     from sim.scenario import find_scenario
     from sim.scene_plan import scenes_of
 
@@ -117,18 +139,21 @@ def _render_scenario(name: str, frames: int | None, seed: int, out: Path, layout
     for craft, scene in zip(scenario.craft, scenes_of(scenario, seed), strict=True):
         folder = out if len(scenario.craft) == 1 else out / craft.name
         with Display(error_console).stage(f"rendering {craft.name}", count) as advance:
-            told.append(_write(scene, scenario, folder, count, layout, lambda done: advance(done, "")))
+            scene = replace(scene, look=how.look or scene.look)
+            told.append(_write(scene, folder, (count, scenario.fps), how, lambda done: advance(done, "")))
     return ", ".join(told)
 
 
-def _write(scene: Scene, scenario: Scenario, folder: Path, count: int, layout: Layout, on_frame: OnFrame) -> str:
+def _write(scene: Scene, folder: Path, span: tuple[int, float], how: Recording, on_frame: OnFrame) -> str:
+    """Writes (frames, frames a second) of a scene."""
     from sim.dataset import render_sequence
     from sim.tracks import render_tracks
 
-    seconds = count / scenario.fps
-    if layout is Layout.TRACKING:
-        targets = render_tracks(scene, folder, seconds, scenario.fps, on_frame=on_frame)
+    count, fps = span
+    seconds = count / fps
+    if how.layout is Layout.TRACKING:
+        targets = render_tracks(scene, folder, seconds, fps, on_frame=on_frame)
         return f"{count} images with {targets} targets"
-    render_sequence(scene, folder, seconds, scenario.fps, on_frame=on_frame)
-    (folder / "fps.txt").write_text(f"{scenario.fps:g}\n")
+    render_sequence(scene, folder, seconds, fps, masks=how.masks, on_frame=on_frame)
+    (folder / "fps.txt").write_text(f"{fps:g}\n")
     return f"{count} images"

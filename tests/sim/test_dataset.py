@@ -1,12 +1,14 @@
+import dataclasses
 import hashlib
 import json
 
 import cv2
+import numpy as np
 import pytest
 
 from sim.dataset import CATEGORIES, render_sequence, render_training_set
 from sim.scenes import training_scene
-from sim.world import Label
+from sim.world import Label, Look
 
 
 def _digest(folder):
@@ -72,6 +74,22 @@ def test_sequence_writes_frames_with_poses(tmp_path):
     assert set(lines[0]["pose"]) == keys
     content = json.loads((tmp_path / "annotations.json").read_text())
     assert [image["time_s"] for image in content["images"]] == [0.0, 0.25]
+
+
+def test_sequence_with_masks_tells_what_every_pixel_shows(tmp_path):
+    scene = training_scene(2, "rgb", True, False, False)
+    render_sequence(scene, tmp_path, 0.5, 2.0, masks=True)
+    ids = cv2.imread(str(tmp_path / "ids" / "000000.png"), cv2.IMREAD_UNCHANGED)
+    cover = cv2.imread(str(tmp_path / "cover" / "000000.png"), cv2.IMREAD_UNCHANGED)
+    assert (ids.shape, ids.dtype, cover.shape) == ((512, 640), np.uint16, (512, 640))
+    annotations = json.loads((tmp_path / "annotations.json").read_text())["annotations"]
+    assert {a["object_id"] for a in annotations} <= set(np.unique(ids).tolist())
+
+
+def test_multispectral_sequence_keeps_its_bands(tmp_path):
+    scene = dataclasses.replace(training_scene(2, "rgb", False, False, False), look=Look.MULTISPECTRAL)
+    render_sequence(scene, tmp_path, 0.5, 2.0)
+    assert np.load(tmp_path / "images" / "000000.npy").shape == (512, 640, 6)
 
 
 def test_sequence_refuses_unknown_suffix(tmp_path):

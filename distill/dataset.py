@@ -1,7 +1,7 @@
 """One index over the data sets we read: images, boxes, labels, kinds and ignore regions.
 
-Two layouts for now, told apart by their files: HIT-UAV (`annotations/<split>.json`) and COCO JSON as renders write it
-(`annotations.json` beside `images/`).
+Three layouts, told apart by their files: HIT-UAV (`annotations/<split>.json`), COCO JSON as renders write it
+(`annotations.json` beside `images/`), and YOLO (`*.names`, and a text file beside each image; see `yolo.py`).
 """
 
 from __future__ import annotations
@@ -13,38 +13,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from distill.errors import DataSetError
-from protocols.arrays import Boxes, ImageArray
+from distill.labelled import LabelledImage, read_image
+from distill.yolo import names_file, read_yolo
+from protocols.arrays import ImageArray
+
+__all__ = ["IGNORED_LABEL", "NOVEL_LABEL", "DataSet", "LabelledImage", "read_data_set", "read_image"]
 
 IGNORED_LABEL = "DontCare"
 """HIT-UAV's label of things that are neither right nor wrong to detect."""
 
 NOVEL_LABEL = "Novel"
 """Rendered random objects: they teach objectness, boxes and the embedding, never a class."""
-
-
-@dataclass(frozen=True)
-class LabelledImage:
-    """One image and its truth.
-
-    Attributes:
-        path: the image file.
-        boxes_xyxy: (N, 4) float32 pixels.
-        labels: N labels.
-        kinds: (N,) int64; -1 where the label says all, else the number of a novel kind.
-        ignore: (N,) bool, True for regions that neither teach nor count.
-        image_id: id within the data set.
-    """
-
-    path: Path
-    boxes_xyxy: Boxes
-    labels: tuple[str, ...]
-    kinds: np.ndarray[Any, np.dtype[np.int64]]
-    ignore: np.ndarray[Any, np.dtype[np.bool_]]
-    image_id: int
 
 
 @dataclass(frozen=True)
@@ -84,32 +66,13 @@ class DataSet:
         return iter(self.items)
 
 
-def read_image(path: Path) -> ImageArray:
-    """Pixels of an image file, (H, W) or (H, W, 3) uint8 BGR.
-
-    Raises:
-        DataSetError: the file is missing or cut, does not decode, or has more than 8 bits per channel.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as exc:
-        raise DataSetError(f"{path}: cannot be read ({exc.strerror}); restore the file") from exc
-    # libjpeg fills what a cut file lacks with gray and only warns; a whole one ends its last scan with an end marker.
-    is_cut = content.startswith(b"\xff\xd8") and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
-    pixels = None if is_cut or not content else cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise DataSetError(f"{path}: truncated, or no image that OpenCV can read; restore the file")
-    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
-        raise DataSetError(f"{path}: holds {pixels.dtype} pixels, 8 bits per channel wanted; convert it")
-    return np.asarray(pixels if pixels.ndim == 2 else pixels[..., :3], dtype=np.uint8)
-
-
 def read_data_set(folder: Path, split: str) -> DataSet:
     """The data set in a folder.
 
     Args:
-        folder: a HIT-UAV folder (holds `annotations/`) or a COCO folder (holds `annotations.json`).
-        split: HIT-UAV: `train` (less dev), `dev` or `val`; a COCO folder is one split, whatever it is called here.
+        folder: a HIT-UAV folder (holds `annotations/`), a COCO folder (holds `annotations.json`) or a YOLO folder
+            (holds a `.names` file).
+        split: HIT-UAV: `train` (less dev), `dev` or `val`; other folders are one split, whatever it is called here.
 
     Raises:
         DataSetError: the folder is neither, its JSON is damaged, or the split is unknown or empty.
@@ -118,9 +81,12 @@ def read_data_set(folder: Path, split: str) -> DataSet:
         data_set = DataSet(folder.name, tuple(_read_coco(folder / "annotations.json", folder / "images", "file_name")))
     elif (folder / "annotations").is_dir():
         data_set = DataSet(f"{folder.name}/{split}", tuple(_read_hit_uav(folder, split)))
+    elif names := names_file(folder):
+        data_set = DataSet(folder.name, tuple(read_yolo(folder, names)))
     else:
         raise DataSetError(
-            f"{folder}: holds neither annotations.json (COCO) nor annotations/ (HIT-UAV); check the path"
+            f"{folder}: holds no annotations.json (COCO), no annotations/ (HIT-UAV) and no .names file (YOLO); check "
+            "the path"
         )
     if not data_set.items:
         raise DataSetError(f"{folder}: split {split!r} holds no image; choose another split")

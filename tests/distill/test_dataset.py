@@ -147,7 +147,7 @@ def test_impossible_annotation_is_refused(coco_folder, change):
 
 
 def test_missing_folder_names_it(tmp_path):
-    with pytest.raises(DataSetError, match=r"absent: holds neither annotations\.json .* check the path"):
+    with pytest.raises(DataSetError, match=r"absent: holds no annotations\.json .* check the path"):
         read_data_set(tmp_path / "absent", "val")
 
 

@@ -1,0 +1,73 @@
+"""Data sets as YOLO tools write them: a text file of relative boxes beside each image, and a file of class names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from distill.errors import DataSetError
+from distill.labelled import LabelledImage, read_image
+from protocols.arrays import FloatArray
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+SYNONYMS = {
+    "car": "Car", "truck": "OtherVehicle", "bus": "OtherVehicle", "minibus": "OtherVehicle", "van": "OtherVehicle",
+    "cyclist": "Bicycle", "bicycle": "Bicycle", "person": "Person", "pedestrian": "Person",
+}  # fmt: skip
+"""Common names in this project's words; other names stay as they are."""
+
+
+def names_file(folder: Path) -> Path | None:
+    """The file of class names of a YOLO folder; None where there is none."""
+    return next((path for path in sorted(folder.glob("*.names"))), None)
+
+
+def read_yolo(folder: Path, names: Path) -> Iterator[LabelledImage]:
+    """The labelled images of a folder, in the order of their names.
+
+    Args:
+        folder: holds `NAME.jpg` (or another image) and `NAME.txt`: class, x and y of the middle, width, height on each
+            line, relative to the image. An image without a text file shows nothing.
+        names: one class name on each line.
+
+    Raises:
+        DataSetError: a file is damaged, or names a class or a box that there cannot be.
+    """
+    labels = [SYNONYMS.get(name.strip(), name.strip()) for name in names.read_text().splitlines() if name.strip()]
+    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    for number, path in enumerate(images):
+        height, width = read_image(path).shape[:2]
+        boxes, classes = _read_boxes(path.with_suffix(".txt"), len(labels))
+        scale = np.array([width, height, width, height], np.float32)
+        xyxy = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], axis=1) * scale
+        yield LabelledImage(
+            path=path,
+            boxes_xyxy=np.clip(xyxy, 0, scale).astype(np.float32),
+            labels=tuple(labels[index] for index in classes),
+            kinds=np.full(len(classes), -1, np.int64),
+            ignore=np.zeros(len(classes), bool),
+            image_id=number,
+        )
+
+
+def _read_boxes(path: Path, class_count: int) -> tuple[FloatArray, list[int]]:
+    """(N, 4) relative middle and size, and class indices."""
+    if not path.exists():
+        return np.zeros((0, 4), np.float32), []
+    rows = []
+    for line, text in enumerate(path.read_text().splitlines(), start=1):
+        try:
+            index, *box = (float(part) for part in text.split())
+        except ValueError as exc:
+            raise DataSetError(
+                f"{path}:{line}: {text[:40]!r} is not `class x y width height`; repair the line"
+            ) from exc
+        is_inside = len(box) == 4 and all(0 <= v <= 1 for v in box)
+        if not (is_inside and index.is_integer() and 0 <= index < class_count):
+            raise DataSetError(
+                f"{path}:{line}: {text[:40]!r} wants a class below {class_count}, four numbers from 0 to 1; repair it"
+            )
+        rows.append((int(index), box))
+    return np.array([box for _, box in rows], np.float32).reshape(-1, 4), [index for index, _ in rows]

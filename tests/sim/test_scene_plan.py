@@ -6,7 +6,7 @@ import pytest
 from sim.errors import ScenarioError
 from sim.scenario import bundled_names, find_scenario
 from sim.scene_plan import disaster_scene, scenes_of
-from sim.world import Label, Look, Renderer
+from sim.world import HELD_OUT_KINDS, Label, Look, Renderer
 
 TLE = (  # a made-up orbit that passes over the world's middle, with true checksums
     "1 99999U 26001A   26121.50000000  .00000000  00000-0  00000-0 0  9991",
@@ -87,12 +87,19 @@ def test_search_is_thermal_at_night_and_fog_comes(scenes):
     assert foggy < 0.8 * clear
 
 
-def test_fleet_meets_strange_things_on_roads(scenes):
-    _, found = scenes["fleet"]
-    strange = [t for t in found[0].world.things if t.label is Label.NOVEL]
-    assert len(strange) >= 40
-    assert {t.appears_s for t in strange} == {8.0}
-    assert len({t.kind for t in strange}) == 1
+def test_fleet_meets_tents_when_told(scenes):
+    scenario, found = scenes["fleet"]
+    (told,) = scenario.event
+    tents = [t for t in found[0].world.things if t.name == told.object]
+    assert len(tents) >= 0.7 * told.count
+    assert {t.appears_s for t in tents} == {told.at_s}
+
+
+def test_strange_things_of_one_event_are_of_one_kind_that_no_training_set_holds(scenes):
+    _, (scene,) = scenes["search"]
+    kinds = {t.kind for t in scene.world.things if t.label is Label.NOVEL}
+    assert len(kinds) == 1
+    assert kinds <= set(HELD_OUT_KINDS)
 
 
 def test_satellite_flies_its_tle():

@@ -89,10 +89,10 @@ def test_search_is_thermal_at_night_and_fog_comes(scenes):
 
 def test_fleet_meets_tents_when_told(scenes):
     scenario, found = scenes["fleet"]
-    (told,) = scenario.event
-    tents = [t for t in found[0].world.things if t.name == told.object]
-    assert len(tents) >= 0.7 * told.count
-    assert {t.appears_s for t in tents} == {told.at_s}
+    told = [event for event in scenario.event if event.kind == "appear"]
+    tents = [t for t in found[0].world.things if t.label is Label.TENT]
+    assert len(tents) >= 0.7 * sum(event.count for event in told)
+    assert {t.appears_s for t in tents} == {event.at_s for event in told}
 
 
 def test_strange_things_of_one_event_are_of_one_kind_that_no_training_set_holds(scenes):

@@ -38,6 +38,11 @@ OPEN_WORK_M = 9.0
 Area = tuple[int, int]
 
 
+def _for_warping(layer: Bytes) -> Bytes:
+    """The layer with a fourth channel where it has three: OpenCV warps such pictures faster."""
+    return layer if layer.ndim == 2 else np.asarray(cv2.cvtColor(layer, cv2.COLOR_BGR2BGRA), dtype=np.uint8)
+
+
 @dataclass(frozen=True)
 class _Drawing:
     """A frame as drawn, before weather and sensor; the batch is None where nothing stands."""
@@ -68,7 +73,8 @@ class Renderer:
         self.look = Look(look)
         self._lighting = Lighting(world, self.look)
         self._ground = paint_ground(world, self.look, metres_per_px)
-        self._ground_layers = [self._lighting.lit_ground(layer) for layer in self._ground.layers]
+        self._ground_layers = [_for_warping(self._lighting.lit_ground(layer)) for layer in self._ground.layers]
+        self._numbers: Numbers = np.zeros((camera.height + 2 * PAD_PX, camera.width + 2 * PAD_PX), dtype=np.uint16)
         rng = world.rng("sensor")
         traits = draw_traits(rng, self.look)
         traits = roughened(traits, rng) if is_rough else traits
@@ -108,7 +114,8 @@ class Renderer:
     def _draw(self, pose: CameraPose, time_s: float) -> _Drawing:
         where = self._motions.at(time_s)
         layers = [self._warp(layer, pose, cv2.INTER_LINEAR) for layer in self._ground_layers]
-        numbers: Numbers = np.zeros((self.camera.height + 2 * PAD_PX, self.camera.width + 2 * PAD_PX), dtype=np.uint16)
+        numbers = self._numbers  # one picture for all frames: nobody looks at the last one any more
+        numbers[:] = 0
         chosen = self._in_view(pose, where, time_s)
         if not chosen:
             return _Drawing(layers, numbers, None, [])
@@ -128,18 +135,21 @@ class Renderer:
         matrix = centre_of_pixel @ to_pixels @ np.linalg.inv(self._ground.from_metres())
         size = (self.camera.width, self.camera.height)
         warped = cv2.warpPerspective(picture, matrix, size, flags=how, borderMode=cv2.BORDER_REFLECT_101)
+        if warped.ndim == 3:
+            warped = cv2.cvtColor(warped, cv2.COLOR_BGRA2BGR)
         return np.asarray(warped, dtype=np.uint8)
 
     def _in_view(self, pose: CameraPose, where: FloatArray, time_s: float) -> list[int]:
         """Numbers of the things that may be in view, far to near."""
         if not self.world.things:
             return []
-        pixels, depth = self.camera.project(pose, np.column_stack([where[:, :2], self._height / 2]))
-        reach = self.camera.focal_px * self._reach / np.maximum(depth, 1.0)
-        inside = (depth > 5.0) & (depth > self._reach) & (self._appears <= time_s)
+        near = np.flatnonzero(self._is_near(pose, where) & (self._appears <= time_s))
+        pixels, depth = self.camera.project(pose, np.column_stack([where[near, :2], self._height[near] / 2]))
+        reach = self.camera.focal_px * self._reach[near] / np.maximum(depth, 1.0)
+        inside = (depth > 5.0) & (depth > self._reach[near])
         inside &= np.abs(pixels[:, 0] - self.camera.width / 2) < self.camera.width / 2 + reach
         inside &= np.abs(pixels[:, 1] - self.camera.height / 2) < self.camera.height / 2 + reach
-        chosen = np.flatnonzero(inside)
+        chosen = near[inside]
         away = where[chosen, :2] - np.array([pose.east_m, pose.north_m])
         cos, sin = np.cos(where[chosen, 2]), np.sin(where[chosen, 2])
         along, across = away[:, 0] * cos + away[:, 1] * sin, away[:, 1] * cos - away[:, 0] * sin
@@ -147,6 +157,20 @@ class Renderer:
         # Along one line of sight, what begins nearer to the point below the camera hides what begins farther.
         nearest = np.hypot(gaps[:, 0], gaps[:, 1])
         return [int(i) for i in chosen[np.argsort(-nearest, kind="stable")]]
+
+    def _is_near(self, pose: CameraPose, where: FloatArray) -> NDArray[np.bool_]:
+        """(N,) whether a thing may meet the ground in view: a rough look, much cheaper than projecting all of them."""
+        width, height = self.camera.width, self.camera.height
+        corners = np.array([[0, width, width, 0], [0, 0, height, height], [1, 1, 1, 1]], dtype=float)
+        east, north, scale = np.linalg.inv(self.camera.ground_homography(pose)) @ corners
+        if (scale <= 0).any():  # the horizon is in view
+            return np.ones(len(where), dtype=np.bool_)
+        east, north = east / scale, north / scale
+        far = self._reach + self._height  # what stands before the view's edge may lean into it
+        inside = (where[:, 0] > east.min() - far) & (where[:, 0] < east.max() + far)
+        return np.asarray(
+            inside & (where[:, 1] > north.min() - far) & (where[:, 1] < north.max() + far), dtype=np.bool_
+        )
 
     def _place(self, index: int, where: FloatArray) -> PlacedMesh:
         standing = self._standing.get(index)

@@ -208,9 +208,8 @@ class MeshBuilder:
             self._parts.append((first, len(self._points)))
 
     def solid(self, low: FloatArray, high: FloatArray, paint: Paint) -> None:
-        """Adds a slab between two (N, 3) outlines of the same corner count, every face included."""
+        """Adds a slab between two (N, 3) outlines of the same corner count; nobody sees its underside from above."""
         first = len(self._points)
-        self.face(low[::-1], paint.scaled(0.8))
         for i in range(len(low)):
             j = (i + 1) % len(low)
             self.face(np.stack([low[i], low[j], high[j], high[i]]), paint.scaled(0.85))

@@ -120,7 +120,7 @@ def run(
 ) -> None:
     """Fly a scenario with the real edge and the real cloud over a simulated link.
 
-    Writes run.json, events.jsonl, the frames, and what edge and cloud leave behind.
+    Writes report.html, run.json, events.jsonl, the frames, and what edge and cloud leave behind.
 
     Example:  skyloop-sim run disaster --seed 3 --live
     """
@@ -236,4 +236,4 @@ def _print_run(report: dict[str, Any], out: Path) -> None:
         learned = ", ".join(craft["labels_learned"]) or "-"
         table.add_row(name, *counts, "-" if loop is None else f"{loop:.0f}", learned)
     console.print(table)
-    typer.echo(f"results in {out}; event log {report['events_sha256'][:16]}")
+    typer.echo(f"open {out / 'report.html'}; event log {report['events_sha256'][:16]}")

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from protocols.errors import SkyloopError
+from sim.compare_cli import compare
 from sim.display import Display
 from sim.errors import ScenarioError
 from sim.mission_cli import mission
@@ -31,6 +32,7 @@ app = typer.Typer(
 bench_app = typer.Typer(no_args_is_help=True, help="Measure what the software costs on this machine.")
 app.add_typer(bench_app, name="bench")
 app.command()(mission)
+app.command()(compare)
 app.command()(render)
 bench_app.command("render")(bench_render_command)
 console = Console(soft_wrap=True)

@@ -112,7 +112,7 @@ def link_figure(story: CraftStory) -> Picture | None:
 def power_figure(story: CraftStory) -> Picture:
     """The estimate of the craft's power over time."""
     power = story.power
-    figure, axes = _flight_axes(story, "W, estimated")
+    figure, axes = _flight_axes(story, "W, estimated", (10.8, 2.0))
     times, watts = zip(*power.over_time, strict=True)
     axes.step(times, watts, where="mid", color=BLUE, linewidth=1.4)
     axes.axhline(power.mean_w, color=GREY, linestyle=":", linewidth=1)
@@ -135,7 +135,7 @@ def map_figure(story: CraftStory) -> Picture | None:
     _draw_tracks(axes, seen)
     is_near = _extent_m(seen.path_m) <= _FAR * max(_extent_m(seen.centres_m), 100.0)
     if is_near:
-        axes.plot(*seen.path_m.T, color=GREY, linewidth=1.6, label="craft", zorder=3)
+        axes.plot(*seen.path_m.T, color=GREY, linewidth=1.6, label="craft (dot: start)", zorder=3)
         axes.plot(*seen.path_m[0], "o", color=GREY, markersize=6, zorder=4)
     axes.plot(*seen.centres_m.T, ":", color=GREY, linewidth=1.0, label="middle of the image")
     axes.plot(*seen.cases_m.T, "s", markersize=7, markerfacecolor="none", color="#b59a00", label="case", zorder=5)
@@ -153,11 +153,12 @@ def map_figure(story: CraftStory) -> Picture | None:
 def timeline_figure(happenings: Sequence[Happening], story: CraftStory) -> Picture:
     """What happened when, a lane for each kind that happened."""
     lanes = [lane for lane in LANES if any(item.lane == lane for item in happenings)]
-    figure, axes = time_axes("", (10.8, 0.8 + 0.42 * len(lanes)))
+    figure, axes = time_axes("", (10.8, 0.8 + 0.46 * len(lanes)))
     for item in happenings:
         _draw_happening(axes, item, lanes.index(item.lane))
     axes.set_yticks(range(len(lanes)), lanes, fontsize=9)
-    axes.set_ylim(len(lanes) - 0.5, -0.6)
+    axes.set_ylim(len(lanes) - 0.6, -0.8)
+    axes.set_axisbelow(True)
     axes.set_xlim(0, story.scenario.seconds)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
@@ -174,8 +175,8 @@ def still_pictures(story: CraftStory) -> list[Picture]:
     return found
 
 
-def _flight_axes(story: CraftStory, ylabel: str) -> tuple[Figure, Axes]:
-    figure, axes = time_axes(ylabel, (5.6, 2.7))
+def _flight_axes(story: CraftStory, ylabel: str, size_in: tuple[float, float] = (5.6, 2.7)) -> tuple[Figure, Axes]:
+    figure, axes = time_axes(ylabel, size_in)
     axes.set_xlim(0, story.scenario.seconds)
     return figure, axes
 
@@ -199,8 +200,8 @@ def _draw_happening(axes: Axes, item: Happening, row: int) -> None:
     else:
         axes.plot(item.at_s, row, "|", color=colour, markersize=11, markeredgewidth=1.6)
     if item.is_named:
-        axes.annotate(item.words, (item.at_s, row), xytext=(5, 0), textcoords="offset points", fontsize=8,
-                      va="center", color="#1c232b")  # fmt: skip
+        axes.annotate(item.words, (item.at_s, row), xytext=(0, 8), textcoords="offset points", fontsize=8,
+                      va="bottom", color="#1c232b")  # fmt: skip
 
 
 def _extent_m(points_m: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:

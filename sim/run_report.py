@@ -95,7 +95,7 @@ def craft_page(story: CraftStory, row: Mapping[str, Any]) -> CraftPage:
         Section("Bytes", bytes_figure(story), "Nothing crossed the link."),
         Section("Loop latency", loop_figure(story), "No case was answered with a prompt that came into force."),
         Section("Link", link_figure(story), "The link was up all the time, and nothing was counted on it."),
-        Section("Power (estimate)", power_figure(story)),
+        Section("Power (estimate)", power_figure(story), is_wide=True),
         Section("Map", map_figure(story), "No pose of any frame was known.", is_wide=True),
         Section("Timeline", timeline_figure(happenings, story), is_wide=True),
     ]

@@ -79,13 +79,18 @@ class Comparison:
         a: the first.
         b: the second.
         warnings: what makes the comparison doubtful, a line each.
-        rows: by craft; those that both runs have.
+        pairs: which craft are compared, by a name for both.
     """
 
     a: RunMeasures
     b: RunMeasures
     warnings: Sequence[str]
-    rows: Mapping[str, Sequence[Row]]
+    pairs: Mapping[str, tuple[CraftMeasures, CraftMeasures]]
+
+    @property
+    def rows(self) -> dict[str, list[Row]]:
+        """The measures of every pair."""
+        return {name: list(_rows(a.values, b.values)) for name, (a, b) in self.pairs.items()}
 
     def as_json(self) -> dict[str, Any]:
         """For a program."""
@@ -119,19 +124,12 @@ def read_run(folder: Path) -> RunMeasures:
 
 
 def compare_runs(a: RunMeasures, b: RunMeasures) -> Comparison:
-    """Both runs side by side, craft by craft.
-
-    Raises:
-        RecordError: the runs have no craft in common.
-    """
-    common = [name for name in a.craft if name in b.craft]
-    if not common:
-        raise RecordError(
-            f"{a.folder} flew {', '.join(a.craft)} and {b.folder} flew {', '.join(b.craft)}: no craft in common; "
-            "compare runs of the same scenario"
-        )
-    rows = {name: list(_rows(a.craft[name].values, b.craft[name].values)) for name in common}
-    return Comparison(a, b, list(_warnings(a, b, common)), rows)
+    """Both runs side by side: craft of the same name, or, where no name is in both, craft in their order."""
+    common = {name: (a.craft[name], b.craft[name]) for name in a.craft if name in b.craft}
+    in_order = {
+        f"{one} / {other}": (a.craft[one], b.craft[other]) for one, other in zip(a.craft, b.craft, strict=False)
+    }
+    return Comparison(a, b, list(_warnings(a, b, list(common))), common or in_order)
 
 
 def _rows(a: Mapping[str, float | None], b: Mapping[str, float | None]) -> Iterator[Row]:
@@ -147,6 +145,9 @@ def _warnings(a: RunMeasures, b: RunMeasures, common: Sequence[str]) -> Iterator
         yield f"different seeds, {a.seed} and {b.seed}: another seed is another scene"
     if a.is_demo != b.is_demo:
         yield f"{(a if a.is_demo else b).folder} is a demo, whose bytes are counted before encryption"
+    if not common:
+        yield f"no craft in common: {', '.join(a.craft)} and {', '.join(b.craft)} are compared in this order"
+        return
     for run in (a, b):
         if alone := [name for name in run.craft if name not in common]:
             yield f"only {run.folder} flew {', '.join(alone)}: left out"
@@ -154,6 +155,8 @@ def _warnings(a: RunMeasures, b: RunMeasures, common: Sequence[str]) -> Iterator
 
 def _of_run(folder: Path, run: Mapping[str, Any]) -> RunMeasures:
     craft = {name: _craft_of_run(row) for name, row in run["craft"].items()}
+    if not craft:
+        raise ValueError("it holds no craft")
     return RunMeasures(folder, str(run["scenario"]), int(run["seed"]), craft)
 
 

@@ -20,9 +20,7 @@ def write_comparison(path: Path, comparison: Comparison) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    pictures = {
-        name: curve_pictures(name, comparison.a.craft[name], comparison.b.craft[name]) for name in comparison.rows
-    }
+    pictures = {name: curve_pictures(name, *pair) for name, pair in comparison.pairs.items()}
     page = page_of("compare.html", comparison=comparison, pictures=pictures, shown=shown, change=change)
     try:
         path.write_text(page, encoding="utf-8")
@@ -65,10 +63,10 @@ def _overlaid(title: str, a: Curve, b: Curve, form: str = "line") -> Picture | N
         if points:
             times, values = zip(*points, strict=True)
             marker = ("o" if run == "A" else "x") if form == "points" else ""
-            line = axes.plot(times, values, color=colour, linewidth=1.5, marker=marker, label=run)[0]
-            line.set_linestyle("none" if marker else dashes)
-            line.set_drawstyle("steps-post" if form == "step" else "default")
-    axes.set_ylim(bottom=0)
+            line = "none" if marker else dashes
+            style = "steps-post" if form == "step" else "default"
+            axes.plot(times, values, color=colour, linestyle=line, drawstyle=style, marker=marker, label=run)
+    axes.set_ylim(bottom=0, top=1.04 if "recall" in title else None)
     axes.set_xlim(left=0)
     legend_above(axes)
     return png_picture(figure, "curve.png", title)

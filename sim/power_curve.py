@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sim.craft.camera import FloatArray
 from sim.craft.power import PowerSettings, PowerState, Work
 from sim.record import FlightRecord
 
@@ -79,12 +80,12 @@ def power_curve(record: FlightRecord, seconds: float, settings: PowerSettings | 
     )
 
 
-def _bytes_at(record: FlightRecord, times_s: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, Any]:
-    """Bytes sent up to some moments; those after the last moment count to it."""
+def _bytes_at(record: FlightRecord, times_s: FloatArray) -> FloatArray:
+    """Bytes sent up to some moments of the recording; those after the last moment count to it."""
     if not record.traffic:
         return np.zeros(len(times_s))
-    seen_s = [item.time_s for item in record.traffic]
+    seen_s = [item.time_s / record.slowdown for item in record.traffic]
     counted = [item.edge_to_cloud for item in record.traffic]
-    found: np.ndarray[Any, np.dtype[np.float64]] = np.interp(times_s, seen_s, counted, left=0.0)
+    found = np.interp(times_s, seen_s, counted, left=0.0)
     found[-1] = counted[-1]
-    return found
+    return np.asarray(np.rint(found), np.float64)

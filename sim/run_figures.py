@@ -55,10 +55,11 @@ def bytes_figure(story: CraftStory) -> Picture | None:
         return None
     figure, axes = _flight_axes(story, "kB since the start")
     times = [item.time_s for item in traffic]
-    ends = np.array([0.0, story.scenario.seconds])
+    ends = np.array([0.0, carried_until_s(story)])
     axes.step(times, [item.edge_to_cloud / 1000 for item in traffic], where="post", color=BLUE, label="edge to cloud")
     axes.step(times, [item.cloud_to_edge / 1000 for item in traffic], where="post", color=ORANGE, label="cloud to edge")
     axes.plot(ends, (budget.burst_bytes + budget.bytes_per_s * ends) / 1000, ":", color=GREY, label="budget of imagery")
+    axes.set_xlim(0, ends[1])
     axes.set_ylim(bottom=0)
     legend_above(axes)
     caption = (
@@ -99,6 +100,7 @@ def link_figure(story: CraftStory) -> Picture | None:
             if later.time_s > seen.time_s
         ]
         axes.plot(*zip(*rates, strict=True), color=colour, linewidth=1.1, label=name.replace("_", " ")) if rates else ()
+    axes.set_xlim(0, carried_until_s(story))
     axes.set_ylim(bottom=0)
     legend_above(axes)
     link = story.scenario.link
@@ -129,7 +131,7 @@ def map_figure(story: CraftStory) -> Picture | None:
     seen = ground_map(story.record, story.camera, story.poses)
     if seen.is_empty:
         return None
-    figure, axes = time_axes("metres north", (10.8, 5.4))
+    figure, axes = time_axes("metres north", (10.8, 7.2 if _is_tall(seen) else 5.4))
     axes.set_xlabel("metres east", fontsize=9)
     axes.grid(axis="x", color="#e3e6ea", linewidth=0.8)
     _draw_tracks(axes, seen)
@@ -146,7 +148,8 @@ def map_figure(story: CraftStory) -> Picture | None:
     axes.set_aspect("equal", adjustable="datalim")
     legend_above(axes, 8)
     far = "" if is_near else f" The craft itself flew {_extent_m(seen.path_m) / 1000:.0f} km and is not drawn."
-    caption = f"{len(seen.tracks)} tracks, projected roughly along the told pose onto flat ground.{far}"
+    noisy = " The told pose is noisy in this scenario, and so are the tracks." if story.is_pose_noisy else ""
+    caption = f"{len(seen.tracks)} tracks, projected roughly along the told pose onto flat ground.{noisy}{far}"
     return png_picture(figure, f"{story.name}-map.png", caption)
 
 
@@ -181,6 +184,13 @@ def _flight_axes(story: CraftStory, ylabel: str, size_in: tuple[float, float] = 
     return figure, axes
 
 
+def carried_until_s(story: CraftStory) -> float:
+    """End of the flight, or later: a slow edge still sends when the recording is over."""
+    traffic = story.record.traffic
+    moved_s = [b.time_s for a, b in pairwise(traffic) if b.edge_to_cloud > a.edge_to_cloud]
+    return max(story.scenario.seconds, *moved_s[-1:])
+
+
 def _draw_tracks(axes: Axes, seen: GroundMap) -> None:
     known = sorted({track.label for track in seen.tracks if not track.is_prompted})
     colours = {label: PALETTE[number % len(PALETTE)] for number, label in enumerate(known)}
@@ -188,7 +198,13 @@ def _draw_tracks(axes: Axes, seen: GroundMap) -> None:
     for track in seen.tracks:
         name = f"{track.label} (prompted)" if track.is_prompted else track.label
         colour = ORANGE if track.is_prompted else colours[track.label]
-        axes.plot(*track.points_m.T, color=colour, linewidth=1.3, alpha=0.75, label=None if name in named else name)
+        axes.plot(
+            *track.points_m.T,
+            color=colour,
+            linewidth=0.9 if len(seen.tracks) > 120 else 1.3,
+            alpha=0.75,
+            label=None if name in named else name,
+        )
         axes.plot(*track.points_m[-1], ".", color=colour, markersize=4)
         named.add(name)
 
@@ -202,6 +218,11 @@ def _draw_happening(axes: Axes, item: Happening, row: int) -> None:
     if item.is_named:
         axes.annotate(item.words, (item.at_s, row), xytext=(0, 8), textcoords="offset points", fontsize=8,
                       va="bottom", color="#1c232b")  # fmt: skip
+
+
+def _is_tall(seen: GroundMap) -> bool:
+    wide_m, tall_m = np.ptp(seen.centres_m, axis=0) if len(seen.centres_m) else (0.0, 0.0)
+    return bool(tall_m > wide_m)
 
 
 def _extent_m(points_m: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:

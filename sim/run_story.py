@@ -66,6 +66,12 @@ class CraftStory:
         seen = next(craft.camera for craft in self.scenario.craft if craft.name == self.name)
         return Camera(seen.focal_px, seen.width, seen.height)
 
+    @property
+    def is_pose_noisy(self) -> bool:
+        """Whether the craft was told wrong poses on purpose."""
+        flight = next(craft.flight for craft in self.scenario.craft if craft.name == self.name)
+        return bool(flight.pose_noise_m or flight.pose_noise_deg or flight.pose_latency_ms)
+
     @cached_property
     def recalls(self) -> list[LabelRecall]:
         """Recall of every label that counts."""
@@ -75,6 +81,12 @@ class CraftStory:
     def learned(self) -> list[str]:
         """Labels that a prompt taught, in order."""
         return learned_labels(self.record)
+
+    @property
+    def unscored(self) -> list[str]:
+        """Learned labels without a recall: the truth of this craft's frames holds none of them."""
+        scored = {item.label for item in self.recalls}
+        return [label for label in self.learned if label not in scored]
 
     @cached_property
     def power(self) -> PowerCurve:

@@ -70,7 +70,9 @@ def test_a_run_of_an_earlier_version_lacks_what_it_did_not_write(run_of):
     assert rows["recall of Car"].difference is None
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"craft": {"uav": 1}}', '{"craft": {}, "seed": "x", "scenario": 1}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"craft": {"uav": 1}}', '{"craft": {}, "seed": "x", "scenario": 1}', '{"craft": {}}']
+)
 def test_a_damaged_file_is_told_in_one_line(tmp_path, text):
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(RecordError, match=r"run\.json: not what `skyloop-sim` writes .*run the scenario again") as told:
@@ -85,10 +87,24 @@ def test_a_folder_that_is_no_run_is_told(tmp_path):
         read_run(tmp_path / "none")
 
 
-def test_runs_without_a_common_craft_are_refused(run_of, tmp_path):
+def test_craft_of_other_names_are_compared_in_order_with_a_warning(run_of, tmp_path):
     (tmp_path / "report.json").write_text(json.dumps(DEMO))
-    with pytest.raises(RecordError, match="no craft in common"):
-        compare_runs(read_run(run_of("a")), read_run(tmp_path))
+    comparison = compare_runs(read_run(run_of("a")), read_run(tmp_path))
+    assert list(comparison.rows) == [f"{NAME} / demo-craft"]
+    scenarios, demo, craft = comparison.warnings
+    assert scenarios.startswith("different scenarios")
+    assert "counted before encryption" in demo
+    assert craft == "no craft in common: uav and demo-craft are compared in this order"
+
+
+def test_craft_that_only_one_run_flew_are_left_out_with_a_warning(run_of):
+    folder = run_of("two")
+    run = json.loads((folder / "run.json").read_text())
+    run["craft"]["other"] = run["craft"][NAME]
+    (folder / "run.json").write_text(json.dumps(run))
+    comparison = compare_runs(read_run(folder), read_run(run_of("one")))
+    assert list(comparison.rows) == [NAME]
+    assert comparison.warnings == [f"only {folder} flew other: left out"]
 
 
 def test_the_command_prints_a_table_and_writes_a_self_contained_page(run_of, tmp_path):

@@ -8,6 +8,8 @@ import pytest
 from made_up_run import NAME, run_json, scenario, story
 
 from sim.errors import OutputError
+from sim.record import BankSeen, BytesSeen
+from sim.run_figures import carried_until_s
 from sim.run_report import craft_page, render_run_html, write_run_report
 from sim.run_story import LANES, CraftStory, read_poses
 
@@ -65,6 +67,22 @@ def test_a_flight_with_nothing_to_show_says_so_in_one_line_each(record):
     assert empty == ["Recall", "Bytes", "Loop latency", "Link", "Map"]
     for words in ("Nothing crossed the link.", "No prompt came into force", "No pose of any frame was known."):
         assert words in html
+
+
+def test_curves_reach_to_the_last_byte_of_an_edge_that_did_not_keep_pace(record):
+    slow = replace(record, summary={**record.summary, "fps": 5.0}, traffic=[*record.traffic, BytesSeen(11, 50_000, 0)])
+    told = story(slow)
+    page = craft_page(told, run_json(told)["craft"][NAME])
+    assert "it needed 2.00 s for each recorded second" in render_run_html(run_json(told), [page])
+    assert carried_until_s(told) == 11
+
+
+def test_a_label_taught_but_never_in_view_is_told(record):
+    bank = BankSeen(1, ("Tent",), ())
+    told = story(replace(record, banks=[bank]))
+    assert told.unscored == ["Tent"]
+    page = craft_page(told, run_json(told)["craft"][NAME])
+    assert "nothing of the kind was in view outside of cases: Tent" in render_run_html(run_json(told), [page])
 
 
 def test_report_and_figures_are_written(tmp_path, told):

@@ -91,7 +91,7 @@ def link_figure(story: CraftStory) -> Picture | None:
     if len(traffic) < 2 and len(story.link_spans()) == 1:
         return None
     figure, axes = _flight_axes(story, "kbit/s")
-    for number, (start, end) in enumerate(story.link_spans()):
+    for number, (start, end) in enumerate(story.link_spans(until_s=carried_until_s(story))):
         axes.axvspan(start, end, color=GREEN, alpha=0.13, linewidth=0, label="link up" if number == 0 else None)
     for name, colour in (("edge_to_cloud", BLUE), ("cloud_to_edge", ORANGE)):
         rates = [
@@ -162,7 +162,7 @@ def timeline_figure(happenings: Sequence[Happening], story: CraftStory) -> Pictu
     axes.set_yticks(range(len(lanes)), lanes, fontsize=9)
     axes.set_ylim(len(lanes) - 0.6, -0.8)
     axes.set_axisbelow(True)
-    axes.set_xlim(0, story.scenario.seconds)
+    axes.set_xlim(0, max([story.scenario.seconds, *(item.at_s for item in happenings)]))
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     caption = "World events, faults, link, cases, answers of the operator and prompts that came into force."

@@ -93,10 +93,10 @@ class CraftStory:
         """The estimate of its power."""
         return power_curve(self.record, self.scenario.seconds)
 
-    def link_spans(self) -> list[tuple[float, float]]:
-        """When the link was up, up to the end of the flight."""
-        seconds = self.scenario.seconds
-        return [(start, min(end, seconds)) for start, end in link_spans(self.scenario, self.name)]
+    def link_spans(self, until_s: float | None = None) -> list[tuple[float, float]]:
+        """When the link was up, up to a moment; None is the end of the flight."""
+        last_s = self.scenario.seconds if until_s is None else until_s
+        return [(start, min(end, last_s)) for start, end in link_spans(self.scenario, self.name)]
 
     def happenings(self) -> list[Happening]:
         """Everything worth a mark, by time."""
@@ -181,5 +181,5 @@ def _length_s(event: Event) -> float | None:
 
 def _words(event: Event) -> str:
     if isinstance(event, Appear):
-        return f"{event.count} {event.object} appear"
+        return f"{event.object} appears, {event.count} of it"
     return {"hide": "vehicle hides", "fog": "fog comes", "rain": "rain sets in"}.get(event.kind, event.kind)

@@ -1,12 +1,13 @@
 """Worlds, flights and scenarios that run the real edge and cloud, and what they score.
 
 Reading order: `cli.py` (the commands), `scenario/` (what a scenario file says), `runner.py` and `flying.py` (any
-scenario from end to end), `scene_plan.py`, `scenes.py`, `dataset.py` and `tracks.py` (what is rendered; `world/` and
-`craft/` say how), `crew.py`, `legs.py`, `processes.py` and `watch.py` (the real programs, started and looked at),
-`link.py`, `relay.py` and `delay_line.py` (the link between them), `operator.py` and `scripted_answers.py` (the person),
-`timetable.py` and `event_log.py` (what happens when), `live.py`; then `demo.py` (the loop, measured), `record.py`,
-`score.py` and `reference.py` (what came of it), `report.py` and `figures.py` (how it is told), `bench.py` and
-`bench_render.py`.
+scenario from end to end), `scene_plan.py`, `scenes.py`, `dataset.py`, `tracks.py` (what is rendered; `world/`, `craft/`
+say how), `crew.py`, `legs.py`, `processes.py` and `watch.py` (the real programs, started and looked at), `link.py`,
+`relay.py` and `delay_line.py` (the link between them), `operator.py` and `scripted_answers.py` (the person),
+`timetable.py` and `event_log.py` (what happens when), `live.py`; `run_story.py`, `recall_curves.py`, `power_curve.py`,
+`ground_map.py`, `run_figures.py` and `run_report.py` (how a run is told), `compare.py` (two runs side by side); then
+`demo.py` (the loop, measured), `record.py`, `score.py` and `reference.py` (what came of it), `report.py` and
+`figures.py` (how it is told), `bench.py`, `bench_render.py`.
 Apart from all that, `mission/` and `mission_cli.py`: a fleet for days, without imagery and on a virtual clock.
 """
 

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from protocols.errors import SkyloopError
+from sim.compare_cli import compare
 from sim.display import Display
 from sim.errors import ScenarioError
 from sim.mission_cli import mission
@@ -31,6 +32,7 @@ app = typer.Typer(
 bench_app = typer.Typer(no_args_is_help=True, help="Measure what the software costs on this machine.")
 app.add_typer(bench_app, name="bench")
 app.command()(mission)
+app.command()(compare)
 app.command()(render)
 bench_app.command("render")(bench_render_command)
 console = Console(soft_wrap=True)
@@ -120,7 +122,7 @@ def run(
 ) -> None:
     """Fly a scenario with the real edge and the real cloud over a simulated link.
 
-    Writes run.json, events.jsonl, the frames, and what edge and cloud leave behind.
+    Writes report.html, run.json, events.jsonl, the frames, and what edge and cloud leave behind.
 
     Example:  skyloop-sim run disaster --seed 3 --live
     """
@@ -236,4 +238,4 @@ def _print_run(report: dict[str, Any], out: Path) -> None:
         learned = ", ".join(craft["labels_learned"]) or "-"
         table.add_row(name, *counts, "-" if loop is None else f"{loop:.0f}", learned)
     console.print(table)
-    typer.echo(f"results in {out}; event log {report['events_sha256'][:16]}")
+    typer.echo(f"open {out / 'report.html'}; event log {report['events_sha256'][:16]}")

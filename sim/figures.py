@@ -2,81 +2,67 @@
 
 from __future__ import annotations
 
-import io
-
 import cv2
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from edge.outputs import draw
+from sim.plotting import BLUE, GREEN, GREY, ORANGE, png_picture, time_axes
 from sim.record import FlightRecord, FlownFrame
 from sim.report import Picture
 from sim.score import FrameTally, recall_over_time
 
-_BLUE, _ORANGE, _GREY, _GREEN = "#1f5fa8", "#d9620c", "#6b7480", "#2f8f4e"
 _TRUTH_BGR = (255, 255, 255)
 _JPEG_QUALITY = 82
 
 
 def recall_figure(record: FlightRecord, tallies: list[FrameTally], label: str) -> Picture:
     """Recall of the unfamiliar label over time, with the moment of the first prompt."""
-    figure, axes = _axes("share found")
+    figure, axes = time_axes("share found")
     points = recall_over_time(tallies)
-    axes.plot([t for t, _ in points], [r for _, r in points], color=_BLUE, marker="o", markersize=3.5, linewidth=1.6)
+    axes.plot([t for t, _ in points], [r for _, r in points], color=BLUE, marker="o", markersize=3.5, linewidth=1.6)
     axes.set_ylim(-0.04, 1.04)
     _mark_prompt(axes, record, label)
     caption = (
         f"Recall of {label} by the craft itself, per second of flight. Seconds without a visible instance are left "
         "out, and so are frames that were sent as cases."
     )
-    return _picture(figure, "recall.png", caption)
+    return png_picture(figure, "recall.png", caption)
 
 
 def bytes_figure(record: FlightRecord, label: str) -> Picture:
     """Cumulative bytes in both directions over time, and when cases were taken."""
-    figure, axes = _axes("kB since the start")
+    figure, axes = time_axes("kB since the start")
     times = [item.time_s / record.slowdown for item in record.traffic]
     up = np.array([item.edge_to_cloud for item in record.traffic]) / 1000
     down = np.array([item.cloud_to_edge for item in record.traffic]) / 1000
-    axes.step(times, up, where="post", color=_BLUE, linewidth=1.6, label="edge to cloud")
-    axes.step(times, down, where="post", color=_ORANGE, linewidth=1.6, label="cloud to edge")
+    axes.step(times, up, where="post", color=BLUE, linewidth=1.6, label="edge to cloud")
+    axes.step(times, down, where="post", color=ORANGE, linewidth=1.6, label="cloud to edge")
     sent = [frame.time_s for frame in record.frames if frame.is_sent]
-    axes.plot(sent, np.zeros(len(sent)), "|", color=_GREY, markersize=11, label="case taken", clip_on=False)
+    axes.plot(sent, np.zeros(len(sent)), "|", color=GREY, markersize=11, label="case taken", clip_on=False)
     axes.set_ylim(bottom=0)
     _mark_prompt(axes, record, label)
     axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=3)
     caption = "Bytes of messages before encryption, counted by the cloud and read four times a second."
-    return _picture(figure, "bytes.png", caption)
+    return png_picture(figure, "bytes.png", caption)
 
 
 def loop_figure(record: FlightRecord) -> Picture:
     """How long each answered case took, from its frame to its prompt in force."""
-    figure, axes = _axes("ms")
+    figure, axes = time_axes("ms")
     loops = record.loops()
-    axes.vlines([t for t, _ in loops], 0, [ms for _, ms in loops], color=_GREEN, linewidth=1.2)
-    axes.plot([t for t, _ in loops], [ms for _, ms in loops], "o", color=_GREEN, markersize=4.5)
-    axes.axhline(1000, color=_GREY, linestyle="--", linewidth=1)
+    axes.vlines([t for t, _ in loops], 0, [ms for _, ms in loops], color=GREEN, linewidth=1.2)
+    axes.plot([t for t, _ in loops], [ms for _, ms in loops], "o", color=GREEN, markersize=4.5)
+    axes.axhline(1000, color=GREY, linestyle="--", linewidth=1)
     axes.annotate("limit for the median", (1, 1000), xycoords=("axes fraction", "data"), ha="right", va="bottom",
-                  fontsize=8, color=_GREY)  # fmt: skip
+                  fontsize=8, color=GREY)  # fmt: skip
     axes.set_ylim(bottom=0)
     axes.set_xlim(0, record.frames[-1].time_s)
     caption = (
         "Loop latency: capture of the frame that became a case, until the first frame with its prompt in force. "
         "One mark for each case that was answered with a prompt, at the time the case was taken."
     )
-    return _picture(figure, "loop.png", caption)
-
-
-def _axes(ylabel: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(6.4, 2.6), dpi=150, layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_xlabel("seconds of flight", fontsize=9)
-    axes.set_ylabel(ylabel, fontsize=9)
-    axes.tick_params(labelsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#e3e6ea", linewidth=0.8)
-    return figure, axes
+    return png_picture(figure, "loop.png", caption)
 
 
 def _mark_prompt(axes: Axes, record: FlightRecord, label: str) -> None:
@@ -84,7 +70,7 @@ def _mark_prompt(axes: Axes, record: FlightRecord, label: str) -> None:
     first = record.first_prompted(label)
     if first is None:
         return
-    axes.axvline(first.time_s, color=_ORANGE, linestyle="--", linewidth=1.3)
+    axes.axvline(first.time_s, color=ORANGE, linestyle="--", linewidth=1.3)
     axes.annotate(
         f"first prompt, {first.time_s:.1f} s",
         (first.time_s, 1.0),
@@ -92,14 +78,8 @@ def _mark_prompt(axes: Axes, record: FlightRecord, label: str) -> None:
         xytext=(5, 2),
         textcoords="offset points",
         fontsize=8,
-        color=_ORANGE,
+        color=ORANGE,
     )
-
-
-def _picture(figure: Figure, name: str, caption: str) -> Picture:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return Picture(name, caption, buffer.getvalue())
 
 
 def stills(record: FlightRecord, tallies: list[FrameTally], label: str) -> list[Picture]:

@@ -72,6 +72,7 @@ class Mission:
         craft: all craft, in the scenario's order.
         given: the operator's answers.
         begin_s: monotonic second 0; None until all craft have begun.
+        operator_begin_s: monotonic second from which the operator counts.
     """
 
     scenario: Scenario
@@ -79,6 +80,11 @@ class Mission:
     craft: tuple[CraftFlight, ...]
     given: list[Given] = field(default_factory=list)
     begin_s: float | None = None
+    operator_begin_s: float = 0.0
+
+    def flight_s(self, given: Given) -> float:
+        """Second of flight at which an answer was given."""
+        return 0.0 if self.begin_s is None else given.at_s + self.operator_begin_s - self.begin_s
 
     @property
     def now_s(self) -> float:
@@ -143,6 +149,7 @@ def fly(
         with display.stage("flying", scenario.frames * len(mission.craft)) as advance:
             stack.enter_context(onlooker.watching(mission) if onlooker else nullcontext())
             stack.enter_context(operator or nullcontext())
+            mission.operator_begin_s = time.monotonic()
 
             def look() -> None:
                 for craft in mission.craft:

@@ -7,14 +7,12 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from sim.errors import OutputError
 from sim.evaluation import Evaluation
+from sim.pages import page_of
 from sim.record import FlightRecord
 
 MAX_RECALL_BEFORE = 0.10
@@ -188,9 +186,8 @@ def render_html(
         stills: annotated frames.
         command: repeats the run.
     """
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    template = environment.from_string(files("sim").joinpath("templates", "report.html").read_text("utf-8"))
-    return template.render(
+    return page_of(
+        "report.html",
         report=report,
         evaluation=evaluation,
         problem=loop_problem(report),

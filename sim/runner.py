@@ -20,6 +20,8 @@ from sim.event_log import write_event_log
 from sim.flying import CraftFlight, Mission, Onlooker, fly
 from sim.record import FlightRecord
 from sim.run_folder import RunFolder, make_ready
+from sim.run_report import craft_measures, write_run_report
+from sim.run_story import CraftStory, stories_of
 from sim.scenario import Scenario
 from sim.scene_plan import scenes_of
 from sim.scenes import Scene
@@ -50,7 +52,7 @@ class RunOptions:
 
 
 def run_scenario(options: RunOptions, display: Display, onlooker: Onlooker | None = None) -> dict[str, Any]:
-    """Run a scenario and write `run.json`, `events.jsonl`, and what edge and cloud leave behind.
+    """Run a scenario and write `run.json`, `report.html`, `events.jsonl`, and what edge and cloud leave behind.
 
     Returns:
         The content of `run.json`.
@@ -67,12 +69,15 @@ def run_scenario(options: RunOptions, display: Display, onlooker: Onlooker | Non
     render_flights(folder, scenario, scenes, options.seed, display)
     digest = write_event_log(folder, scenario, options.seed)
     mission = fly(folder, scenario, options.seed, display, onlooker=onlooker)
-    report = _report(options, mission, digest)
+    stories = stories_of(mission)
+    report = _report(options, mission, stories, digest)
     report["wall_s"] = round(time.monotonic() - start_s, 1)
     try:
         (options.out / "run.json").write_text(json.dumps(report, indent=1) + "\n")
     except OSError as exc:
         raise OutputError(f"{options.out}: run.json cannot be written ({exc.strerror}); free some space") from exc
+    with display.stage("drawing the report", len(stories)) as advance:
+        write_run_report(options.out, report, stories, advance)
     return report
 
 
@@ -105,14 +110,17 @@ def _check_bundles(scenario: Scenario) -> None:
         load_bundle(student or bundled_student())
 
 
-def _report(options: RunOptions, mission: Mission, digest: str) -> dict[str, Any]:
+def _report(options: RunOptions, mission: Mission, stories: Sequence[CraftStory], digest: str) -> dict[str, Any]:
     return {
         "scenario": options.scenario.name,
         "seed": options.seed,
         "command": options.command,
         "events_sha256": digest,
         "seconds": options.scenario.seconds,
-        "craft": {craft.folder.name: _craft_report(craft, craft.record()) for craft in mission.craft},
+        "craft": {
+            craft.folder.name: {**_craft_report(craft, story.record), **craft_measures(story)}
+            for craft, story in zip(mission.craft, stories, strict=True)
+        },
         "operator": None if options.scenario.operator is None else {"answers": [asdict(a) for a in mission.given]},
         "versions": {name: version(name) for name in ("skyloop", "onnxruntime", "numpy", "opencv-python")},
         "settings": options.scenario.model_dump(mode="json"),
@@ -135,6 +143,9 @@ def _craft_report(craft: CraftFlight, record: FlightRecord) -> dict[str, Any]:
         "prompts_applied": record.prompts_applied,
         "labels_learned": sorted({label for bank in record.banks for label in bank.labels}),
         "loop_ms": summary["loop_ms"],
-        "banks": [{"revision": bank.revision, "labels": list(bank.labels)} for bank in record.banks],
+        "banks": [
+            {"revision": bank.revision, "labels": list(bank.labels), "case_ids": list(bank.case_ids)}
+            for bank in record.banks
+        ],
         "traffic": [[round(seen.time_s, 2), seen.edge_to_cloud, seen.cloud_to_edge] for seen in record.traffic],
     }

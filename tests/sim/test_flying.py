@@ -7,7 +7,8 @@ from tiny_run import CLOUD, pretend, rendered, tiny_scenario
 
 from sim.display import Display
 from sim.errors import ProcessError
-from sim.flying import fly, truth_of
+from sim.flying import Mission, fly, truth_of
+from sim.operator import Given
 from sim.run_folder import RunFolder
 
 
@@ -118,3 +119,9 @@ def test_a_delayed_teacher_and_students_of_its_own_are_told_to_the_cloud(tmp_pat
     CloudProgram(RunFolder.of(tmp_path, ["tiny"]), scenario, (1, 2), launcher)
     assert commands[0][-4:-2] == ("--student", "my/bundle")
     assert (tmp_path / "cloud.toml").read_text().endswith("max_wait_s = 2.0\n")
+
+
+def test_answers_are_placed_on_the_flights_clock():
+    given = Given("c", "tiny", "Debris", 1, is_error=False, at_s=7.0, outcome="")
+    mission = Mission(tiny_scenario(), None, (), begin_s=104.0, operator_begin_s=100.0)
+    assert mission.flight_s(given) == 3.0

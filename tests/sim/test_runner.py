@@ -89,3 +89,5 @@ def test_real_programs_survive_every_fault_and_learn_from_the_person(tmp_path):
     assert 0 < flown["frames"] <= scenario.frames
     assert json.loads((tmp_path / "run.json").read_text()) == report
     assert (tmp_path / "logs" / "cloud.2.log").exists()
+    assert "first prompt: Debris" in (tmp_path / "report.html").read_text()
+    assert {item["label"] for item in flown["recall"]} >= {"Debris", "Car"}

@@ -1,0 +1,158 @@
+"""Where a craft was, what it looked at, and where on the ground lies what it tracked.
+
+Pixels are projected along the told pose onto flat ground at the height of the world's origin: good to a few metres for
+a drone, worse where the pose is noisy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from protocols.values import Detection
+from sim.craft.camera import Camera, CameraPose, FloatArray
+from sim.dataset import METRES_PER_LAT_DEG
+from sim.record import FlightRecord, FlownFrame
+from sim.scenes import ORIGIN_LAT_DEG, ORIGIN_LON_DEG
+
+_GAP_S = 2.0
+"""A track of the same number that comes back later than that is drawn as another one: programs start anew."""
+
+_LEAST_POINTS = 3
+_LOWEST_RAY = -0.02
+"""Rays closer to the horizon than this (upward share) hit the ground too far away to draw."""
+
+
+@dataclass(frozen=True)
+class GroundTrack:
+    """One track on the ground.
+
+    Attributes:
+        label: of its detections.
+        is_prompted: whether a prompt began it.
+        points_m: (N, 2) east and north in metres.
+    """
+
+    label: str
+    is_prompted: bool
+    points_m: FloatArray
+
+
+@dataclass(frozen=True)
+class GroundMap:
+    """A flight seen from above; all points are (N, 2) east and north of the world's origin in metres.
+
+    Attributes:
+        path_m: of the craft.
+        centres_m: where the middle of each frame lay.
+        cases_m: middles of the regions that were sent.
+        first_m: where the first prompted detection of each label lay.
+        tracks: reported tracks of at least three frames.
+    """
+
+    path_m: FloatArray
+    centres_m: FloatArray
+    cases_m: FloatArray
+    first_m: Mapping[str, FloatArray]
+    tracks: Sequence[GroundTrack]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no pose was known."""
+        return not len(self.path_m)
+
+
+def pose_of(told: Mapping[str, float | None] | None) -> CameraPose | None:
+    """A pose of `frames.jsonl` on the flat map about the world's origin; None where a part is unknown."""
+    names = ("lat_deg", "lon_deg", "altitude_m", "yaw_deg", "pitch_deg", "roll_deg")
+    values = [(told or {}).get(name) for name in names]
+    known = [float(value) for value in values if value is not None]
+    if len(known) < len(names) or known[2] <= 0:
+        return None
+    lat_deg, lon_deg, up_m, yaw_deg, pitch_deg, roll_deg = known
+    metres_per_lon_deg = METRES_PER_LAT_DEG * math.cos(math.radians(ORIGIN_LAT_DEG))
+    east_m, north_m = (lon_deg - ORIGIN_LON_DEG) * metres_per_lon_deg, (lat_deg - ORIGIN_LAT_DEG) * METRES_PER_LAT_DEG
+    return CameraPose(east_m, north_m, up_m, yaw_deg, pitch_deg, roll_deg)
+
+
+def on_ground(camera: Camera, pose: CameraPose, pixel: tuple[float, float]) -> tuple[float, float] | None:
+    """East and north of the ground under a pixel; None at the horizon and above it."""
+    column, row = pixel
+    ray = np.array([(column - camera.width / 2) / camera.focal_px, (row - camera.height / 2) / camera.focal_px, 1.0])
+    toward = pose.rotation.T @ (ray / np.linalg.norm(ray))
+    if toward[2] > _LOWEST_RAY:
+        return None
+    east_m, north_m, _ = pose.position() - toward * (pose.up_m / toward[2])
+    return float(east_m), float(north_m)
+
+
+def ground_map(record: FlightRecord, camera: Camera, poses: Mapping[int, CameraPose]) -> GroundMap:
+    """The map of a flight.
+
+    Args:
+        record: of the flight.
+        camera: of the craft.
+        poses: told pose of each frame by its index, where known.
+    """
+    known = [(frame, poses[frame.index]) for frame in record.frames if frame.index in poses]
+    middle = (camera.width / 2, camera.height / 2)
+    centres = [on_ground(camera, pose, middle) for _, pose in known]
+    cases = [
+        on_ground(camera, pose, _middle(f.region_xyxy) if f.region_xyxy else middle) for f, pose in known if f.is_sent
+    ]
+    tracks, first = _tracks(known, camera)
+    path = [(pose.east_m, pose.north_m) for _, pose in known]
+    return GroundMap(_points(path), _points(centres), _points(cases), first, tracks)
+
+
+def _tracks(
+    known: Sequence[tuple[FlownFrame, CameraPose]], camera: Camera
+) -> tuple[list[GroundTrack], dict[str, FloatArray]]:
+    """Tracks with enough points, and where each label was first found by a prompt."""
+    open_tracks: dict[tuple[int, str], _OpenTrack] = {}
+    done: list[_OpenTrack] = []
+    first: dict[str, FloatArray] = {}
+    for frame, pose in known:
+        for detection in frame.detections:
+            place = on_ground(camera, pose, _middle(detection.box_xyxy))
+            if place is None:
+                continue
+            if _is_prompted(detection):
+                first.setdefault(detection.label, _points([place]))
+            if detection.track_id is not None:
+                key = (detection.track_id, detection.label)
+                if key not in open_tracks or frame.time_s - open_tracks[key].last_s > _GAP_S:
+                    open_tracks[key] = _OpenTrack(detection.label, [])
+                    done.append(open_tracks[key])
+                open_tracks[key].add(frame.time_s, place, _is_prompted(detection))
+    long_enough = [track for track in done if len(track.places) >= _LEAST_POINTS]
+    return [GroundTrack(t.label, t.is_prompted, _points(t.places)) for t in long_enough], first
+
+
+@dataclass
+class _OpenTrack:
+    label: str
+    places: list[tuple[float, float]]
+    last_s: float = 0.0
+    is_prompted: bool = False
+
+    def add(self, at_s: float, place: tuple[float, float], is_prompted: bool) -> None:
+        self.places.append(place)
+        self.last_s = at_s
+        self.is_prompted = self.is_prompted or is_prompted
+
+
+def _is_prompted(detection: Detection) -> bool:
+    return detection.provenance.startswith("prompt:")
+
+
+def _middle(box_xyxy: Sequence[float]) -> tuple[float, float]:
+    x1, y1, x2, y2 = box_xyxy
+    return (x1 + x2) / 2, (y1 + y2) / 2
+
+
+def _points(places: Sequence[tuple[float, float] | None]) -> FloatArray:
+    return np.array([place for place in places if place is not None], float).reshape(-1, 2)

@@ -9,9 +9,9 @@ import numpy as np
 
 from distill.errors import DataSetError
 from distill.labelled import LabelledImage, read_image
+from edge.capture import IMAGE_SUFFIXES
 from protocols.arrays import FloatArray
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 SYNONYMS = {
     "car": "Car", "truck": "OtherVehicle", "bus": "OtherVehicle", "minibus": "OtherVehicle", "van": "OtherVehicle",
     "cyclist": "Bicycle", "bicycle": "Bicycle", "person": "Person", "pedestrian": "Person",

@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -66,9 +66,7 @@ def bench_render(options: RenderBench, display: Display) -> dict[str, Any]:
 
 def _round(scene: Scene, options: RenderBench, start_s: float) -> tuple[float, float]:
     """(seconds until the first frame, frames a second) of one flight."""
-    renderer = Scene(
-        scene.name, scene.seed, scene.world, scene.camera, scene.flight, options.look, scene.duration_s
-    ).renderer()
+    renderer = replace(scene, look=options.look).renderer()
     ready_s = time.perf_counter()
     for index in range(options.frames):
         renderer.render(scene.flight.pose_at(index / FPS), index / FPS)

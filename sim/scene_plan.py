@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-from datetime import timezone
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.craft.camera import Camera
 from sim.craft.flight import Flight, FlightStyle
-from sim.craft.orbit import orbit_from_tle
 from sim.craft.overpass import Overpass, circular_sky, sky_of_orbit
 from sim.craft.target_orbit import Circle, TargetOrbit
 from sim.errors import ScenarioError
 from sim.scenario import CraftSettings, Scenario, find_scenario
 from sim.scenario.events import Appear, Earthquake, Fog, Hide, Rain
 from sim.scenario.flights import AlongRoads, DroneFlight, OrbitTarget, SatellitePass, Waypoints
-from sim.scenario.orbits import MAX_TLE_AGE_DAYS
+from sim.scenario.orbits import orbit_of
 from sim.scenes import ORIGIN_LAT_DEG, ORIGIN_LON_DEG, FlightPath, Scene
 from sim.world.chase import Chase, add_chase, hide
 from sim.world.incidents import Way, appear, earthquake, proposer
@@ -100,10 +98,8 @@ def _style(flight: DroneFlight) -> FlightStyle:
 
 
 def _overpass(scenario: Scenario, name: str, flight: SatellitePass, rng: np.random.Generator) -> Overpass:
-    if flight.tle and flight.start_utc is not None:
-        start = flight.start_utc if flight.start_utc.tzinfo else flight.start_utc.replace(tzinfo=timezone.utc)
-        orbit = orbit_from_tle(name, (flight.tle[0], flight.tle[1]), start, MAX_TLE_AGE_DAYS)
-        sky = sky_of_orbit(orbit, ORIGIN_LAT_DEG, ORIGIN_LON_DEG, scenario.seconds)
+    if flight.tle:
+        sky = sky_of_orbit(orbit_of(flight, name), ORIGIN_LAT_DEG, ORIGIN_LON_DEG, scenario.seconds)
     else:
         sky = circular_sky(flight.altitude_km, flight.off_nadir_deg, scenario.seconds)
     return Overpass(sky, scenario.world.half_m, flight.jitter_deg, rng)

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-
 from sim.world import aircraft, machines, models, objects, ships
 from sim.world.buildings import BuildingSize, building
 from sim.world.debris import pile
@@ -15,7 +13,7 @@ from sim.world.layout import Label, LandCover
 from sim.world.mesh import Mesh
 from sim.world.seeds import rng_for
 
-Model = Callable[[np.random.Generator], Mesh]
+Model = Callable[..., Mesh]
 
 
 @dataclass(frozen=True)
@@ -25,10 +23,11 @@ class Kind:
     Attributes:
         name: unique; how scenarios name it.
         label: what ground truth calls it; None for what is scenery.
-        model: draws one instance.
+        model: draws one instance from a generator; where `shows_motion`, `is_moving` comes as a keyword.
         half_m: half length and half width that it needs.
         height_m: upper bound of its height.
         cover: what its pixels are in the land-cover truth.
+        shows_motion: it looks otherwise when it moves, as ships do by their wakes.
     """
 
     name: str
@@ -37,10 +36,12 @@ class Kind:
     half_m: tuple[float, float]
     height_m: float
     cover: LandCover = LandCover.OBJECT
+    shows_motion: bool = False
 
-    def make(self, number: int) -> Mesh:
+    def make(self, number: int, *, is_moving: bool = False) -> Mesh:
         """The instance of a number; the same number gives the same mesh."""
-        return self.model(rng_for(f"kind/{self.name}", number))
+        rng = rng_for(f"kind/{self.name}", number)
+        return self.model(rng, is_moving=is_moving) if self.shows_motion else self.model(rng)
 
 
 LEAF_BGR = (52.0, 105.0, 78.0)
@@ -66,13 +67,13 @@ def _kinds() -> tuple[Kind, ...]:
         Kind("excavator", Label.MACHINE, machines.excavator, (4.5, 4.5), 2.9),
         Kind("forklift", Label.MACHINE, machines.forklift, (1.9, 0.7), 2.3),
         Kind("gantry crane", Label.MACHINE, objects.gantry_crane, (30.0, 8.0), 31.0),
-        Kind("cargo ship", boat, ships.cargo_ship, (45.0, 7.6), 16.0),
-        Kind("tanker", boat, ships.tanker, (50.0, 8.6), 14.0),
-        Kind("ferry", boat, ships.ferry, (25.0, 6.0), 12.0),
-        Kind("barge", boat, ships.barge, (30.0, 5.1), 7.0),
-        Kind("tug", boat, ships.tug, (10.0, 3.5), 7.0),
-        Kind("sailing boat", boat, ships.sailing_boat, (6.0, 2.5), 13.0),
-        Kind("motor boat", boat, ships.motor_boat, (4.8, 1.6), 1.5),
+        Kind("cargo ship", boat, ships.cargo_ship, (45.0, 7.6), 16.0, shows_motion=True),
+        Kind("tanker", boat, ships.tanker, (50.0, 8.6), 14.0, shows_motion=True),
+        Kind("ferry", boat, ships.ferry, (25.0, 6.0), 12.0, shows_motion=True),
+        Kind("barge", boat, ships.barge, (30.0, 5.1), 7.0, shows_motion=True),
+        Kind("tug", boat, ships.tug, (10.0, 3.5), 7.0, shows_motion=True),
+        Kind("sailing boat", boat, ships.sailing_boat, (6.0, 2.5), 13.0, shows_motion=True),
+        Kind("motor boat", boat, ships.motor_boat, (4.8, 1.6), 1.5, shows_motion=True),
         Kind("airliner", Label.AIRCRAFT, aircraft.airliner, (19.5, 18.5), 11.6),
         Kind("light plane", Label.AIRCRAFT, aircraft.light_plane, (4.6, 5.5), 2.8),
         Kind("helicopter", Label.AIRCRAFT, aircraft.helicopter, (6.5, 5.4), 3.5),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 
 import cv2
 import numpy as np
 
 from sim.errors import ScenarioError
+from sim.scenario.near import nearest
 from sim.world.catalogue import KINDS
 from sim.world.landscapes import add_thing, put
 from sim.world.layout import BlockUse, Label, Soil
@@ -101,9 +101,7 @@ def appear(
         ScenarioError: no kind of that name.
     """
     if name not in known_kinds():
-        close = get_close_matches(name, known_kinds(), n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ScenarioError(f"object {name!r} is no kind of object; {hint}choose one of {', '.join(known_kinds())}")
+        raise ScenarioError(f"object {name!r} is no kind of object; {nearest(name, known_kinds())}")
     kind = int(rng.integers(HELD_OUT_KINDS.start, HELD_OUT_KINDS.stop))
     found = 0
     for _ in range(TRIES * count):

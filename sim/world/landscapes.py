@@ -102,7 +102,7 @@ def put(town: Town, name: str, number: int, motion: Motion, *, spare_m: float = 
 def add_thing(town: Town, name: str, number: int, motion: Motion, appears_s: float = 0.0) -> Thing:
     """Stands one object of a kind wherever it is told to."""
     kind = KINDS[name]
-    make: Callable[[], Mesh] = partial(kind.make, number)
+    make: Callable[[], Mesh] = partial(kind.make, number, is_moving=motion.speed_mps > 0.0)
     thing = Thing(len(town.world.things) + 1, kind.label, number, motion, make, kind.half_m, kind.height_m,
                   appears_s=appears_s, name=name, cover=kind.cover)  # fmt: skip
     town.world.things.append(thing)

@@ -38,6 +38,16 @@ def test_same_number_same_mesh(name):
     assert not is_alike
 
 
+@pytest.mark.parametrize("name", [n for n, kind in KINDS.items() if kind.label is Label.SHIP])
+def test_moving_ship_shows_it_and_keeps_its_box(name):
+    """A wake, or sails set, is drawn beside the hull; a wake is no part of the ship."""
+    still, moving = KINDS[name].make(3), KINDS[name].make(3, is_moving=True)
+    assert len(moving.counts) > len(still.counts)
+    if name != "sailing boat":
+        assert np.ptp(moving.points[:, 0]) > 2 * np.ptp(still.points[:, 0])
+        assert np.array_equal(moving.extremes, still.extremes)
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_kind_is_seen_in_its_own_picture(name):
     kind = KINDS[name]

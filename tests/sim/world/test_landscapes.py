@@ -55,6 +55,17 @@ def test_ships_swim_and_nothing_else_does(worlds, land):
                 assert not _is_water(world, thing.motion.start_m, margin_m=-2.0), thing.name
 
 
+def test_ships_under_way_draw_wakes(worlds):
+    ships = [t for world in worlds[Landscape.COAST] for t in world.things if t.label is Label.SHIP]
+    lengths = {t.is_static: [] for t in ships}
+    for thing in (t for t in ships if t.name != "sailing boat"):
+        mesh = thing.make()
+        lengths[thing.is_static].append(np.ptp(mesh.points[:, 0]) / np.ptp(mesh.extremes[:, 0]))
+    assert lengths[False]
+    assert min(lengths[False]) > 2.0
+    assert max(lengths.get(True, [1.0]), default=1.0) < 1.2
+
+
 def _is_water(world, place, margin_m):
     """Whether a place lies in open water or on the beach's wet edge, give or take a margin."""
     outlines = [p.outline_m for p in world.patches if p.soil is Soil.WATER]

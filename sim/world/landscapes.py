@@ -50,11 +50,12 @@ def open_world(purpose: str, seed: int, settings: WorldSettings) -> Town:
 def furnish_world(town: Town, settings: WorldSettings) -> None:
     """Everything that the settings ask for; what has been placed before keeps its place."""
     rng = town.world.rng("density")
-    {
-        Landscape.TOWN: _nothing_more, Landscape.VILLAGE: _farms, Landscape.FIELDS: _farms,
-        Landscape.FOREST: _woodland, Landscape.COAST: _seaside, Landscape.PORT: _harbour,
-        Landscape.AIRFIELD: _airfield,
-    }[settings.landscape](town, town.world.rng("landscape"))  # fmt: skip
+    own = {
+        Landscape.VILLAGE: _farms, Landscape.FIELDS: _farms, Landscape.FOREST: _woodland, Landscape.COAST: _seaside,
+        Landscape.PORT: _harbour, Landscape.AIRFIELD: _airfield,
+    }.get(settings.landscape)  # fmt: skip
+    if own is not None:
+        own(town, town.world.rng("landscape"))
     for patch in town.world.patches:
         if patch.soil in (Soil.ASPHALT, Soil.CONCRETE):  # nothing grows or parks on taxiways, aprons and quays
             town.ground.block_outline(patch.outline_m)
@@ -107,10 +108,6 @@ def add_thing(town: Town, name: str, number: int, motion: Motion, appears_s: flo
                   appears_s=appears_s, name=name, cover=kind.cover)  # fmt: skip
     town.world.things.append(thing)
     return thing
-
-
-def _nothing_more(town: Town, rng: np.random.Generator) -> None:
-    """A town is what `Town` furnishes."""
 
 
 def _blocks(town: Town, *uses: BlockUse) -> list[Block]:

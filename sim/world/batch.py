@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from sim.craft.camera import Camera, CameraPose
 from sim.world.layout import Thing
-from sim.world.lighting import Lighting
-from sim.world.mesh import PlacedMesh
+from sim.world.mesh import Mesh
+from sim.world.placing import PlacedMesh
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -19,8 +19,9 @@ IntArray = NDArray[np.int64]
 SHIFT = 4  # fractional bits of drawn coordinates
 PAD_PX = 160  # the picture of numbers reaches this far beyond the frame, to measure what the frame cuts off
 NEAREST_M = 1.0
-TINY_PX2 = 1.0  # faces with a smaller box are not worth painting
-DETAIL_PX2 = 6.0  # nor is painted-on detail below this
+TINY_SHARE = 1 / 400  # faces smaller than this share of all that a thing shows are not worth painting,
+TINY_PX2 = (0.2, 2.5)  # within these limits in square pixels,
+DETAIL_PX2 = 4.0  # nor is painted-on detail below this
 
 
 def fixed_point(pixels: FloatArray) -> NDArray[np.int32]:
@@ -30,21 +31,17 @@ def fixed_point(pixels: FloatArray) -> NDArray[np.int32]:
 
 @dataclass(frozen=True)
 class Faces:
-    """The faces worth drawing, far to near; equally long lists.
+    """The faces worth painting, far to near; equally long lists.
 
     Attributes:
         spans: slices into the batch's points.
-        colours: pixel values of each layer.
-        is_painted: inside the frame (others only count for the silhouette).
-        is_loose: belongs to a dented thing's silhouette and to no convex part of it.
+        is_solid: part of the silhouette, not painted-on detail.
         is_convex: outline without dents.
         local: the face's number in its mesh.
     """
 
     spans: list[slice]
-    colours: list[list[list[float]]]
-    is_painted: list[bool]
-    is_loose: list[bool]
+    is_solid: list[bool]
     is_convex: list[bool]
     local: list[int]
 
@@ -56,9 +53,8 @@ class Batch:
     Attributes:
         things: what is drawn.
         placed: their meshes in the world.
-        faces: all faces worth drawing.
+        faces: all faces worth painting.
         face_ranges: each thing's faces.
-        parts: first and last-plus-one point of each convex part, per thing; none where its outline is its hull.
         pixels: (V, 2) projected points of all faces.
         fixed: the same in fixed point.
         hulls: fixed-point projections of each thing's extremes.
@@ -69,7 +65,6 @@ class Batch:
     placed: list[PlacedMesh]
     faces: Faces
     face_ranges: list[range]
-    parts: list[list[list[int]]]
     pixels: FloatArray
     fixed: NDArray[np.int32]
     hulls: list[NDArray[np.int32]]
@@ -115,43 +110,37 @@ def in_frame(outlines: Outlines, camera: Camera) -> list[int]:
     return [int(i) for i in np.flatnonzero(meets & outlines.is_ahead)]
 
 
-def _faces(
-    placed: list[PlacedMesh], pixels: FloatArray, camera: Camera, pose: CameraPose, lighting: Lighting
-) -> tuple[Faces, list[range]]:
-    """The faces worth drawing, and which of them belong to each thing."""
-    meshes = [p.mesh for p in placed]
+def _signed_areas(pixels: FloatArray, starts: IntArray, ends: IntArray) -> FloatArray:
+    """(F,) areas in square pixels, positive for faces that show their front (rows count downwards)."""
+    x, y = np.ascontiguousarray(pixels.T)
+    following = np.arange(1, len(pixels) + 1)
+    following[ends - 1] = starts
+    return 0.5 * np.add.reduceat(x[following] * y - x * y[following], starts)
+
+
+def _faces(meshes: list[Mesh], pixels: FloatArray) -> tuple[Faces, list[range]]:
+    """The faces worth painting, and which of them belong to each thing."""
     ends = np.cumsum(np.concatenate([m.counts for m in meshes]))
     starts = np.concatenate([[0], ends[:-1]])
-    normals = np.concatenate([p.normals for p in placed])
-    firsts = np.concatenate([p.points[p.mesh.starts] for p in placed])
-    facing = np.einsum("ij,ij->i", normals, pose.position() - firsts) >= 0.0
-    low, high = np.minimum.reduceat(pixels, starts), np.maximum.reduceat(pixels, starts)
-    solid = np.concatenate([m.solid for m in meshes])
-    painted = facing & (high > 0).all(axis=1) & (low < np.array([camera.width, camera.height])).all(axis=1)
-    painted &= (high - low).prod(axis=1) > np.where(solid, TINY_PX2, DETAIL_PX2)
-    loose = np.concatenate([m.loose for m in meshes])
-    counted = facing & loose & np.repeat([m.is_dented for m in meshes], [len(m.counts) for m in meshes])
-    shown = np.flatnonzero(painted | counted)
+    areas = _signed_areas(pixels, starts, ends)
+    two_sided, solid = np.concatenate([m.two_sided for m in meshes]), np.concatenate([m.solid for m in meshes])
+    areas = np.where(two_sided, np.abs(areas), areas)
     edges = _starts([len(m.counts) for m in meshes])
-    owners = np.searchsorted(edges, shown, side="right") - 1
-    bgr, heat = np.concatenate([m.bgr for m in meshes]), np.concatenate([m.heat for m in meshes])
-    material = np.concatenate([m.material for m in meshes])
-    layers = lighting.colours(bgr[shown], heat[shown], material[shown], normals[shown])
+    # What is seen large need not be complete to the last splinter.
+    tiny = np.clip(np.add.reduceat(np.maximum(areas, 0.0), edges[:-1]) * TINY_SHARE, *TINY_PX2)
+    shown = np.flatnonzero(areas > np.where(solid, np.repeat(tiny, np.diff(edges)), DETAIL_PX2))
+    firsts = np.searchsorted(shown, edges)
     faces = Faces(
         spans=[slice(a, b) for a, b in zip(starts[shown].tolist(), ends[shown].tolist(), strict=True)],
-        colours=[layer.tolist() for layer in layers],
-        is_painted=painted[shown].tolist(),
-        is_loose=counted[shown].tolist(),
+        is_solid=solid[shown].tolist(),
         is_convex=np.concatenate([m.convex for m in meshes])[shown].tolist(),
-        local=(shown - edges[owners]).tolist(),
+        local=(shown - np.repeat(edges[:-1], np.diff(firsts))).tolist(),
     )
-    return faces, [range(a, b) for a, b in pairwise(np.searchsorted(shown, edges).tolist())]
+    return faces, [range(a, b) for a, b in pairwise(firsts.tolist())]
 
 
-def gather(
-    things: list[Thing], placed: list[PlacedMesh], camera: Camera, pose: CameraPose, lighting: Lighting
-) -> Batch | None:
-    """Projects, culls and lights the faces of the things that meet the frame; they come far to near.
+def gather(things: list[Thing], placed: list[PlacedMesh], camera: Camera, pose: CameraPose) -> Batch | None:
+    """Projects and culls the faces of the things that meet the frame; they come far to near.
 
     Returns:
         None when nothing meets the frame.
@@ -162,10 +151,6 @@ def gather(
         return None
     things, placed = [things[i] for i in kept], [placed[i] for i in kept]
     pixels, _ = camera.project(pose, np.concatenate([p.points for p in placed]))
-    faces, ranges = _faces(placed, pixels, camera, pose, lighting)
+    faces, ranges = _faces([p.mesh for p in placed], pixels)
     hulls = [outlines.hulls[i] for i in kept]
-    offsets = _starts([len(p.points) for p in placed]).tolist()
-    parts = [
-        (p.mesh.parts + start).tolist() if p.mesh.is_dented else [] for p, start in zip(placed, offsets, strict=False)
-    ]
-    return Batch(things, placed, faces, ranges, parts, pixels, fixed_point(pixels), hulls, outlines.bounds[kept])
+    return Batch(things, placed, faces, ranges, pixels, fixed_point(pixels), hulls, outlines.bounds[kept])

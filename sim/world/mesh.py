@@ -5,8 +5,9 @@ Local axes: x is forward, y is left, z is up; metres. Faces are listed in painti
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -87,12 +88,11 @@ class Mesh:
         material: (F,) rows of `materials.TABLE`.
         solid: (F,) bool; True where the face belongs to the silhouette, False for painted-on detail.
         convex: (F,) bool.
+        two_sided: (F,) bool; seen from behind, too.
         normals: (F, 3) outward unit normals; zero for faces seen from both sides.
         textures: pictures of faces, by face index.
         extremes: (E, 3) the points that can lie on the outline, seen from anywhere.
-        is_dented: the outline is that of its parts; False where it is (nearly) the convex hull of `extremes`.
-        parts: (P, 2) first and last-plus-one point of each convex solid it is made of.
-        loose: (F,) bool; solid faces of no convex part.
+        is_dented: the outline is that of its solid faces; False where it is (nearly) the convex hull of `extremes`.
     """
 
     points: FloatArray
@@ -103,22 +103,17 @@ class Mesh:
     material: NDArray[np.int64]
     solid: NDArray[np.bool_]
     convex: NDArray[np.bool_]
+    two_sided: NDArray[np.bool_]
     normals: FloatArray
     textures: dict[int, Texture]
     extremes: FloatArray
     is_dented: bool
-    parts: NDArray[np.int64]
-    loose: NDArray[np.bool_]
 
-
-@dataclass(frozen=True)
-class PlacedMesh:
-    """A mesh standing in the world: points and extremes in east-north-up metres, and its turned normals."""
-
-    mesh: Mesh
-    points: FloatArray
-    normals: FloatArray
-    extremes: FloatArray
+    def turned(self, heading_rad: float) -> Mesh:
+        """The same model about its upright axis, counter-clockwise from east."""
+        cos, sin = math.cos(heading_rad), math.sin(heading_rad)
+        turn = np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])
+        return replace(self, points=self.points @ turn, normals=self.normals @ turn, extremes=self.extremes @ turn)
 
 
 def _directions() -> FloatArray:
@@ -161,7 +156,6 @@ class MeshBuilder:
         self._paints: list[Paint] = []
         self._flags: list[tuple[bool, bool, bool]] = []
         self._textures: dict[int, Texture] = {}
-        self._parts: list[tuple[int, int]] = []
 
     def face(self, points: FloatArray, paint: Paint, *, solid: bool = True, two_sided: bool = False) -> None:
         """Adds one flat convex face; corners run counter-clockwise seen from outside."""
@@ -196,7 +190,6 @@ class MeshBuilder:
         """
         style = style or PrismStyle()
         walls = style.walls or paint.scaled(0.9)
-        first = len(self._points)
         centre = outline.mean(axis=0)
         low = at_height(outline, z_m[0])
         high = at_height((outline - centre) * style.shrink + centre + np.asarray(style.shift_m), z_m[1])
@@ -204,17 +197,13 @@ class MeshBuilder:
             j = (i + 1) % len(outline)
             self.face(np.stack([low[i], low[j], high[j], high[i]]), walls)
         self._add(high, paint, (True, style.is_convex, False))
-        if style.is_convex:
-            self._parts.append((first, len(self._points)))
 
     def solid(self, low: FloatArray, high: FloatArray, paint: Paint) -> None:
         """Adds a slab between two (N, 3) outlines of the same corner count; nobody sees its underside from above."""
-        first = len(self._points)
         for i in range(len(low)):
             j = (i + 1) % len(low)
             self.face(np.stack([low[i], low[j], high[j], high[i]]), paint.scaled(0.85))
         self.face(high, paint)
-        self._parts.append((first, len(self._points)))
 
     def build(self, *, is_dented: bool = False) -> Mesh:
         """The collected faces as a Mesh; `is_dented` where the convex hull is not a good outline."""
@@ -225,11 +214,6 @@ class MeshBuilder:
         normals[flags[:, 2]] = 0.0
         # A picture's corners lie outside what it shows, and a wake is not the ship.
         outlines = [p for p, is_solid in zip(self._points, flags[:, 0], strict=True) if is_solid]
-        starts = np.concatenate([[0], np.cumsum(counts)])
-        parts = np.array(self._parts, dtype=np.int64).reshape(-1, 2)
-        loose = flags[:, 0].copy()
-        for first, last in self._parts:
-            loose[first:last] = False
         return Mesh(
             points=points,
             counts=counts,
@@ -239,12 +223,11 @@ class MeshBuilder:
             material=np.array([p.material for p in self._paints], dtype=np.int64),
             solid=flags[:, 0].copy(),
             convex=flags[:, 1].copy(),
+            two_sided=flags[:, 2].copy(),
             normals=normals,
             textures=dict(self._textures),
             extremes=_extremes(np.concatenate(outlines)),
             is_dented=is_dented,
-            parts=starts[parts],
-            loose=loose,
         )
 
 

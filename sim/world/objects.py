@@ -156,7 +156,7 @@ def pylon(rng: np.random.Generator) -> Mesh:
 
 
 def wind_turbine(rng: np.random.Generator) -> Mesh:
-    """A small wind turbine: mast of 30 m, rotor of 20 m, standing still."""
+    """A small wind turbine: mast of 30 m, rotor of 20 m, standing still with its blades feathered."""
     builder = MeshBuilder()
     white = paint_of((236.0, 237.0, 236.0), 0.3, Material.PLASTIC)
     builder.prism(ellipse((1.1, 1.1), 10), (0.0, 30.0), white, PrismStyle(shrink=0.55))
@@ -165,7 +165,7 @@ def wind_turbine(rng: np.random.Generator) -> Mesh:
     for blade in range(3):
         angle = turn + blade * 2 * np.pi / 3
         along = np.array([0.0, np.cos(angle), np.sin(angle)])
-        across = np.array([0.0, -np.sin(angle), np.cos(angle)])
+        across = 0.5 * np.array([0.0, -np.sin(angle), np.cos(angle)]) + np.array([0.87, 0.0, 0.0])
         hub = np.array([2.0, 0.0, 30.8])
         corners = [
             hub + 0.6 * across,

@@ -6,7 +6,6 @@ A second picture of numbers, painted in the same order, says how much of each th
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import cv2
@@ -18,9 +17,9 @@ from sim.world.batch import PAD_PX, SHIFT, Batch, fixed_point, gather, in_frame,
 from sim.world.ground import paint_ground
 from sim.world.layout import Look, World
 from sim.world.lighting import Lighting
-from sim.world.mesh import Mesh, PlacedMesh
 from sim.world.motion import MotionTable
 from sim.world.painting import draw_picture
+from sim.world.placing import PlacedMesh, Placer
 from sim.world.sensor import Sensor, draw_traits, roughened
 from sim.world.truth import TruthObject, View
 from sim.world.weather import Weather
@@ -80,8 +79,7 @@ class Renderer:
         traits = roughened(traits, rng) if is_rough else traits
         self._sensor = Sensor(traits, self.look, (camera.height, camera.width), rng)
         self._weather = Weather(world, camera, self.look)
-        self._meshes: dict[int, Mesh] = {}
-        self._standing: dict[int, PlacedMesh] = {}
+        self._placer = Placer(world, self._lighting)
         self._textures: dict[tuple[int, int], list[list[Bytes]]] = {}
         self._half = np.array([t.half_m for t in world.things]).reshape(-1, 2)
         self._height = np.array([t.height_m for t in world.things])
@@ -119,9 +117,9 @@ class Renderer:
         chosen = self._in_view(pose, where, time_s)
         if not chosen:
             return _Drawing(layers, numbers, None, [])
-        placed = [self._place(i, where[i]) for i in chosen]
+        placed = [self._placer.place(i, where[i]) for i in chosen]
         self._draw_shadows(layers, pose, placed)
-        batch = gather([self.world.things[i] for i in chosen], placed, self.camera, pose, self._lighting)
+        batch = gather([self.world.things[i] for i in chosen], placed, self.camera, pose)
         areas = [] if batch is None else self._draw_things(layers, numbers, batch)
         return _Drawing(layers, numbers, batch, areas)
 
@@ -172,40 +170,22 @@ class Renderer:
             inside & (where[:, 1] > north.min() - far) & (where[:, 1] < north.max() + far), dtype=np.bool_
         )
 
-    def _place(self, index: int, where: FloatArray) -> PlacedMesh:
-        standing = self._standing.get(index)
-        if standing is not None:
-            return standing
-        thing = self.world.things[index]
-        mesh = self._meshes.get(index)
-        if mesh is None:
-            mesh = self._meshes[index] = thing.make()
-        east, north, heading = where.tolist()
-        cos, sin = math.cos(heading), math.sin(heading)
-        turn = np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])
-        shift = np.array([east, north, 0.0])
-        placed = PlacedMesh(mesh, mesh.points @ turn + shift, mesh.normals @ turn, mesh.extremes @ turn + shift)
-        if thing.is_static:
-            self._standing[index] = placed
-        return placed
-
     def _draw_shadows(self, layers: list[Bytes], pose: CameraPose, placed: list[PlacedMesh]) -> None:
         if self._lighting.shadow_gain > FAINTEST_SHADOW:
             return
-        cast = self._lighting.cast_matrix().T
-        shadows = outline([p.extremes @ cast for p in placed], self.camera, pose)
+        shadows = outline([p.cast for p in placed], self.camera, pose)
         mask = np.zeros((self.camera.height, self.camera.width), dtype=np.uint8)
         for index in in_frame(shadows, self.camera):
-            if placed[index].mesh.is_dented and np.ptp(placed[index].extremes[:, 2]) > OPEN_WORK_M:
-                self._draw_open_shadow(mask, pose, placed[index], cast)
+            if placed[index].mesh.is_dented and placed[index].extremes[:, 2].max() > OPEN_WORK_M:
+                self._draw_open_shadow(mask, pose, placed[index])
             else:
                 cv2.fillConvexPoly(mask, cv2.convexHull(shadows.hulls[index]), 255.0, cv2.LINE_8, SHIFT)
         for layer in layers:
             cv2.copyTo(self._lighting.shaded(layer), mask, layer)
 
-    def _draw_open_shadow(self, mask: Bytes, pose: CameraPose, placed: PlacedMesh, cast: FloatArray) -> None:
+    def _draw_open_shadow(self, mask: Bytes, pose: CameraPose, placed: PlacedMesh) -> None:
         """The shadow of a crane or pylon, face by face: light falls through."""
-        pixels, _ = self.camera.project(pose, placed.points @ cast)
+        pixels, _ = self.camera.project(pose, placed.points @ self._lighting.cast_matrix().T)
         fixed = fixed_point(pixels)
         for start, count in zip(placed.mesh.starts.tolist(), placed.mesh.counts.tolist(), strict=True):
             cv2.fillConvexPoly(mask, cv2.convexHull(fixed[start : start + count]), 255.0, cv2.LINE_8, SHIFT)
@@ -215,40 +195,37 @@ class Renderer:
         padded = batch.fixed + (PAD_PX << SHIFT)
         areas = []
         for index, thing in enumerate(batch.things):
-            if not batch.placed[index].mesh.is_dented:
-                hull = cv2.convexHull(batch.hulls[index] + (PAD_PX << SHIFT))
-                cv2.fillConvexPoly(numbers, hull, index + 1, cv2.LINE_8, SHIFT)
             for number, layer in enumerate(layers):
                 self._draw_faces(layer, number, batch, index)
-            self._number_faces(numbers, padded, batch, index)
+            if batch.placed[index].mesh.is_dented:
+                self._number_faces(numbers, padded, batch, index)
+            else:
+                hull = cv2.convexHull(batch.hulls[index] + (PAD_PX << SHIFT))
+                cv2.fillConvexPoly(numbers, hull, index + 1, cv2.LINE_8, SHIFT)
             areas.append(self._areas(numbers, batch, index) if thing.label else (0, 0))
         return areas
 
     def _draw_faces(self, image: Bytes, layer: int, batch: Batch, index: int) -> None:
-        faces, textures = batch.faces, batch.placed[index].mesh.textures
-        colours = faces.colours[layer]
+        faces, fixed, textures = batch.faces, batch.fixed, batch.placed[index].mesh.textures
+        colours = batch.placed[index].colours[layer]
         for face in batch.face_ranges[index]:
-            if not faces.is_painted[face]:
-                continue
-            span = faces.spans[face]
-            if textures and faces.local[face] in textures:
-                draw_picture(image, self._lit_texture(batch, index, faces.local[face])[layer], batch.pixels[span])
+            span, local = faces.spans[face], faces.local[face]
+            if local in textures:
+                draw_picture(image, self._lit_texture(batch, index, local)[layer], batch.pixels[span])
             elif faces.is_convex[face]:
-                cv2.fillConvexPoly(image, batch.fixed[span], colours[face], cv2.LINE_AA, SHIFT)
+                cv2.fillConvexPoly(image, fixed[span], colours[local], cv2.LINE_AA, SHIFT)
             else:
-                cv2.fillPoly(image, [batch.fixed[span]], colours[face], cv2.LINE_AA, SHIFT)
+                cv2.fillPoly(image, [fixed[span]], colours[local], cv2.LINE_AA, SHIFT)
 
     def _number_faces(self, numbers: Numbers, padded: NDArray[np.int32], batch: Batch, index: int) -> None:
-        """Numbers what a dented thing covers: the hull of each convex part, and each face that is part of none."""
-        if not batch.placed[index].mesh.is_dented:
-            return
-        for start, stop in batch.parts[index]:
-            cv2.fillConvexPoly(numbers, cv2.convexHull(padded[start:stop]), index + 1, cv2.LINE_8, SHIFT)
+        """Numbers what a dented thing covers, face by face."""
         faces = batch.faces
         for face in batch.face_ranges[index]:
-            if faces.is_loose[face] and faces.is_convex[face]:
+            if not faces.is_solid[face]:
+                continue
+            if faces.is_convex[face]:
                 cv2.fillConvexPoly(numbers, padded[faces.spans[face]], index + 1, cv2.LINE_8, SHIFT)
-            elif faces.is_loose[face]:
+            else:
                 cv2.fillPoly(numbers, [padded[faces.spans[face]]], index + 1, cv2.LINE_8, SHIFT)
 
     def _lit_texture(self, batch: Batch, index: int, local: int) -> list[list[Bytes]]:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from sim.craft.camera import Camera, CameraPose
 from sim.world.layout import Thing
-from sim.world.mesh import Mesh
 from sim.world.placing import PlacedMesh
 
 FloatArray = NDArray[np.float64]
@@ -78,12 +77,12 @@ class Outlines:
     Attributes:
         hulls: fixed-point projections of each thing's extremes.
         bounds: (T, 4) boxes of the extremes, pixels, xyxy, not clipped.
-        is_ahead: (T,) False for what reaches behind the camera.
+        nearest_m: (T,) least depth along the optical axis; negative for what reaches behind the camera.
     """
 
     hulls: list[NDArray[np.int32]]
     bounds: FloatArray
-    is_ahead: NDArray[np.bool_]
+    nearest_m: FloatArray
 
 
 def _starts(lengths: list[int]) -> IntArray:
@@ -99,7 +98,7 @@ def outline(extremes: list[FloatArray], camera: Camera, pose: CameraPose) -> Out
     return Outlines(
         hulls=[fixed[a:b] for a, b in pairwise(edges.tolist())],
         bounds=np.concatenate([low, high], axis=1),
-        is_ahead=np.minimum.reduceat(depth, edges[:-1]) > NEAREST_M,
+        nearest_m=np.minimum.reduceat(depth, edges[:-1]),
     )
 
 
@@ -107,36 +106,44 @@ def in_frame(outlines: Outlines, camera: Camera) -> list[int]:
     """Numbers of the outlines that meet the frame."""
     low, high = outlines.bounds[:, :2], outlines.bounds[:, 2:]
     meets = (high > 0).all(axis=1) & (low < np.array([camera.width, camera.height])).all(axis=1)
-    return [int(i) for i in np.flatnonzero(meets & outlines.is_ahead)]
+    return [int(i) for i in np.flatnonzero(meets & (outlines.nearest_m > NEAREST_M))]
 
 
-def _signed_areas(pixels: FloatArray, starts: IntArray, ends: IntArray) -> FloatArray:
-    """(F,) areas in square pixels, positive for faces that show their front (rows count downwards)."""
-    x, y = np.ascontiguousarray(pixels.T)
-    following = np.arange(1, len(pixels) + 1)
-    following[ends - 1] = starts
-    return 0.5 * np.add.reduceat(x[following] * y - x * y[following], starts)
+def _shown(placed: list[PlacedMesh], scale: FloatArray, position: FloatArray) -> tuple[IntArray, IntArray]:
+    """Numbers of the faces worth painting, and where each thing's begin among them.
 
-
-def _faces(meshes: list[Mesh], pixels: FloatArray) -> tuple[Faces, list[range]]:
-    """The faces worth painting, and which of them belong to each thing."""
-    ends = np.cumsum(np.concatenate([m.counts for m in meshes]))
-    starts = np.concatenate([[0], ends[:-1]])
-    areas = _signed_areas(pixels, starts, ends)
-    two_sided, solid = np.concatenate([m.two_sided for m in meshes]), np.concatenate([m.solid for m in meshes])
-    areas = np.where(two_sided, np.abs(areas), areas)
+    Args:
+        placed: T things.
+        scale: (T,) what turns square metres, seen from as many metres as they lie away, into square pixels.
+        position: (3,) of the camera.
+    """
+    meshes = [p.mesh for p in placed]
     edges = _starts([len(m.counts) for m in meshes])
+    # How much of a face's area vector points along the line of sight says how large it looks.
+    towards = np.concatenate([m.spreads for m in meshes]) @ position - np.concatenate([p.offsets for p in placed])
+    two_sided, solid = np.concatenate([m.two_sided for m in meshes]), np.concatenate([m.solid for m in meshes])
+    areas = np.where(two_sided, np.abs(towards), towards) * np.repeat(scale, np.diff(edges))
     # What is seen large need not be complete to the last splinter.
     tiny = np.clip(np.add.reduceat(np.maximum(areas, 0.0), edges[:-1]) * TINY_SHARE, *TINY_PX2)
     shown = np.flatnonzero(areas > np.where(solid, np.repeat(tiny, np.diff(edges)), DETAIL_PX2))
-    firsts = np.searchsorted(shown, edges)
+    return shown, np.searchsorted(shown, edges)
+
+
+def _faces(placed: list[PlacedMesh], shown: IntArray, firsts: IntArray) -> tuple[Faces, FloatArray]:
+    """The faces with these numbers, and the (V, 3) corners of just them."""
+    meshes = [p.mesh for p in placed]
+    counts = np.concatenate([m.counts for m in meshes])
+    starts, counts = (np.cumsum(counts) - counts)[shown], counts[shown]
+    ends = np.cumsum(counts)
+    corners = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - counts), counts)
+    edges = _starts([len(m.counts) for m in meshes])
     faces = Faces(
-        spans=[slice(a, b) for a, b in zip(starts[shown].tolist(), ends[shown].tolist(), strict=True)],
-        is_solid=solid[shown].tolist(),
+        spans=[slice(a, b) for a, b in zip((ends - counts).tolist(), ends.tolist(), strict=True)],
+        is_solid=np.concatenate([m.solid for m in meshes])[shown].tolist(),
         is_convex=np.concatenate([m.convex for m in meshes])[shown].tolist(),
         local=(shown - np.repeat(edges[:-1], np.diff(firsts))).tolist(),
     )
-    return faces, [range(a, b) for a, b in pairwise(firsts.tolist())]
+    return faces, np.concatenate([p.points for p in placed])[corners]
 
 
 def gather(things: list[Thing], placed: list[PlacedMesh], camera: Camera, pose: CameraPose) -> Batch | None:
@@ -150,7 +157,10 @@ def gather(things: list[Thing], placed: list[PlacedMesh], camera: Camera, pose: 
     if not kept:
         return None
     things, placed = [things[i] for i in kept], [placed[i] for i in kept]
-    pixels, _ = camera.project(pose, np.concatenate([p.points for p in placed]))
-    faces, ranges = _faces([p.mesh for p in placed], pixels)
+    scale = camera.focal_px**2 / outlines.nearest_m[kept] ** 3
+    shown, firsts = _shown(placed, scale, pose.position())
+    faces, corners = _faces(placed, shown, firsts)
+    pixels, _ = camera.project(pose, corners)
+    ranges = [range(a, b) for a, b in pairwise(firsts.tolist())]
     hulls = [outlines.hulls[i] for i in kept]
     return Batch(things, placed, faces, ranges, pixels, fixed_point(pixels), hulls, outlines.bounds[kept])

@@ -90,6 +90,7 @@ class Mesh:
         convex: (F,) bool.
         two_sided: (F,) bool; seen from behind, too.
         normals: (F, 3) outward unit normals; zero for faces seen from both sides.
+        spreads: (F, 3) outward vectors as long as the faces' areas in square metres.
         textures: pictures of faces, by face index.
         extremes: (E, 3) the points that can lie on the outline, seen from anywhere.
         is_dented: the outline is that of its solid faces; False where it is (nearly) the convex hull of `extremes`.
@@ -105,6 +106,7 @@ class Mesh:
     convex: NDArray[np.bool_]
     two_sided: NDArray[np.bool_]
     normals: FloatArray
+    spreads: FloatArray
     textures: dict[int, Texture]
     extremes: FloatArray
     is_dented: bool
@@ -113,7 +115,8 @@ class Mesh:
         """The same model about its upright axis, counter-clockwise from east."""
         cos, sin = math.cos(heading_rad), math.sin(heading_rad)
         turn = np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])
-        return replace(self, points=self.points @ turn, normals=self.normals @ turn, extremes=self.extremes @ turn)
+        names = ("points", "normals", "spreads", "extremes")
+        return replace(self, **{name: getattr(self, name) @ turn for name in names})
 
 
 def _directions() -> FloatArray:
@@ -134,8 +137,8 @@ def _extremes(points: FloatArray) -> FloatArray:
     return extremes
 
 
-def _normals(points: FloatArray, counts: NDArray[np.int32]) -> FloatArray:
-    """(F, 3) by Newell's method: robust for any planar polygon."""
+def _spreads(points: FloatArray, counts: NDArray[np.int32]) -> FloatArray:
+    """(F, 3) area vectors by Newell's method: robust for any planar polygon."""
     ends = np.cumsum(counts)
     starts = ends - counts
     following = np.arange(1, len(points) + 1)
@@ -143,9 +146,8 @@ def _normals(points: FloatArray, counts: NDArray[np.int32]) -> FloatArray:
     x, y, z = points.T
     next_x, next_y, next_z = points[following].T
     crossed = np.stack([y * next_z - z * next_y, z * next_x - x * next_z, x * next_y - y * next_x], axis=1)
-    total = np.add.reduceat(crossed, starts)
-    normals: FloatArray = total / np.maximum(np.sqrt((total**2).sum(axis=1)), 1e-9)[:, None]
-    return normals
+    spreads: FloatArray = 0.5 * np.add.reduceat(crossed, starts)
+    return spreads
 
 
 class MeshBuilder:
@@ -210,7 +212,8 @@ class MeshBuilder:
         counts = np.array([len(points) for points in self._points], dtype=np.int32)
         flags = np.array(self._flags, dtype=bool)
         points = np.concatenate(self._points)
-        normals = _normals(points, counts)
+        spreads = _spreads(points, counts)
+        normals = spreads / np.maximum(np.linalg.norm(spreads, axis=1), 1e-9)[:, None]
         normals[flags[:, 2]] = 0.0
         # A picture's corners lie outside what it shows, and a wake is not the ship.
         outlines = [p for p, is_solid in zip(self._points, flags[:, 0], strict=True) if is_solid]
@@ -225,6 +228,7 @@ class MeshBuilder:
             convex=flags[:, 1].copy(),
             two_sided=flags[:, 2].copy(),
             normals=normals,
+            spreads=spreads,
             textures=dict(self._textures),
             extremes=_extremes(np.concatenate(outlines)),
             is_dented=is_dented,

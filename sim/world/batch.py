@@ -20,6 +20,7 @@ PAD_PX = 160  # the picture of numbers reaches this far beyond the frame, to mea
 NEAREST_M = 1.0
 TINY_SHARE = 1 / 400  # faces smaller than this share of all that a thing shows are not worth painting,
 TINY_PX2 = (0.2, 2.5)  # within these limits in square pixels,
+OUTLINE_TINIES = 2.5  # nor counting for the silhouette below so many times that limit,
 DETAIL_PX2 = 4.0  # nor is painted-on detail below this
 
 
@@ -34,13 +35,15 @@ class Faces:
 
     Attributes:
         spans: slices into the batch's points.
-        is_solid: part of the silhouette, not painted-on detail.
+        is_painted: in the frame; others only count for the silhouette.
+        is_outline: counts for the silhouette: no painted-on detail, no splinter.
         is_convex: outline without dents.
         local: the face's number in its mesh.
     """
 
     spans: list[slice]
-    is_solid: list[bool]
+    is_painted: list[bool]
+    is_outline: list[bool]
     is_convex: list[bool]
     local: list[int]
 
@@ -109,8 +112,17 @@ def in_frame(outlines: Outlines, camera: Camera) -> list[int]:
     return [int(i) for i in np.flatnonzero(meets & (outlines.nearest_m > NEAREST_M))]
 
 
-def _shown(placed: list[PlacedMesh], scale: FloatArray, position: FloatArray) -> tuple[IntArray, IntArray]:
-    """Numbers of the faces worth painting, and where each thing's begin among them.
+@dataclass(frozen=True)
+class _Shown:
+    """Numbers of the faces worth painting, where each thing's begin among them, and which make its silhouette."""
+
+    faces: IntArray
+    firsts: IntArray
+    is_outline: NDArray[np.bool_]
+
+
+def _shown(placed: list[PlacedMesh], scale: FloatArray, position: FloatArray) -> _Shown:
+    """Chooses faces.
 
     Args:
         placed: T things.
@@ -125,25 +137,39 @@ def _shown(placed: list[PlacedMesh], scale: FloatArray, position: FloatArray) ->
     areas = np.where(two_sided, np.abs(towards), towards) * np.repeat(scale, np.diff(edges))
     # What is seen large need not be complete to the last splinter.
     tiny = np.clip(np.add.reduceat(np.maximum(areas, 0.0), edges[:-1]) * TINY_SHARE, *TINY_PX2)
-    shown = np.flatnonzero(areas > np.where(solid, np.repeat(tiny, np.diff(edges)), DETAIL_PX2))
-    return shown, np.searchsorted(shown, edges)
+    tiny = np.repeat(tiny, np.diff(edges))
+    faces = np.flatnonzero(areas > np.where(solid, tiny, DETAIL_PX2))
+    is_outline = solid[faces] & (areas[faces] > OUTLINE_TINIES * tiny[faces])
+    return _Shown(faces, np.searchsorted(faces, edges), is_outline)
 
 
-def _faces(placed: list[PlacedMesh], shown: IntArray, firsts: IntArray) -> tuple[Faces, FloatArray]:
-    """The faces with these numbers, and the (V, 3) corners of just them."""
+def _faces(placed: list[PlacedMesh], shown: _Shown, camera: Camera, pose: CameraPose) -> tuple[Faces, FloatArray]:
+    """The chosen faces, and the (V, 2) pixels of just their corners."""
     meshes = [p.mesh for p in placed]
     counts = np.concatenate([m.counts for m in meshes])
-    starts, counts = (np.cumsum(counts) - counts)[shown], counts[shown]
+    sources, counts = (np.cumsum(counts) - counts)[shown.faces], counts[shown.faces]
     ends = np.cumsum(counts)
-    corners = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - counts), counts)
+    starts = ends - counts
+    corners = np.arange(counts.sum()) + np.repeat(sources - starts, counts)
+    pixels, _ = camera.project(pose, np.concatenate([p.points for p in placed])[corners])
     edges = _starts([len(m.counts) for m in meshes])
     faces = Faces(
-        spans=[slice(a, b) for a, b in zip((ends - counts).tolist(), ends.tolist(), strict=True)],
-        is_solid=np.concatenate([m.solid for m in meshes])[shown].tolist(),
-        is_convex=np.concatenate([m.convex for m in meshes])[shown].tolist(),
-        local=(shown - np.repeat(edges[:-1], np.diff(firsts))).tolist(),
+        spans=[slice(a, b) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)],
+        is_painted=_in_picture(pixels, starts, camera).tolist(),
+        is_outline=shown.is_outline.tolist(),
+        is_convex=np.concatenate([m.convex for m in meshes])[shown.faces].tolist(),
+        local=(shown.faces - np.repeat(edges[:-1], np.diff(shown.firsts))).tolist(),
     )
-    return faces, np.concatenate([p.points for p in placed])[corners]
+    return faces, pixels
+
+
+def _in_picture(pixels: FloatArray, starts: IntArray, camera: Camera) -> NDArray[np.bool_]:
+    """(F,) whether a face's box meets the frame; F may be 0."""
+    inside = np.ones(len(starts), dtype=np.bool_)
+    if len(starts):
+        for axis, side in zip(np.ascontiguousarray(pixels.T), (camera.width, camera.height), strict=True):
+            inside &= (np.maximum.reduceat(axis, starts) > 0) & (np.minimum.reduceat(axis, starts) < side)
+    return inside
 
 
 def gather(things: list[Thing], placed: list[PlacedMesh], camera: Camera, pose: CameraPose) -> Batch | None:
@@ -158,9 +184,8 @@ def gather(things: list[Thing], placed: list[PlacedMesh], camera: Camera, pose: 
         return None
     things, placed = [things[i] for i in kept], [placed[i] for i in kept]
     scale = camera.focal_px**2 / outlines.nearest_m[kept] ** 3
-    shown, firsts = _shown(placed, scale, pose.position())
-    faces, corners = _faces(placed, shown, firsts)
-    pixels, _ = camera.project(pose, corners)
-    ranges = [range(a, b) for a, b in pairwise(firsts.tolist())]
+    shown = _shown(placed, scale, pose.position())
+    faces, pixels = _faces(placed, shown, camera, pose)
+    ranges = [range(a, b) for a, b in pairwise(shown.firsts.tolist())]
     hulls = [outlines.hulls[i] for i in kept]
     return Batch(things, placed, faces, ranges, pixels, fixed_point(pixels), hulls, outlines.bounds[kept])

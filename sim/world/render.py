@@ -216,6 +216,8 @@ class Renderer:
         faces, fixed, textures = batch.faces, batch.fixed, batch.placed[index].mesh.textures
         colours = batch.placed[index].colours[layer]
         for face in batch.face_ranges[index]:
+            if not faces.is_painted[face]:
+                continue
             span, local = faces.spans[face], faces.local[face]
             if local in textures:
                 draw_picture(image, self._lit_texture(batch, index, local)[layer], batch.pixels[span])
@@ -228,7 +230,7 @@ class Renderer:
         """Numbers what a dented thing covers, face by face."""
         faces = batch.faces
         for face in batch.face_ranges[index]:
-            if not faces.is_solid[face]:
+            if not faces.is_outline[face]:
                 continue
             if faces.is_convex[face]:
                 cv2.fillConvexPoly(numbers, padded[faces.spans[face]], index + 1, cv2.LINE_8, SHIFT)

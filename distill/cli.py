@@ -140,8 +140,9 @@ def bundle(
 @app.command()
 def evaluate(
     bundle_or_teacher: Annotated[str, typer.Argument(help="Bundle folder, or the bundled `student` or `teacher`")],
-    data: Annotated[Path, typer.Option("--data", help="HIT-UAV folder, or a COCO folder")] = DATA_DEFAULT / "hit_uav",
+    data: Annotated[Path, typer.Option("--data", help="HIT-UAV, COCO or YOLO folder")] = DATA_DEFAULT / "hit_uav",
     split: Annotated[str, typer.Option(help="val or dev (COCO folders: all)")] = "val",
+    only: Annotated[str, typer.Option(help="Shell patterns of the file names to score, with commas")] = "",
     variant: Annotated[str | None, typer.Option(help="Which file of the bundle, for example fp32")] = None,
     labels: Annotated[
         str, typer.Option(help="Scored classes; every other box is an ignore region")
@@ -159,17 +160,20 @@ def evaluate(
     from edge.bundle import load_bundle
     from edge.student import Student
 
-    data_set = read_data_set(data, split)
+    data_set = read_data_set(data, split).named(_listed(only))
     student = Student.open(load_bundle(bundle_folder(bundle_or_teacher), variant), threads=threads)
     with _progress() as progress:
         task = progress.add_task("evaluating", total=len(data_set))
         advance: Callable[[int], None] = lambda _: progress.advance(task)  # noqa: E731
-        names = [name.strip() for name in labels.split(",")]
-        result = score(student, data_set, names, advance)
+        result = score(student, data_set, _listed(labels), advance)
     if as_json:
         typer.echo(json.dumps(result))
     else:
         _print_scores(result)
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _print_scores(result: dict[str, Any]) -> None:

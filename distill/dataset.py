@@ -6,6 +6,7 @@ Three layouts, told apart by their files: HIT-UAV (`annotations/<split>.json`), 
 
 from __future__ import annotations
 
+import fnmatch
 import json
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -61,6 +62,20 @@ class DataSet:
         forbidden = set(left_out)
         kept = tuple(item for item in self.items if forbidden.isdisjoint(item.labels))
         return DataSet(self.name, kept, self._pixels)
+
+    def named(self, patterns: Iterable[str]) -> DataSet:
+        """The images whose file names match one of the shell patterns (`DJI_0005*`); none given keeps them all.
+
+        Raises:
+            DataSetError: a pattern matches no image.
+        """
+        wanted = list(patterns)
+        names = [item.path.name for item in self.items]
+        for pattern in wanted:
+            if not fnmatch.filter(names, pattern):
+                raise DataSetError(f"{self.name}: no image is called {pattern!r}; the first is {names[0]}")
+        kept = [i for i in self.items if not wanted or any(fnmatch.fnmatch(i.path.name, p) for p in wanted)]
+        return DataSet(self.name, tuple(kept), self._pixels)
 
     def __iter__(self) -> Iterator[LabelledImage]:
         return iter(self.items)

@@ -43,6 +43,7 @@ class Source(Settings):
         root: `data` (real data, `--data`) or `renders` (made by `skyloop-sim render`, under `--runs`).
         path: folder below that root.
         split: see `distill.dataset.read_data_set`.
+        only: shell patterns of the file names that are used; without any, all are.
         weight: relative share of the crops.
         leave_out: every image of this set that holds one of these labels is dropped.
     """
@@ -50,6 +51,7 @@ class Source(Settings):
     root: Literal["data", "renders"] = "data"
     path: str
     split: str = "train"
+    only: tuple[str, ...] = ()
     weight: float = Field(1.0, gt=0)
     leave_out: tuple[str, ...] = ()
 
@@ -127,14 +129,14 @@ def open_sources(recipe: Recipe, workspace: Workspace) -> list[DataSet]:
 
 
 def open_source(source: Source, workspace: Workspace) -> DataSet:
-    """One data set, less its left-out images.
+    """One data set, its chosen images less the left-out ones.
 
     Raises:
         DataSetError: it is missing or nothing is left of it.
     """
     roots = {"data": workspace.data, "renders": workspace.runs / "renders"}
     folder = roots[source.root] / source.path
-    data = read_data_set(folder, source.split).without_labels(source.leave_out)
+    data = read_data_set(folder, source.split).named(source.only).without_labels(source.leave_out)
     if not len(data):
         raise DataSetError(f"{folder}: leave_out {', '.join(source.leave_out)} leaves no image; leave out less")
     return data

@@ -199,3 +199,15 @@ def test_real_hit_uav_leave_out_keeps_1649_of_2029(data_root):
     sets = [read_data_set(data_root / "hit_uav", split) for split in ("train", "dev")]
     assert sum(len(data) for data in sets) == 2029
     assert sum(len(data.without_labels(["Bicycle", "OtherVehicle"])) for data in sets) == 1649
+
+
+def test_only_the_named_images_are_kept(hit_uav):
+    data = read_data_set(hit_uav, "train")
+    names = [item.path.name for item in data]
+    assert [item.path.name for item in data.named([names[1][:-4] + "*"])] == [names[1]]
+    assert len(data.named([])) == len(data)
+
+
+def test_name_that_no_image_has_is_an_error(hit_uav):
+    with pytest.raises(DataSetError, match=r"no image is called 'DJI\*'; the first is "):
+        read_data_set(hit_uav, "train").named(["DJI*"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import signal
 import sys
 from pathlib import Path
@@ -115,6 +116,9 @@ def run(
     scenario: Annotated[str, typer.Argument(help="A bundled scenario's name, or a TOML file")],
     seed: Annotated[str, typer.Option(help="Same scenario and seed, same frames and same event log")] = "1",
     out: Annotated[Path | None, typer.Option(help="Output folder, an earlier run there is replaced; NAME-out")] = None,
+    speed: Annotated[
+        str, typer.Option(help="Seconds of flight in one second; `max` is as fast as this machine can fly it")
+    ] = "1",
     live: Annotated[
         bool, typer.Option("--live", help="Show the flight on a page, and in a window if there is one")
     ] = False,
@@ -133,7 +137,8 @@ def run(
     configure_logging()
     _end_children_on_sigterm()
     found = find_scenario(scenario)
-    options = RunOptions(found, parse_seed(seed), out or Path(f"{found.name}-out"), scenario)
+    out = out or Path(f"{found.name}-out")
+    options = RunOptions(found, parse_seed(seed), out, scenario, parse_speed(speed))
     report = run_scenario(options, Display(error_console), LiveView() if live else None)
     if as_json:
         typer.echo(json.dumps(report))
@@ -213,6 +218,25 @@ def parse_seed(text: str) -> int:
     return int(text)
 
 
+def parse_speed(text: str) -> float | None:
+    """How fast a flight passes; None is as fast as can be.
+
+    Raises:
+        ScenarioError: it is no number, or out of range.
+    """
+    from sim.hurry import FASTEST
+
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = math.nan
+    if not 0.1 <= speed <= FASTEST:
+        raise ScenarioError(f"--speed {text!r} is not a number from 0.1 to {FASTEST:g}; give one, or `max`")
+    return speed
+
+
 def _print_report(report: dict[str, Any], out: Path) -> None:
     from sim.report import requirements
 
@@ -228,7 +252,8 @@ def _print_report(report: dict[str, Any], out: Path) -> None:
 
 
 def _print_run(report: dict[str, Any], out: Path) -> None:
-    table = Table(title=f"{report['scenario']}, seed {report['seed']}, {report['wall_s']:.0f} s")
+    speed = "" if report["speed"] == 1 else f", flown {report['speed']:g} times as fast"
+    table = Table(title=f"{report['scenario']}, seed {report['seed']}, {report['wall_s']:.0f} s{speed}")
     for name in ("craft", "frames", "cases sent", "kB up", "kB down", "prompt updates", "loop p50 (ms)", "learned"):
         table.add_column(name, justify="left" if name in ("craft", "learned") else "right")
     for name, craft in report["craft"].items():

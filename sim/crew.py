@@ -11,6 +11,7 @@ from types import TracebackType
 from typing_extensions import Self
 
 from edge.keys import CLOUD_NAME, EDGE_NAME, new_keys, trust_server
+from edge.scheduler import SchedulerSettings
 from sim.legs import Leg, put_leg_aside, tail_of
 from sim.processes import LOOPBACK, Child, command_of, run_program, wait_ready
 from sim.run_folder import CraftFolder, RunFolder
@@ -169,7 +170,16 @@ class EdgeProgram(Program):
         legs: one for each start.
     """
 
-    def __init__(self, folder: CraftFolder, scenario: Scenario, endpoint: str, log: Path, launcher: Launcher) -> None:
+    def __init__(
+        self,
+        folder: CraftFolder,
+        scenario: Scenario,
+        endpoint: str,
+        log: Path,
+        launcher: Launcher,
+        *,
+        speed: float = 1.0,
+    ) -> None:
         """Prepare, and write the edge's settings.
 
         Args:
@@ -178,6 +188,7 @@ class EdgeProgram(Program):
             endpoint: where it connects: its link.
             log: of the program.
             launcher: starts it.
+            speed: seconds of flight in one second of its clock.
         """
         is_alone = len(scenario.craft) == 1
         super().__init__("the edge" if is_alone else f"the edge of {folder.name}", log, launcher)
@@ -185,7 +196,7 @@ class EdgeProgram(Program):
         self.legs: list[Leg] = []
         craft = next(craft for craft in scenario.craft if craft.name == folder.name)
         self._endpoint, self._craft, self._fps = endpoint, craft, scenario.fps
-        folder.config.write_text(edge_config(scenario))
+        folder.config.write_text(edge_config(scenario, speed))
 
     @property
     def has_begun(self) -> bool:
@@ -211,14 +222,17 @@ class EdgeProgram(Program):
         return [*words, "--bundle", str(craft.student)] if craft.student else words
 
 
-def edge_config(scenario: Scenario) -> str:
-    """The edge's settings file for a scenario."""
+def edge_config(scenario: Scenario, speed: float = 1.0) -> str:
+    """The edge's settings file for a scenario whose flight passes `speed` times as fast as its clock."""
     lines = ["# Frames come at their recorded times, as from a camera.", "paced = true"]
     if len(scenario.craft) > 1:
         lines += ["# All craft share the cores of one machine.", "threads = 1"]
     budget, latency_s = scenario.budget, scenario.link.latency_ms / 1000
     lines += ["", "[agent.scheduler]"]
     lines += [f"budget_bytes_per_s = {budget.bytes_per_s}", f"burst_bytes = {budget.burst_bytes}"]
+    if speed != 1.0:
+        usual = SchedulerSettings()
+        lines += [f"min_interval_s = {usual.min_interval_s / speed}", f"cooldown_s = {usual.cooldown_s / speed}"]
     lines += [
         "",
         "[link]",

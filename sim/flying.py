@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from distill.dataset import DataSet, LabelledImage, read_data_set
 from sim.crew import CloudProgram, EdgeProgram, Launcher, make_keys
 from sim.display import Display
 from sim.errors import ProcessError
+from sim.hurry import hurried, quicken
 from sim.legs import flown_frames, joined_summary
 from sim.link import LinkProxy
 from sim.operator import Given, Operator
@@ -38,7 +39,8 @@ class CraftFlight:
         edge: its program.
         link: between it and the cloud.
         watch: looks at what it leaves.
-        fps: of its frames.
+        fps: frames in a second of flight.
+        speed: seconds of flight in one second.
     """
 
     folder: CraftFolder
@@ -46,19 +48,21 @@ class CraftFlight:
     link: LinkProxy
     watch: FlightWatch
     fps: float
+    speed: float = 1.0
 
     def record(self) -> FlightRecord:
-        """Everything known about the flight once it is over.
+        """Everything known about the flight once it is over, in seconds of flight.
 
         Raises:
             RecordError: the edge left nothing that can be read.
         """
         return FlightRecord(
-            frames=flown_frames(self.folder.edge, self.edge.legs, self.fps),
+            frames=flown_frames(self.folder.edge, self.edge.legs, self.fps, self.speed),
             truth=read_data_set(self.folder.flight, "all"),
             summary=joined_summary(self.folder.edge, self.edge.legs),
             banks=self.watch.banks,
-            traffic=self.link.traffic(),
+            traffic=[replace(seen, time_s=seen.time_s * self.speed) for seen in self.link.traffic()],
+            speed=self.speed,
         )
 
 
@@ -73,6 +77,7 @@ class Mission:
         given: the operator's answers.
         begin_s: monotonic second 0; None until all craft have begun.
         operator_begin_s: monotonic second from which the operator counts.
+        speed: seconds of flight in one second.
     """
 
     scenario: Scenario
@@ -81,15 +86,16 @@ class Mission:
     given: list[Given] = field(default_factory=list)
     begin_s: float | None = None
     operator_begin_s: float = 0.0
+    speed: float = 1.0
 
     def flight_s(self, given: Given) -> float:
         """Second of flight at which an answer was given."""
-        return 0.0 if self.begin_s is None else given.at_s + self.operator_begin_s - self.begin_s
+        return 0.0 if self.begin_s is None else self.speed * (given.at_s + self.operator_begin_s - self.begin_s)
 
     @property
     def now_s(self) -> float:
         """Seconds of flight; 0 before all craft have begun."""
-        return 0.0 if self.begin_s is None else time.monotonic() - self.begin_s
+        return 0.0 if self.begin_s is None else self.speed * (time.monotonic() - self.begin_s)
 
     @property
     def frames(self) -> int:
@@ -114,12 +120,13 @@ class Onlooker(Protocol):
         """Called about 20 times a second meanwhile, in the main thread."""
 
 
-def fly(
+def fly(  # noqa: PLR0913 - what is flown, and by what means
     folder: RunFolder,
     scenario: Scenario,
     seed: int,
     display: Display,
     *,
+    speed: float = 1.0,
     launcher: Launcher | None = None,
     onlooker: Onlooker | None = None,
 ) -> Mission:
@@ -130,6 +137,7 @@ def fly(
         scenario: what is flown.
         seed: of jitter and of the operator's decisions.
         display: shows how far it is.
+        speed: seconds of flight in one second; the recorded times of the frames are changed to it.
         launcher: starts programs.
         onlooker: who wants to watch.
 
@@ -139,8 +147,10 @@ def fly(
     launcher = launcher or Launcher()
     with display.stage("making keys"):
         make_keys(folder, launcher)
+    for flown in folder.craft:
+        quicken(flown.flight, speed)
     with ExitStack() as stack:
-        mission = _ready(folder, scenario, seed, launcher, stack)
+        mission = _ready(folder, scenario, seed, speed, launcher, stack)
         with display.stage("starting the cloud"):
             mission.cloud.start_and_wait()
         operator = _operator(mission, folder, seed)
@@ -162,23 +172,28 @@ def fly(
     return mission
 
 
-def _ready(folder: RunFolder, scenario: Scenario, seed: int, launcher: Launcher, stack: ExitStack) -> Mission:
+def _ready(
+    folder: RunFolder, scenario: Scenario, seed: int, speed: float, launcher: Launcher, stack: ExitStack
+) -> Mission:
     """Everything but the start: the stack takes it all down again."""
     wire_port, http_port = free_ports(2)
-    cloud = stack.enter_context(CloudProgram(folder, scenario, (wire_port, http_port), launcher))
+    told = hurried(scenario, speed)
+    cloud = stack.enter_context(CloudProgram(folder, told, (wire_port, http_port), launcher))
     flights = []
     for number, craft in enumerate(folder.craft):
         jitter = rng_for("link-jitter", seed, number)
-        link = stack.enter_context(LinkProxy(scenario.link, wire_port, jitter, link_spans(scenario, craft.name)))
+        spans = [(start / speed, end / speed) for start, end in link_spans(scenario, craft.name)]
+        link = stack.enter_context(LinkProxy(told.link, wire_port, jitter, spans))
         log = folder.log("edge" if len(folder.craft) == 1 else f"edge-{craft.name}")
-        edge = stack.enter_context(EdgeProgram(craft, scenario, f"tcp://{LOOPBACK}:{link.port}", log, launcher))
-        flights.append(CraftFlight(craft, edge, link, FlightWatch(craft.edge, http_port), scenario.fps))
-    return Mission(scenario, cloud, tuple(flights))
+        program = EdgeProgram(craft, told, f"tcp://{LOOPBACK}:{link.port}", log, launcher, speed=speed)
+        edge = stack.enter_context(program)
+        flights.append(CraftFlight(craft, edge, link, FlightWatch(craft.edge, http_port), scenario.fps, speed))
+    return Mission(scenario, cloud, tuple(flights), speed=speed)
 
 
 def _until_landed(mission: Mission, look: Callable[[], None]) -> None:
     """Start the craft, do what the timetable says, and return once all have come to their end."""
-    patience_s = _SLOWEST * mission.scenario.seconds + _LANDING_S
+    patience_s = _SLOWEST * mission.scenario.seconds / min(mission.speed, _SLOWEST) + _LANDING_S
     deadline_s = time.monotonic() + patience_s
     waiting = steps_of(mission.scenario)
     for craft in mission.craft:
@@ -224,7 +239,7 @@ def _do(step: Step, mission: Mission) -> None:
 
 def _operator(mission: Mission, folder: RunFolder, seed: int) -> Operator | None:
     """The scenario's person, who knows the truth of every frame."""
-    settings = mission.scenario.operator
+    settings = hurried(mission.scenario, mission.speed).operator
     if settings is None:
         return None
     truths = {craft.folder.name: read_data_set(craft.folder.flight, "all") for craft in mission.craft}

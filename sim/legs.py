@@ -48,8 +48,14 @@ def tail_of(flight: Path, first: int, number: int) -> Path:
     return folder
 
 
-def flown_frames(edge: Path, legs: Sequence[Leg], fps: float) -> list[FlownFrame]:
+def flown_frames(edge: Path, legs: Sequence[Leg], fps: float, speed: float = 1.0) -> list[FlownFrame]:
     """The frames of all legs, with their index and time in the whole flight.
+
+    Args:
+        edge: the craft's output folder.
+        legs: of its flight.
+        fps: frames in a second of flight.
+        speed: seconds of flight in one second.
 
     Raises:
         RecordError: a leg left none.
@@ -58,7 +64,7 @@ def flown_frames(edge: Path, legs: Sequence[Leg], fps: float) -> list[FlownFrame
     for number, leg in enumerate(legs, start=1):
         path = _of_leg(edge / "detections.jsonl", number, legs)
         frames += [
-            replace(frame, index=frame.index + leg.first, time_s=frame.time_s + leg.first / fps)
+            replace(frame, index=frame.index + leg.first, time_s=frame.time_s * speed + leg.first / fps)
             for frame in read_frames(path)
         ]
     return frames

@@ -80,6 +80,7 @@ class FlightRecord:
         summary: the edge's `summary.json`.
         banks: revisions seen while flying, in order.
         traffic: byte counters seen while flying, in order.
+        speed: seconds of flight in one second of the summary's frame rate; all other times are of the flight.
     """
 
     frames: Sequence[FlownFrame]
@@ -87,6 +88,7 @@ class FlightRecord:
     summary: Mapping[str, Any]
     banks: Sequence[BankSeen] = ()
     traffic: Sequence[BytesSeen] = ()
+    speed: float = 1.0
 
     def __post_init__(self) -> None:
         if not self.frames:
@@ -102,11 +104,11 @@ class FlightRecord:
 
     @property
     def slowdown(self) -> float:
-        """Seconds on the edge's clock for each recorded second: 1 when it kept pace, more on a busy machine."""
+        """Seconds the edge took for each it should have taken: 1 when it kept pace, more on a busy machine."""
         recorded_s = self.frames[-1].time_s - self.frames[0].time_s
         if not self.summary.get("fps") or recorded_s <= 0:
             return 1.0
-        flown_s = (len(self.frames) - 1) / float(self.summary["fps"])
+        flown_s = self.speed * (len(self.frames) - 1) / float(self.summary["fps"])
         return max(flown_s / recorded_s, 1.0)
 
     def first_revision(self, label: str) -> int | None:

@@ -18,6 +18,7 @@ from sim.display import Advance, Display
 from sim.errors import OutputError
 from sim.event_log import write_event_log
 from sim.flying import CraftFlight, Mission, Onlooker, fly
+from sim.hurry import fastest_speed
 from sim.record import FlightRecord
 from sim.run_folder import RunFolder, make_ready
 from sim.run_report import craft_measures, write_run_report
@@ -38,17 +39,22 @@ class RunOptions:
         seed: same scenario and seed, same frames and same event log.
         out: output folder; an earlier run there is replaced.
         origin: the scenario's name or path as it was given, for the command that repeats the run.
+        speed: seconds of flight in one second; None is as fast as this machine can be expected to fly it.
     """
 
     scenario: Scenario
     seed: int
     out: Path
     origin: str
+    speed: float | None = 1.0
 
     @property
     def command(self) -> str:
         """The command line that repeats the run."""
-        return shlex.join(["skyloop-sim", "run", self.origin, "--seed", str(self.seed), "--out", str(self.out)])
+        words = ["skyloop-sim", "run", self.origin, "--seed", str(self.seed), "--out", str(self.out)]
+        if self.speed != 1.0:
+            words += ["--speed", "max" if self.speed is None else f"{self.speed:g}"]
+        return shlex.join(words)
 
 
 def run_scenario(options: RunOptions, display: Display, onlooker: Onlooker | None = None) -> dict[str, Any]:
@@ -65,10 +71,11 @@ def run_scenario(options: RunOptions, display: Display, onlooker: Onlooker | Non
     folder = RunFolder.of(options.out, [craft.name for craft in scenario.craft])
     scenes = scenes_of(scenario, options.seed)
     _check_bundles(scenario)
+    speed = fastest_speed(scenario) if options.speed is None else options.speed
     make_ready(options.out, "run", "skyloop-sim run")
     render_flights(folder, scenario, scenes, options.seed, display)
     digest = write_event_log(folder, scenario, options.seed)
-    mission = fly(folder, scenario, options.seed, display, onlooker=onlooker)
+    mission = fly(folder, scenario, options.seed, display, speed=speed, onlooker=onlooker)
     stories = stories_of(mission)
     report = _report(options, mission, stories, digest)
     report["wall_s"] = round(time.monotonic() - start_s, 1)
@@ -117,6 +124,7 @@ def _report(options: RunOptions, mission: Mission, stories: Sequence[CraftStory]
         "command": options.command,
         "events_sha256": digest,
         "seconds": options.scenario.seconds,
+        "speed": mission.speed,
         "craft": {
             craft.folder.name: {**_craft_report(craft, story.record), **craft_measures(story)}
             for craft, story in zip(mission.craft, stories, strict=True)

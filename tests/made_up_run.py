@@ -46,5 +46,5 @@ def run_json(told: CraftStory) -> dict:
         "scenario": "made-up", "seed": 4, "command": "skyloop-sim run made-up", "events_sha256": "ab" * 32,
         "seconds": 6.0,
         "craft": {told.name: {**row, **craft_measures(told)}}, "operator": None, "versions": {"skyloop": "0.1.0"},
-        "settings": told.scenario.model_dump(mode="json"), "wall_s": 12.3,
+        "settings": told.scenario.model_dump(mode="json"), "wall_s": 12.3, "speed": 1.0,
     }  # fmt: skip

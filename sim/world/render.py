@@ -52,13 +52,6 @@ class _Drawing:
     areas: list[Area]
 
 
-def _is_crowded(bounds: FloatArray) -> NDArray[np.bool_]:
-    """(T,) whether something painted later comes near enough to hide a part of each of (T, 4) boxes."""
-    low, high = bounds[:, :2] - 3.0, bounds[:, 2:] + 3.0
-    meets = (low[:, None] < high[None]).all(axis=2) & (low[None] < high[:, None]).all(axis=2)
-    return np.asarray(np.triu(meets, 1).any(axis=1), dtype=np.bool_)
-
-
 class Renderer:
     """Renders frames of one world with one camera in one look; frames depend on pose and time only."""
 
@@ -265,16 +258,13 @@ class Renderer:
         batch, frame = drawing.batch, drawing.numbers[PAD_PX:-PAD_PX, PAD_PX:-PAD_PX]
         size = np.array([self.camera.width, self.camera.height, self.camera.width, self.camera.height], dtype=float)
         boxes = np.clip(batch.bounds, 0.0, size).tolist()
-        crowded = _is_crowded(batch.bounds)
         found = []
         for index, (thing, (area, inside)) in enumerate(zip(batch.things, drawing.areas, strict=True)):
             x1, y1, x2, y2 = boxes[index]
             if thing.label is None or area == 0 or min(x2 - x1, y2 - y1) < SMALLEST_SIDE_PX:
                 continue
-            seen = inside
-            if crowded[index]:
-                rows, columns = slice(max(int(y1) - 1, 0), int(y2) + 2), slice(max(int(x1) - 1, 0), int(x2) + 2)
-                seen = int(np.count_nonzero(frame[rows, columns] == index + 1))
+            rows, columns = slice(max(int(y1) - 1, 0), int(y2) + 2), slice(max(int(x1) - 1, 0), int(x2) + 2)
+            seen = int(np.count_nonzero(frame[rows, columns] == index + 1))
             if seen:
                 box, visible = (x1, y1, x2, y2), min(seen / area, 1.0)
                 occluded = 1.0 - seen / max(inside, seen)

@@ -21,7 +21,13 @@ def asked(monkeypatch):
 
     def run(options, display, onlooker):
         seen.append((options, onlooker))
-        report = {"scenario": options.scenario.name, "seed": options.seed, "wall_s": 3.0, "events_sha256": "ab" * 32}
+        report = {
+            "scenario": options.scenario.name,
+            "seed": options.seed,
+            "wall_s": 3.0,
+            "speed": 1.0,
+            "events_sha256": "ab" * 32,
+        }
         return {**report, "craft": {"uav": CRAFT}}
 
     monkeypatch.setattr("sim.runner.run_scenario", run)

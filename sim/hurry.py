@@ -1,0 +1,82 @@
+"""Flights in less time than they take: what counts in seconds is made shorter for the programs, all by one factor.
+
+A second of flight stays a second of flight in files and reports; only the programs' clocks see less of it. What they
+need to think does not shrink with it, so that a loop that took 0.5 s takes 2 s of a flight at four times its speed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+from edge.bundle import bundled_student, load_bundle
+from edge.student import Student
+from sim.scenario import Scenario
+from sim.scenario.conditions import LinkProfile
+
+FASTEST = 50.0
+_MOST_BPS = 1e9
+_LOOKS = 8
+_EDGE_SHARE = 0.4
+"""Of the cores: teacher, link, writing and the runner itself need the rest."""
+
+
+def hurried(scenario: Scenario, speed: float) -> Scenario:
+    """What a scenario's programs are told: link, budget, teacher and operator as seen by a clock that runs slower.
+
+    Args:
+        scenario: in seconds of flight.
+        speed: seconds of flight in one second.
+    """
+    if speed == 1.0:
+        return scenario
+    operator = scenario.operator
+    return scenario.model_copy(
+        update={
+            "link": _hurried_link(scenario.link, speed),
+            "budget": scenario.budget.model_copy(update={"bytes_per_s": scenario.budget.bytes_per_s * speed}),
+            "teacher": scenario.teacher.model_copy(update={"delay_s": scenario.teacher.delay_s / speed}),
+            "operator": operator and operator.model_copy(update={"delay_s": operator.delay_s / speed}),
+        }
+    )
+
+
+def _hurried_link(link: LinkProfile, speed: float) -> LinkProfile:
+    """As many bits for each second of flight; windows are left alone, the proxy is told of spans."""
+    rates = {name: min(getattr(link, name) * speed, _MOST_BPS) for name in ("edge_to_cloud_bps", "cloud_to_edge_bps")}
+    return link.model_copy(update={**rates, "latency_ms": link.latency_ms / speed, "jitter_ms": link.jitter_ms / speed})
+
+
+def quicken(flight: Path, speed: float) -> None:
+    """Make a rendered flight's recorded times come faster, by rewriting its `frames.jsonl` and `fps.txt`."""
+    if speed == 1.0:
+        return
+    records = [json.loads(line) for line in (flight / "frames.jsonl").read_text().splitlines()]
+    for record in records:
+        record["time_s"] /= speed
+    (flight / "frames.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    (flight / "fps.txt").write_text(f"{float((flight / 'fps.txt').read_text()) * speed:g}\n")
+
+
+def fastest_speed(scenario: Scenario) -> float:
+    """How fast this machine can be expected to fly a scenario; between 1 and `FASTEST`.
+
+    Raises:
+        SkyloopError: a craft's bundle does not load.
+    """
+    busy_s = 0.0
+    for craft in scenario.craft:
+        student = Student.open(load_bundle(craft.student or bundled_student()), threads=1)
+        image = np.zeros((craft.camera.height, craft.camera.width, 3), np.uint8)
+        times_s = []
+        for _ in range(_LOOKS):
+            begin_s = time.perf_counter()
+            student.perceive(image)
+            times_s.append(time.perf_counter() - begin_s)
+        busy_s += float(np.median(times_s)) * scenario.fps
+    cores = len(os.sched_getaffinity(0))
+    return round(min(max(_EDGE_SHARE * cores / busy_s, 1.0), FASTEST), 1)

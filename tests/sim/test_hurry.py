@@ -1,0 +1,93 @@
+import json
+
+import pytest
+from tiny_run import pretend, rendered, tiny_scenario
+
+from edge.agent import AgentSettings
+from edge.bundle import bundled_student
+from sim.cli import parse_speed
+from sim.crew import edge_config
+from sim.display import Display
+from sim.errors import ScenarioError
+from sim.flying import fly
+from sim.hurry import FASTEST, fastest_speed, hurried, quicken
+from sim.run_folder import RunFolder
+from sim.runner import RunOptions
+
+SCENARIO = tiny_scenario(
+    link={"edge_to_cloud_bps": 1000, "cloud_to_edge_bps": 800_000_000, "latency_ms": 40, "jitter_ms": 8},
+    budget={"bytes_per_s": 100, "burst_bytes": 7},
+    teacher={"delay_s": 2},
+    operator={"labels": ["Debris"], "delay_s": 6},
+)
+
+
+def test_a_second_of_flight_holds_as_much_at_any_speed():
+    told = hurried(SCENARIO, 4)
+    assert (told.link.edge_to_cloud_bps, told.link.latency_ms, told.link.jitter_ms) == (4000, 10, 2)
+    assert told.link.cloud_to_edge_bps == 1e9
+    assert (told.budget.bytes_per_s, told.budget.burst_bytes) == (400, 7)
+    assert told.teacher.delay_s == 0.5
+    assert told.operator is not None
+    assert told.operator.delay_s == 1.5
+
+
+def test_at_its_own_speed_a_scenario_is_left_alone(tmp_path):
+    rendered(tmp_path, 3)
+    before = (tmp_path / "frames.jsonl").read_bytes()
+    quicken(tmp_path, 1.0)
+    assert (tmp_path / "frames.jsonl").read_bytes() == before
+    assert hurried(SCENARIO, 1.0) is SCENARIO
+    assert "min_interval_s" not in edge_config(SCENARIO)
+
+
+def test_frames_come_so_much_faster(tmp_path):
+    rendered(tmp_path, 3, fps=5)
+    quicken(tmp_path, 4.0)
+    times = [json.loads(line)["time_s"] for line in (tmp_path / "frames.jsonl").read_text().splitlines()]
+    assert times == pytest.approx([0.0, 0.05, 0.1])
+    assert float((tmp_path / "fps.txt").read_text()) == 20.0
+
+
+def test_the_edge_waits_shorter_between_cases(tmp_path):
+    (tmp_path / "edge.toml").write_text(edge_config(hurried(SCENARIO, 4), 4))
+    told = (tmp_path / "edge.toml").read_text()
+    usual = AgentSettings().scheduler
+    assert f"min_interval_s = {usual.min_interval_s / 4}" in told
+    assert f"cooldown_s = {usual.cooldown_s / 4}" in told
+
+
+def test_a_hurried_flight_is_told_in_seconds_of_flight(tmp_path):
+    scenario = tiny_scenario(
+        seconds=12.0, fps=5, fault=[{"kind": "edge-restart", "at_s": 4.0, "for_s": 2.0}], link={"windows": [[2, 12]]}
+    )
+    folder = RunFolder.of(tmp_path, ["tiny"])
+    rendered(folder.craft[0].flight, scenario.frames, scenario.fps)
+    mission = fly(folder, scenario, 1, Display(), speed=6.0, launcher=pretend())
+    craft = mission.craft[0]
+    record = craft.record()
+    assert mission.now_s < 6 * 12
+    assert [frame.time_s for frame in record.frames] == pytest.approx([f.index / 5 for f in record.frames], abs=0.3)
+    assert [leg.first for leg in craft.edge.legs] == [0, 30]
+    assert record.frames[-1].index == 59
+    assert record.traffic[-1].time_s > 11.0
+
+
+def test_as_fast_as_this_machine_goes_depends_on_the_frames_there_are():
+    if not bundled_student().is_dir():
+        pytest.skip("the bundled student is not trained yet")
+    slow, fast = (fastest_speed(tiny_scenario(fps=fps, seconds=10)) for fps in (60, 0.5))
+    assert 1.0 <= slow < fast <= FASTEST
+
+
+@pytest.mark.parametrize("text", ["fast", "0", "-1", "nan", "51", ""])
+def test_speed_that_makes_no_sense_is_told(text):
+    with pytest.raises(ScenarioError, match=r"is not a number from 0.1 to 50; give one, or `max`"):
+        parse_speed(text)
+
+
+@pytest.mark.parametrize(("text", "speed"), [("1", 1.0), ("2.5", 2.5), ("max", None)])
+def test_speed_is_a_number_or_as_fast_as_can_be(text, speed, tmp_path):
+    assert parse_speed(text) == speed
+    options = RunOptions(SCENARIO, 1, tmp_path, "tiny", speed)
+    assert options.command.endswith("" if text == "1" else f" --speed {text}")

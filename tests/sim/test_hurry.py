@@ -78,6 +78,7 @@ def test_as_fast_as_this_machine_goes_depends_on_the_frames_there_are():
         pytest.skip("the bundled student is not trained yet")
     slow, fast = (fastest_speed(tiny_scenario(fps=fps, seconds=10)) for fps in (60, 0.5))
     assert 1.0 <= slow < fast <= FASTEST
+    assert fastest_speed(tiny_scenario(fps=0.5, seconds=10, operator={"labels": ["Debris"]})) == 4.0
 
 
 @pytest.mark.parametrize("text", ["fast", "0", "-1", "nan", "51", ""])

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import cv2
+import numpy as np
 
 from distill.dataset import read_image
 from distill.errors import DataSetError
@@ -30,6 +31,7 @@ from sim.record import detections_of
 _TAIL_BYTES = 65_536
 _WINDOW_S = 0.1
 _JPEG_QUALITY = 80
+_STRIP_PX = 28
 
 
 class LiveView:
@@ -51,6 +53,7 @@ class LiveView:
         self._has_window = has_screen() if window is None else window
         self._mission: Mission | None = None
         self._shown_s = float("-inf")
+        self._titles: set[str] = set()
 
     @contextmanager
     def watching(self, mission: Mission) -> Iterator[LiveView]:
@@ -85,10 +88,33 @@ class LiveView:
             for craft in mission.craft:
                 picture = newest_picture(craft)
                 if picture is not None:
-                    cv2.imshow(f"skyloop: {craft.folder.name}", picture)
+                    self._show(f"skyloop: {craft.folder.name}", captioned(picture, words_of(craft, mission)))
             cv2.waitKey(1)
         except cv2.error:  # no screen after all: the page is still there
             self._has_window = False
+
+    def _show(self, title: str, picture: ImageArray) -> None:
+        if title not in self._titles:
+            self._titles.add(title)
+            os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")  # OpenCV's Qt comes without fonts
+            cv2.namedWindow(title, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
+        cv2.imshow(title, picture)
+
+
+def words_of(craft: CraftFlight, mission: Mission) -> str:
+    """A craft's state in one line: time, link, what it sent of its budget, and what it was taught."""
+    state = _craft_state(craft, mission)
+    link = "link up" if state["is_linked"] else "LINK DOWN"
+    sent, budget = (state[name] / 1000 for name in ("edge_to_cloud_bytes", "budget_bytes"))
+    prompts = ", ".join(state["prompts"]) or "none"
+    return f"{mission.now_s:.1f} s   {link}   {sent:.0f} kB sent, budget {budget:.0f} kB   prompts: {prompts}"
+
+
+def captioned(picture: ImageArray, words: str) -> ImageArray:
+    """The (H, W, 3) picture on top of a strip with one line of text."""
+    strip = np.full((_STRIP_PX, picture.shape[1], 3), 32, np.uint8)
+    cv2.putText(strip, words, (8, _STRIP_PX - 9), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (235, 235, 235), 1, cv2.LINE_AA)
+    return np.concatenate([picture, strip])
 
 
 def has_screen() -> bool:

@@ -13,7 +13,7 @@ from tiny_run import pretend, rendered, tiny_scenario
 from sim.display import Display
 from sim.errors import OutputError
 from sim.flying import fly
-from sim.live import LiveView, has_screen
+from sim.live import LiveView, captioned, has_screen, words_of
 from sim.processes import free_ports
 from sim.run_folder import RunFolder
 
@@ -28,13 +28,14 @@ class Visitor(LiveView):
 
     def __init__(self):
         super().__init__(window=False)
-        self.pages, self.missing = {}, None
+        self.pages, self.missing, self.words = {}, None, ""
 
     def look(self):
         super().look()
         if self._mission.frames < 5 or self.pages:
             return
         self.pages = {name: get(self.address + name) for name in ("", "state.json", "frame/tiny.jpg")}
+        self.words = words_of(self._mission.craft[0], self._mission)
         with pytest.raises(urllib.error.HTTPError) as caught:
             get(self.address + "frame/../../etc/passwd")
         self.missing = caught.value.code
@@ -53,6 +54,8 @@ def test_a_flight_is_seen_on_the_page(tmp_path):
     (craft,) = state["craft"]
     assert (craft["name"], craft["is_linked"], craft["prompts"]) == ("tiny", True, [])
     assert craft["budget_bytes"] >= scenario.budget.burst_bytes
+    assert "link up   0 kB sent, budget 1" in visitor.words
+    assert visitor.words.endswith("prompts: none")
     kind, content = visitor.pages["frame/tiny.jpg"]
     picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     assert kind == "image/jpeg"
@@ -80,3 +83,10 @@ def test_a_screen_is_known_by_its_variables(monkeypatch):
     assert not has_screen()
     monkeypatch.setenv("DISPLAY", ":0")
     assert has_screen()
+
+
+def test_the_window_tells_the_state_below_the_picture():
+    picture = captioned(np.zeros((100, 640, 3), np.uint8), "12.0 s   link up")
+    assert picture.shape == (128, 640, 3)
+    assert not picture[:100].any()
+    assert picture[100:].max() > 200

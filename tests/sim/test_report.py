@@ -96,10 +96,11 @@ def test_no_prompt_applied_is_an_open_loop(report):
 
 
 def test_requirements_fail_where_a_value_is_missing_or_beyond_its_limit(report):
-    changed = with_unfamiliar(report, recall_after=None, false_alarms_per_frame=0.9)
+    changed = with_unfamiliar(report, recall_after=None, false_alarms_per_frame=0.21, ap50_with_prompts=0.39)
     failed = [item.name for item in requirements(changed) if not item.is_met]
     assert "Recall of Debris after the first prompt" in failed
     assert "False alarms per frame" in failed
+    assert "AP50 of Debris with prompts" in failed
     assert "Loop time, median (ms)" not in failed
 
 

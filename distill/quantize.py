@@ -10,13 +10,9 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    CalibrationMethod,
-    QuantFormat,
-    QuantType,
-    quantize_static,
-)
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType
+from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from distill.dataset import DataSet
@@ -30,6 +26,11 @@ from protocols.arrays import ImageArray
 CALIBRATION_IMAGES = 512
 MIN_MEAN_COSINE = 0.99
 MIN_P01_COSINE = 0.95
+RANGE_SHARE = 0.95
+"""Share of the calibration images that an activation's range holds whole. With the whole of 256 images the embedding's
+1st percentile of parity was 0.953, with this share 0.973 (bundled student, 32 images)."""
+
+_QUANTIZED_OPS = ["Conv", "Resize", "Add", "Relu"]
 _PARITY_IMAGES = 64
 
 
@@ -96,21 +97,49 @@ def quantize_u8s8(fp32: Path, out: Path, images: list[ImageArray]) -> None:
     with disk_errors(out), TemporaryDirectory() as scratch:
         prepared, quantized = Path(scratch) / "prepared.onnx", Path(scratch) / "quantized.onnx"
         quant_pre_process(str(fp32), str(prepared), skip_symbolic_shape=True)
-        quantize_static(
-            str(prepared),
-            str(quantized),
-            _Reader(images),
-            quant_format=QuantFormat.QDQ,
+        quantizer = QDQQuantizer(
+            onnx.load(str(prepared)),
             per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            # Over all images, not their moving average: clipping the rare extremes costs the 1st percentile of parity.
-            calibrate_method=CalibrationMethod.MinMax,
-            op_types_to_quantize=["Conv", "Resize", "Add", "Relu"],
+            reduce_range=False,
+            weight_qType=QuantType.QInt8,
+            activation_qType=QuantType.QUInt8,
+            tensors_range=_activation_ranges(prepared, images, Path(scratch)),
+            nodes_to_quantize=[],
             nodes_to_exclude=_makers_of("embedding", prepared),
+            op_types_to_quantize=_QUANTIZED_OPS,
+            extra_options={},
         )
+        quantizer.quantize_model()
+        quantizer.model.save_model_to_file(str(quantized), False)
         content = quantized.read_bytes()
     write_whole(out, content)
+
+
+def _activation_ranges(model: Path, images: list[ImageArray], scratch: Path) -> TensorsData:
+    """The range of each tensor that all but a few images stay within: one strange image must not coarsen all others."""
+    calibrator = create_calibrator(
+        model,
+        _QUANTIZED_OPS,
+        augmented_model_path=str(scratch / "augmented.onnx"),
+        calibrate_method=CalibrationMethod.MinMax,
+    )
+    lows: dict[str, list[float]] = {}
+    highs: dict[str, list[float]] = {}
+    for image in images:
+        calibrator.calibrate_tensors_range = None  # else it goes on widening the last image's
+        calibrator.collect_data(_Reader([image]))
+        for name, found in calibrator.compute_data().items():
+            low, high = found.range_value
+            lows.setdefault(name, []).append(float(np.ravel(low)[0]))
+            highs.setdefault(name, []).append(float(np.ravel(high)[0]))
+    ranges = {
+        name: (
+            np.float32(min(np.quantile(lows[name], 1 - RANGE_SHARE), 0.0)),
+            np.float32(max(np.quantile(highs[name], RANGE_SHARE), 0.0)),
+        )
+        for name in lows
+    }
+    return TensorsData(CalibrationMethod.MinMax, ranges)
 
 
 def _makers_of(output: str, model: Path) -> list[str]:

@@ -104,10 +104,11 @@ def test_size_range_is_widened(painting):
 
 
 def test_merge_keeps_both(prompt):
-    other = prompt.model_copy(update={"size_px": (4.0, 8.0), "threshold": prompt.threshold + 0.1, "scope": "fleet"})
+    prompt = prompt.model_copy(update={"threshold": 0.61})
+    other = prompt.model_copy(update={"size_px": (4.0, 8.0), "threshold": 0.65, "scope": "fleet"})
     merged = merge_prompts(prompt, other, NO_BACKGROUND, SETTINGS)
     assert merged.size_px == (4.0, pytest.approx(24.0))
-    assert merged.threshold == pytest.approx(prompt.threshold + 0.05)
+    assert merged.threshold == pytest.approx(0.63)
     assert merged.scope == "fleet"
     assert len(merged.positives) <= 8
 
@@ -115,8 +116,8 @@ def test_merge_keeps_both(prompt):
 def test_merge_stays_above_recent_background(prompt):
     near = prompt.positives.to_array() + 0.1
     near = near / np.linalg.norm(near, axis=1, keepdims=True)
-    merged = merge_prompts(prompt, prompt, near, SETTINGS)
-    assert merged.threshold > prompt.threshold
+    prompt = prompt.model_copy(update={"threshold": SETTINGS.floor})
+    assert merge_prompts(prompt, prompt, near, SETTINGS).threshold > SETTINGS.floor
 
 
 def test_add_negatives_only_what_is_new(prompt):

@@ -59,12 +59,11 @@ def test_match_finds_the_prompted_thing_and_nothing_else(student):
 
 
 def test_match_negative_closer_than_positive_rejects(student):
-    negative = Vectors.from_array(embedding_of(student, GREEN))
-    prompt = make_prompt(
-        student, positives=Vectors.from_array(embedding_of(student, (70, 210, 75))), negatives=negative
-    )
+    own = embedding_of(student, GREEN)
+    away = Vectors.from_array(unit_rows(own + 0.9 * orthogonal(own[0])))
+    prompt = make_prompt(student, positives=away, negatives=Vectors.from_array(own), threshold=0.1)
     _, _, found = match(student, [prompt], scene((34, 34, GREEN)))
-    assert len(found.rows) == 0
+    assert not found.sure.any()
 
 
 @pytest.mark.parametrize(("shortfall", "sure"), [(-0.05, [True]), (0.05, [False]), (0.5, [])])
@@ -144,7 +143,7 @@ def test_match_faint_beside_a_sure_one_is_dropped_and_one_a_label_stays(student)
     assert matched(student, things(student, (WHOLE, 0.8, FAINT), (same_place, 0.9, FAINT)), *prompts) == ([], [1])
 
 
-@pytest.mark.parametrize(("cosine", "expected"), [(0.8, ([0], [])), (0.69, ([], [0])), (0.6, ([], []))])
+@pytest.mark.parametrize(("cosine", "expected"), [(0.69, ([0], [])), (0.64, ([], [0])), (0.5, ([], []))])
 def test_match_a_little_nearer_to_a_negative_is_faint(student, cosine, expected):
     negative = Vectors.from_array(orthogonal(embedding_of(student, GREEN)[0])[None])
     prompt = make_prompt(student, threshold=0.5, temperature=0.07, negatives=negative)

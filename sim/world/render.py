@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.craft.camera import Camera, CameraPose
-from sim.world.batch import PAD_PX, SHIFT, Batch, fixed_point, gather, in_frame, outline
+from sim.world.batch import NEAREST_M, PAD_PX, SHIFT, Batch, fixed_point, gather, in_frame, outline
 from sim.world.ground import paint_ground
 from sim.world.layout import Look, World
 from sim.world.lighting import Lighting
@@ -142,11 +142,13 @@ class Renderer:
         if not self.world.things:
             return []
         near = np.flatnonzero(self._is_near(pose, where) & (self._appears <= time_s))
-        pixels, depth = self.camera.project(pose, np.column_stack([where[near, :2], self._height[near] / 2]))
-        reach = self.camera.focal_px * self._reach[near] / np.maximum(depth, 1.0)
-        inside = (depth > 5.0) & (depth > self._reach[near])
-        inside &= np.abs(pixels[:, 0] - self.camera.width / 2) < self.camera.width / 2 + reach
-        inside &= np.abs(pixels[:, 1] - self.camera.height / 2) < self.camera.height / 2 + reach
+        middles = np.column_stack([where[near, :2], self._height[near] / 2])
+        right, down, depth = pose.rotation @ (middles - pose.position()).T
+        # Distances from the planes that bound the view: unlike pixels, they hold for middles behind the camera, too.
+        focal, reach = self.camera.focal_px, self.camera.focal_px * self._reach[near]
+        inside = depth + self._reach[near] > NEAREST_M
+        inside &= np.abs(right) * focal < self.camera.width / 2 * depth + reach
+        inside &= np.abs(down) * focal < self.camera.height / 2 * depth + reach
         chosen = near[inside]
         away = where[chosen, :2] - np.array([pose.east_m, pose.north_m])
         cos, sin = np.cos(where[chosen, 2]), np.sin(where[chosen, 2])

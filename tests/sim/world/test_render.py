@@ -9,6 +9,7 @@ import pytest
 from sim.craft.camera import Camera, CameraPose
 from sim.world import Label, Look, Renderer, Sun, Thing, World, models, novel_object, rng_for
 from sim.world.buildings import BuildingSize, building
+from sim.world.catalogue import KINDS
 from sim.world.debris import pile
 from sim.world.layout import LandCover
 from sim.world.motion import Motion
@@ -159,6 +160,16 @@ def test_occlusion_is_not_truncation(render):
     ]
     assert max(hidden) > 0.5
     assert hidden == sorted(hidden, reverse=True)
+
+
+@pytest.mark.parametrize("kind", ["tanker", "cargo ship", "gantry crane", "wind turbine", "airliner"])
+@pytest.mark.parametrize("up_m", [48.0, 60.0])
+def test_large_things_are_seen_from_low_above(render, kind, up_m):
+    model = KINDS[kind]
+    thing = Thing(1, model.label, 1, Motion((0.0, 0.0), 0.0), partial(model.make, 1), model.half_m, model.height_m)
+    aside = 0.5 * up_m + model.half_m[1]
+    (truth,) = render(thing, pose=CameraPose(0.0, -aside, up_m, pitch_deg=-65.0))[1]
+    assert truth.area_px > 500
 
 
 def test_thing_that_appears_later_is_not_there_before(render):

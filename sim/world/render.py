@@ -34,7 +34,7 @@ OPEN_WORK_M = 9.0
 """What is dented and higher is mostly air."""
 
 
-Area = tuple[int, int]
+Area = tuple[float, int]
 
 
 def _for_warping(layer: Bytes) -> Bytes:
@@ -204,7 +204,7 @@ class Renderer:
             else:
                 hull = cv2.convexHull(batch.hulls[index] + (PAD_PX << SHIFT))
                 cv2.fillConvexPoly(numbers, hull, index + 1, cv2.LINE_8, SHIFT)
-            areas.append(self._areas(numbers, batch, index) if thing.label else (0, 0))
+            areas.append(self._areas(numbers, batch, index) if thing.label else (0.0, 0))
         return areas
 
     def _draw_faces(self, image: Bytes, layer: int, batch: Batch, index: int) -> None:
@@ -241,7 +241,7 @@ class Renderer:
         return lit
 
     def _areas(self, numbers: Numbers, batch: Batch, index: int) -> Area:
-        """Pixels of a silhouette just drawn: also beyond the frame, and in it."""
+        """Pixels of a silhouette just drawn: all of it, and those in the frame."""
         x1, y1, x2, y2 = (int(v) for v in batch.bounds[index].tolist())
         rows, columns = slice(max(y1 - 2, -PAD_PX), y2 + 3), slice(max(x1 - 2, -PAD_PX), x2 + 3)
         drawn = numbers[
@@ -252,7 +252,7 @@ class Renderer:
             max(-rows.start, 0) : self.camera.height - rows.start,
             max(-columns.start, 0) : self.camera.width - columns.start,
         ]
-        return int(np.count_nonzero(is_own)), int(np.count_nonzero(inside))
+        return batch.whole_per_padded(index, self.camera) * np.count_nonzero(is_own), int(np.count_nonzero(inside))
 
     def _truth(self, drawing: _Drawing) -> list[TruthObject]:
         if drawing.batch is None:

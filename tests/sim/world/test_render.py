@@ -1,6 +1,7 @@
 """The truth must match the drawn pixels: tiny worlds with one or two things, evenly lit, without noise."""
 
 import dataclasses
+import sys
 from functools import partial
 
 import numpy as np
@@ -160,6 +161,20 @@ def test_occlusion_is_not_truncation(render):
     ]
     assert max(hidden) > 0.5
     assert hidden == sorted(hidden, reverse=True)
+
+
+@pytest.mark.parametrize(("kind", "abs_"), [("tanker", 0.01), ("gantry crane", 0.08)])
+@pytest.mark.parametrize("begin_m", [16.0, 8.0, 0.0])
+def test_visible_counts_all_that_the_frame_cuts_off(render, monkeypatch, kind, abs_, begin_m):
+    model = KINDS[kind]
+    make = partial(model.make, 1)
+    thing = Thing(1, model.label, 1, Motion((begin_m + model.half_m[0], 0.0), 0.0), make, model.half_m, 40.0)
+    pose = CameraPose(0.0, 0.0, 90.0)
+    (cut,) = render(thing, pose=pose)[1]
+    monkeypatch.setattr(sys.modules[__name__], "CAMERA", Camera(700.0, 3000, 512))
+    (whole,) = render(thing, pose=pose)[1]
+    assert whole.visible == pytest.approx(1.0)
+    assert cut.visible == pytest.approx(cut.area_px / whole.area_px, abs=abs_)
 
 
 @pytest.mark.parametrize("kind", ["tanker", "cargo ship", "gantry crane", "wind turbine", "airliner"])

@@ -71,8 +71,9 @@ class Renderer:
         self.camera = camera
         self.look = Look(look)
         self._lighting = Lighting(world, self.look)
-        self._ground = paint_ground(world, self.look, metres_per_px)
-        self._ground_layers = [_for_warping(self._lighting.lit_ground(layer)) for layer in self._ground.layers]
+        ground = paint_ground(world, self.look, metres_per_px)
+        self._cover, self._to_metres = ground.cover, np.linalg.inv(ground.from_metres())
+        self._ground_layers = [_for_warping(self._lighting.lit_ground(layer)) for layer in ground.layers]
         self._numbers: Numbers = np.zeros((camera.height + 2 * PAD_PX, camera.width + 2 * PAD_PX), dtype=np.uint16)
         rng = world.rng("sensor")
         traits = draw_traits(rng, self.look)
@@ -104,7 +105,7 @@ class Renderer:
         numbers = drawing.numbers[PAD_PX:-PAD_PX, PAD_PX:-PAD_PX]
         things = drawing.batch.things if drawing.batch else []
         ids = np.array([0, *(t.object_id for t in things)], dtype=np.uint16)[numbers]
-        cover = self._warp(self._ground.cover, pose, cv2.INTER_NEAREST)
+        cover = self._warp(self._cover, pose, cv2.INTER_NEAREST)
         covers = np.array([0, *(t.cover for t in things)], dtype=np.uint8)[numbers]
         cover = np.where(numbers > 0, covers, cover).astype(np.uint8)
         return View(self._expose(drawing, pose, time_s), self._truth(drawing), ids, cover)
@@ -130,7 +131,7 @@ class Renderer:
         """A picture of the ground as the camera sees it."""
         to_pixels = self.camera.ground_homography(pose)
         centre_of_pixel = np.array([[1.0, 0.0, -0.5], [0.0, 1.0, -0.5], [0.0, 0.0, 1.0]])
-        matrix = centre_of_pixel @ to_pixels @ np.linalg.inv(self._ground.from_metres())
+        matrix = centre_of_pixel @ to_pixels @ self._to_metres
         size = (self.camera.width, self.camera.height)
         warped = cv2.warpPerspective(picture, matrix, size, flags=how, borderMode=cv2.BORDER_REFLECT_101)
         if warped.ndim == 3:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.craft.camera import Camera, CameraPose
+from sim.errors import ScenarioError
 from sim.world.batch import NEAREST_M, PAD_PX, SHIFT, Batch, fixed_point, gather, in_frame, outline
 from sim.world.ground import paint_ground
 from sim.world.layout import Look, World
@@ -30,6 +31,9 @@ FloatArray = NDArray[np.float64]
 
 SMALLEST_SIDE_PX = 1.0
 FAINTEST_SHADOW = 0.97
+MOST_NUMBERS = 65_535
+"""What 16 bits tell apart: things in one frame, and objects in masks."""
+
 OPEN_WORK_M = 9.0
 """What is dented and higher is mostly air."""
 
@@ -95,12 +99,24 @@ class Renderer:
         Returns:
             (H, W, 3) uint8 BGR (multispectral: (H, W, 6), see `materials.BAND_NAMES`), and the truth about every
             labelled thing whose silhouette meets the frame.
+
+        Raises:
+            ScenarioError: more is in view than can be numbered.
         """
         drawing = self._draw(pose, time_s)
         return self._expose(drawing, pose, time_s), self._truth(drawing)
 
     def view(self, pose: CameraPose, time_s: float) -> View:
-        """One frame with everything that is known about it: masks and land cover, too."""
+        """One frame with everything that is known about it: masks and land cover, too.
+
+        Raises:
+            ScenarioError: the world holds more things than masks can tell apart.
+        """
+        if len(self.world.things) > MOST_NUMBERS:
+            raise ScenarioError(
+                f"masks: the world holds {len(self.world.things)} things, 16 bits number {MOST_NUMBERS}; lower "
+                "world.half_m or what it holds per hectare, or render without masks"
+            )
         drawing = self._draw(pose, time_s)
         numbers = drawing.numbers[PAD_PX:-PAD_PX, PAD_PX:-PAD_PX]
         things = drawing.batch.things if drawing.batch else []
@@ -118,6 +134,11 @@ class Renderer:
         chosen = self._in_view(pose, where, time_s)
         if not chosen:
             return _Drawing(layers, numbers, None, [])
+        if len(chosen) > MOST_NUMBERS:
+            raise ScenarioError(
+                f"{len(chosen)} things are in view at once, a frame numbers {MOST_NUMBERS}; raise camera.focal_px or "
+                "lower what the world holds per hectare"
+            )
         placed = [self._placer.place(i, where[i]) for i in chosen]
         self._draw_shadows(layers, pose, placed)
         batch = gather([self.world.things[i] for i in chosen], placed, self.camera, pose)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sim.craft.camera import Camera, CameraPose
+from sim.errors import ScenarioError
 from sim.world import Label, Look, Renderer, Sun, Thing, World, models, novel_object, rng_for
 from sim.world.buildings import BuildingSize, building
 from sim.world.catalogue import KINDS
@@ -190,3 +191,13 @@ def test_large_things_are_seen_from_low_above(render, kind, up_m):
 def test_thing_that_appears_later_is_not_there_before(render):
     late = dataclasses.replace(_thing(1, "car"), appears_s=2.0)
     assert [len(render(late, time_s=t)[1]) for t in (0.0, 1.9, 2.0)] == [0, 0, 1]
+
+
+def test_more_things_than_masks_can_number_are_refused(render_view, render, monkeypatch):
+    monkeypatch.setattr("sim.world.render.MOST_NUMBERS", 1)
+    things = [_thing(1, "car"), _thing(2, "car", (4.0, 5.0))]
+    with pytest.raises(ScenarioError, match=r"masks: the world holds 2 things, 16 bits number 1; lower world"):
+        render_view(*things)
+    with pytest.raises(ScenarioError, match="2 things are in view at once, a frame numbers 1; raise camera"):
+        render(*things)
+    assert render(things[0], _thing(2, "car", (70.0, 0.0)))[1]

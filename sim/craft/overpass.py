@@ -116,7 +116,11 @@ def _check_high_enough(name: str, times_s: FloatArray, elevations_deg: FloatArra
 
 
 class Overpass:
-    """The pose of the satellite's camera: it sweeps slowly over the world's middle while the satellite flies past."""
+    """The pose of the satellite's camera: it sweeps slowly over the world's middle while the satellite flies past.
+
+    The image's upper edge points along the track all the time, as that of a satellite that tilts but does not turn.
+    Where the aim passes below the satellite, yaw therefore jumps by half a turn and roll with it: the image stays.
+    """
 
     def __init__(self, sky: Sky, half_m: float, jitter_deg: float, rng: np.random.Generator) -> None:
         """Plans the sweep.
@@ -128,6 +132,7 @@ class Overpass:
             rng: draws the unrest.
         """
         self.sky, self._half_m, self._jitter_deg = sky, half_m, jitter_deg
+        self._track = sky.place_m(sky.duration_s) - sky.place_m(0.0)
         self._phases = rng.uniform(0.0, 2 * math.pi, size=3)
 
     @property
@@ -140,9 +145,16 @@ class Overpass:
         place = self.sky.place_m(time_s)
         share = 2.0 * time_s / self.sky.duration_s - 1.0
         aim = np.array([SWEEP_M * self._half_m * share, 0.1 * self._half_m * math.sin(3.0 * share), 0.0])
-        ahead = aim - place
-        yaw = math.degrees(math.atan2(ahead[0], ahead[1])) if np.hypot(*ahead[:2]) > 1.0 else 0.0
-        pitch = math.degrees(math.atan2(ahead[2], float(np.hypot(*ahead[:2]))))
+        yaw, pitch, roll = _attitude_deg(aim - place, self._track)
         shake = [self._jitter_deg * math.sin(0.9 * time_s + phase) for phase in self._phases]
         east, north, up = place.tolist()
-        return CameraPose(east, north, up, yaw + shake[0], max(pitch + shake[1], -90.0), shake[2])
+        roll = math.remainder(roll + shake[2], 360.0)
+        return CameraPose(east, north, up, yaw + shake[0], max(pitch + shake[1], -90.0), roll)
+
+
+def _attitude_deg(ahead: FloatArray, upwards: FloatArray) -> tuple[float, float, float]:
+    """Yaw, pitch and roll of a camera that looks along `ahead`, its image's upper edge towards `upwards`; (3,) each."""
+    east, north, up = ahead.tolist()
+    yaw, pitch = math.atan2(east, north), math.atan2(up, math.hypot(east, north))
+    level = CameraPose(0.0, 0.0, 1.0, math.degrees(yaw), math.degrees(pitch)).rotation @ upwards
+    return math.degrees(yaw), math.degrees(pitch), math.degrees(math.atan2(-level[0], -level[1]))

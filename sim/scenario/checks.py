@@ -11,6 +11,7 @@ from sim.errors import ScenarioError
 from sim.scenario.conditions import EdgeRestart, LinkCut
 from sim.scenario.events import Appear, Earthquake, Event, Fog, Hide, Rain
 from sim.scenario.flights import OrbitTarget, SatellitePass, Waypoints
+from sim.scenario.horizon import check_horizon
 from sim.scenario.intervals import Span, up_spans
 from sim.scenario.near import nearest
 from sim.scenario.orbits import check_orbit
@@ -64,7 +65,9 @@ def _check_flights(scenario: Scenario) -> None:
         flight, where = craft.flight, f"craft[{index}].flight"
         if isinstance(flight, SatellitePass):
             check_orbit(flight, craft.camera.focal_px, f"craft[{index}]")
-        elif isinstance(flight, Waypoints):
+            continue
+        check_horizon(flight, craft.camera, f"craft[{index}]")
+        if isinstance(flight, Waypoints):
             for number, place in enumerate(flight.points_m):
                 _check_place(scenario, place, f"{where}.points_m[{number}]")
         elif isinstance(flight, OrbitTarget) and flight.target == "place":

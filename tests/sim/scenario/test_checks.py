@@ -58,6 +58,18 @@ BAD = {
         CRAFT.replace('"along-roads"', '"waypoints", points_m = [[0, 0], [900, 0]]'),
         r"points_m\[1\] = \[900\.0, 0\.0\] lies outside the world.*-230 to 230 m",
     ),
+    "horizon in view": (
+        CRAFT.replace('roads"', 'roads", pitch_deg = [-25, -20]') + "camera = { focal_px = 300 }\n",
+        r"craft\[0\]\.flight\.pitch_deg = \[-25\.0, -20\.0\] shows the horizon: .* up to 21\.8 deg, -2 is",
+    ),
+    "shaken up to the horizon": (
+        CRAFT.replace('roads"', 'roads", pitch_deg = [-45, -35], jitter_deg = 15'),
+        r"jitter_deg = 15 the image reaches up to 2\.4 deg",
+    ),
+    "circle out to the horizon": (
+        CRAFT.replace('"along-roads"', '"orbit-target", radius_m = 140'),
+        r"craft\[0\]\.flight\.radius_m = 140 shows the horizon: .* lower it, raise altitude_m or raise focal_px",
+    ),
     "target outside": (
         CRAFT.replace('"along-roads"', '"orbit-target", centre_m = [0, 900]'),
         r"centre_m = \[0\.0, 900\.0\] lies outside",

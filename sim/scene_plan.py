@@ -154,9 +154,8 @@ def _let_happen(scenario: Scenario, town: Town, ways: list[Way], chase: Chase | 
     for number, event in enumerate(scenario.event):
         rng = rng_for(f"event/{event.kind}", seed, number)
         if isinstance(event, Earthquake):
-            for craft, way in zip(scenario.craft, ways, strict=True):
-                if isinstance(craft.flight, RouteFlight):
-                    earthquake(town, way, event.at_s, rng)
+            over_streets = [w for c, w in zip(scenario.craft, ways, strict=True) if isinstance(c.flight, RouteFlight)]
+            earthquake(town, over_streets, event.at_s, rng)
         elif isinstance(event, Appear):
             places = proposer(town, event.where, ways[0], event.at_s, rng)
             if not appear(town, event.object, places, event.count, event.at_s, rng):

@@ -65,7 +65,7 @@ def _check_flights(scenario: Scenario) -> None:
     for index, craft in enumerate(scenario.craft):
         flight, where = craft.flight, f"craft[{index}].flight"
         if isinstance(flight, SatellitePass):
-            check_orbit(flight, craft.camera.focal_px, f"craft[{index}]")
+            check_orbit(flight, craft.camera.focal_px, scenario.seconds, f"craft[{index}]")
             continue
         check_horizon(flight, craft.camera, f"craft[{index}]")
         if isinstance(flight, Waypoints):

@@ -143,6 +143,14 @@ BAD = {
         satellite("", 800),
         r"craft\[0\]\.camera\.focal_px = 800 gives 625 m per pixel from 500 km",
     ),
+    "near-sighted real satellite": (
+        tle().replace("500000", "10000"),
+        r"craft\[0\]\.camera\.focal_px = 10000 gives 3\d\.\d m per pixel from 3\d\d km away, 0\.2 to 30 m make",
+    ),
+    "pass below the horizon": (
+        "seconds = 900\n" + satellite(""),
+        "seconds = 900: a satellite at 500 km .* give at most 295, or fly higher",
+    ),
     "one TLE line": (satellite('tle = ["1 2"]'), "has 1 lines, two are wanted"),
     "damaged TLE": (
         tle(LINE_1.replace("2927", "2928")),
@@ -150,7 +158,7 @@ BAD = {
     ),
     "swapped TLE": (tle(LINE_2, LINE_1), r"craft\[0\]\.flight\.tle: TLE line 1 .* copy both lines whole"),
     "TLE without a time": (tle(start="2008-09-21T10:00:00Z").split("start_utc")[0], "start_utc is missing"),
-    "old TLE": (tle(start="2011-09-21T10:00:00Z"), r"the TLE is 1095\.9 days older than the start .*, the limit is 30"),
+    "old TLE": (tle(start="2011-09-21T10:00:00Z"), r"the TLE is 1095\.9 days older than the start .*, the limit is 14"),
     "endless": ("seconds = inf\n" + BODY, "seconds"),
     "infinite flight": (BODY + "[budget]\nbytes_per_s = inf\n", r"budget\.bytes_per_s = inf"),
 }
@@ -165,7 +173,10 @@ def test_what_cannot_be_is_one_clear_line(body, words):
     assert "\n" not in str(caught.value)
 
 
-def test_a_young_tle_is_taken():
+def test_a_young_tle_is_taken_and_its_own_height_counts():
+    # The ISS flew 350 km high then: 0.17 m per pixel from there, 0.25 m from the default circle's 500 km.
+    with pytest.raises(ScenarioError, match=r"gives 0\.17\d m per pixel from 3\d\d km away"):
+        parse_scenario(HEAD + tle().replace("500000", "2_000_000"), "x")
     assert parse_scenario(HEAD + tle(), "x").craft[0].flight.tle == (LINE_1, LINE_2)
 
 

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from sim.craft.camera import FloatArray
-from sim.craft.power import PowerSettings, PowerState, Work
+from sim.craft.power import J_PER_WH, PowerSettings, PowerState, Work
 from sim.record import FlightRecord
 
-_J_PER_WH = 3600.0
 _STEPS = 120
 """A curve has at most about so many points; a step is never shorter than a second."""
 
@@ -68,11 +67,11 @@ def power_curve(record: FlightRecord, seconds: float, settings: PowerSettings | 
     points, before_wh = [], 0.0
     for number in range(steps):
         state.step(step_s, Work(int(frames[number]), int(frames[number]), int(sent[number])))
-        points.append((float(edges[number] + step_s / 2), (state.used_wh - before_wh) * _J_PER_WH / step_s))
+        points.append((float(edges[number] + step_s / 2), (state.used_wh - before_wh) * J_PER_WH / step_s))
         before_wh = state.used_wh
     return PowerCurve(
         over_time=tuple(points),
-        mean_w=state.used_wh * _J_PER_WH / seconds,
+        mean_w=state.used_wh * J_PER_WH / seconds,
         used_wh=state.used_wh,
         charge_share=state.share,
         temperature_deg_c=state.temperature_deg_c,

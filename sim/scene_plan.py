@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from sim.craft.target_orbit import Circle, TargetOrbit
 from sim.errors import ScenarioError
 from sim.scenario import CraftSettings, Scenario, find_scenario
 from sim.scenario.events import Appear, Earthquake, Fog, Hide, Rain
-from sim.scenario.flights import AlongRoads, DroneFlight, OrbitTarget, SatellitePass, Waypoints
+from sim.scenario.flights import DroneFlight, OrbitTarget, RouteFlight, SatellitePass, Waypoints
 from sim.scenario.orbits import orbit_of
 from sim.scenes import ORIGIN_LAT_DEG, ORIGIN_LON_DEG, FlightPath, Scene
 from sim.world.chase import Chase, add_chase, hide
@@ -89,12 +90,8 @@ def _path_of(scenario: Scenario, craft: CraftSettings, town: Town, seed: int, ch
 
 
 def _style(flight: DroneFlight) -> FlightStyle:
-    return FlightStyle(
-        speed_mps=flight.speed_mps,
-        altitude_m=flight.altitude_m,
-        pitch_deg=flight.pitch_deg,
-        jitter_deg=flight.jitter_deg,
-    )
+    style = FlightStyle(speed_mps=flight.speed_mps, altitude_m=flight.altitude_m, jitter_deg=flight.jitter_deg)
+    return replace(style, pitch_deg=flight.pitch_deg) if isinstance(flight, RouteFlight) else style
 
 
 def _overpass(scenario: Scenario, name: str, flight: SatellitePass, rng: np.random.Generator) -> Overpass:
@@ -157,9 +154,8 @@ def _let_happen(scenario: Scenario, town: Town, ways: list[Way], chase: Chase | 
     for number, event in enumerate(scenario.event):
         rng = rng_for(f"event/{event.kind}", seed, number)
         if isinstance(event, Earthquake):
-            for craft, way in zip(scenario.craft, ways, strict=True):
-                if isinstance(craft.flight, AlongRoads | Waypoints):
-                    earthquake(town, way, event.at_s, rng)
+            over_streets = [w for c, w in zip(scenario.craft, ways, strict=True) if isinstance(c.flight, RouteFlight)]
+            earthquake(town, over_streets, event.at_s, rng)
         elif isinstance(event, Appear):
             places = proposer(town, event.where, ways[0], event.at_s, rng)
             if not appear(town, event.object, places, event.count, event.at_s, rng):

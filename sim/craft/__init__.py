@@ -8,7 +8,7 @@ from sim.craft.camera import Camera, CameraPose
 from sim.craft.contact import ContactWindow, Station, contact_windows, require_window
 from sim.craft.flight import Flight, FlightStyle
 from sim.craft.imager import GroundSample, Imager
-from sim.craft.jetson import POWER_MODES, PowerMode, power_mode
+from sim.craft.jetson import POWER_MODES, PowerMode
 from sim.craft.orbit import Orbit, orbit_from_tle
 from sim.craft.power import PowerSettings, PowerState, Work
 
@@ -29,6 +29,5 @@ __all__ = [
     "Work",
     "contact_windows",
     "orbit_from_tle",
-    "power_mode",
     "require_window",
 ]

@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from sim.errors import ScenarioError
-
 
 @dataclass(frozen=True)
 class PowerMode:
@@ -46,15 +44,3 @@ POWER_MODES: Mapping[str, PowerMode] = MappingProxyType(
         "agx-orin-50w": PowerMode(50, 12, 1497.6, 816),
     }
 )
-
-
-def power_mode(name: str) -> PowerMode:
-    """The mode of that name.
-
-    Raises:
-        ScenarioError: there is none; the message lists those there are.
-    """
-    try:
-        return POWER_MODES[name]
-    except KeyError:
-        raise ScenarioError(f"power mode {name!r}: unknown; choose one of {', '.join(POWER_MODES)}") from None

@@ -5,7 +5,6 @@ Read next: `contact.py` (when a station sees it), `imager.py` (what its camera r
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,7 +14,7 @@ from sgp4.api import SGP4_ERRORS, WGS72, Satrec
 from sgp4.io import verify_checksum
 
 from sim.craft.earth import DAY_S, Epoch, FloatArray, GroundTrack, to_geodetic
-from sim.craft.sun import in_sunlight, sun_elevation_deg
+from sim.craft.sun import in_sunlight
 from sim.errors import ScenarioError
 
 TLE_CHARS = 69
@@ -36,11 +35,6 @@ class Orbit:
     name: str
     epoch: Epoch
     elements: Satrec
-
-    @property
-    def period_s(self) -> float:
-        """Seconds from node to node, from the mean motion at the elements' epoch."""
-        return 2 * math.pi / float(self.elements.no_kozai) * 60.0
 
     def inertial_km(self, times_s: FloatArray) -> FloatArray:
         """(N, 3) kilometres in TEME, as SGP4 gives them.
@@ -65,10 +59,6 @@ class Orbit:
     def ground_track(self, times_s: FloatArray) -> GroundTrack:
         """The points below the craft; errors as in `inertial_km`."""
         return to_geodetic(self.positions_m(times_s))
-
-    def ground_sun_deg(self, times_s: FloatArray) -> FloatArray:
-        """(N,) degrees of the sun above the horizon at the point below the craft."""
-        return sun_elevation_deg(self.epoch, self.ground_track(times_s), times_s)
 
     def in_sunlight(self, times_s: FloatArray) -> NDArray[np.bool_]:
         """(N,) whether the craft itself is outside the Earth's shadow."""

@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.craft.camera import CameraPose
-from sim.craft.earth import local_up, place_m
+from sim.craft.earth import MEAN_RADIUS_M, local_up, place_m
 from sim.craft.orbit import Orbit
 from sim.errors import ScenarioError
 
 FloatArray = NDArray[np.float64]
 
-EARTH_RADIUS_M = 6_371_000.0
 EARTH_MU = 3.986004418e14
 """Gravitational parameter, m^3/s^2 (IERS Conventions 2010, table 1.1)."""
 
@@ -51,18 +50,29 @@ def circular_sky(altitude_km: float, off_nadir_deg: float, duration_s: float) ->
         off_nadir_deg: angle at the satellite between straight down and the world at the closest moment; positive
             looks east.
         duration_s: of the pass; the closest moment is its middle.
+
+    Raises:
+        ScenarioError: the satellite stands too low at the ends of so long a pass.
     """
-    orbit_m = EARTH_RADIUS_M + 1000.0 * altitude_km
+    orbit_m = MEAN_RADIUS_M + 1000.0 * altitude_km
     rate = math.sqrt(EARTH_MU / orbit_m**3)
     # The law of sines in the triangle Earth's centre, satellite, world gives the angle at the Earth's centre.
-    beside = math.asin(min(orbit_m / EARTH_RADIUS_M * math.sin(math.radians(abs(off_nadir_deg))), 1.0))
+    beside = math.asin(min(orbit_m / MEAN_RADIUS_M * math.sin(math.radians(abs(off_nadir_deg))), 1.0))
     beside = math.copysign(beside - math.radians(abs(off_nadir_deg)), off_nadir_deg)
+    lowest = math.radians(LOWEST_DEG)
+    farthest = math.acos(MEAN_RADIUS_M / orbit_m * math.cos(lowest)) - lowest
+    longest_s = 2 * math.acos(min(math.cos(farthest) / math.cos(beside), 1.0)) / rate
+    if duration_s > longest_s:
+        raise ScenarioError(
+            f"seconds = {duration_s:g}: a satellite at {altitude_km:g} km stands above {LOWEST_DEG:g} deg for "
+            f"less; give at most {int(longest_s)}, or fly higher"
+        )
 
     def place(time_s: float) -> FloatArray:
         along = rate * (time_s - duration_s / 2)
         east = -orbit_m * math.sin(beside) * math.cos(along)
         north = orbit_m * math.sin(along)
-        up = orbit_m * math.cos(beside) * math.cos(along) - EARTH_RADIUS_M
+        up = orbit_m * math.cos(beside) * math.cos(along) - MEAN_RADIUS_M
         return np.array([east, north, up])
 
     return Sky(place, duration_s)
@@ -72,7 +82,7 @@ def sky_of_orbit(orbit: Orbit, lat_deg: float, lon_deg: float, duration_s: float
     """The sky over a place as a real orbit crosses it.
 
     Raises:
-        ScenarioError: the satellite never stands high enough during the pass.
+        ScenarioError: the satellite does not stand high enough during all of the pass.
     """
     here = place_m(lat_deg, lon_deg, 0.0)
     up = local_up(np.array([lat_deg]), np.array([lon_deg]))[0]
@@ -82,19 +92,35 @@ def sky_of_orbit(orbit: Orbit, lat_deg: float, lon_deg: float, duration_s: float
     def place(time_s: float) -> FloatArray:
         return np.asarray(axes @ (orbit.positions_m(np.array([time_s]))[0] - here), dtype=np.float64)
 
-    times = np.linspace(0.0, duration_s, 61)
+    times = np.linspace(0.0, duration_s, 1 + math.ceil(duration_s))
     seen = axes @ (orbit.positions_m(times) - here).T
-    highest = float(np.degrees(np.arcsin(seen[2] / np.linalg.norm(seen, axis=0))).max())
-    if highest < LOWEST_DEG:
-        raise ScenarioError(
-            f"{orbit.name}: stands at most {highest:.1f} deg over {lat_deg:g} N, {lon_deg:g} E in {duration_s:g} s, a "
-            f"picture wants {LOWEST_DEG:g}; choose another start_utc"
-        )
+    _check_high_enough(orbit.name, times, np.degrees(np.arcsin(seen[2] / np.linalg.norm(seen, axis=0))))
     return Sky(place, duration_s)
 
 
+def _check_high_enough(name: str, times_s: FloatArray, elevations_deg: FloatArray) -> None:
+    """Refuse a pass that is not high in the sky from beginning to end; (N,) times and elevations."""
+    high = times_s[elevations_deg >= LOWEST_DEG]
+    if not len(high):
+        raise ScenarioError(
+            f"{name}: stands at most {elevations_deg.max():.1f} deg high in {times_s[-1]:g} s, a picture wants "
+            f"{LOWEST_DEG:g}; choose another start_utc"
+        )
+    if len(high) < len(times_s):
+        begin_s, end_s = math.ceil(high[0]), int(high[-1])
+        later = f"start_utc {begin_s} s later and " if begin_s else ""
+        raise ScenarioError(
+            f"seconds = {times_s[-1]:g}: {name} stands above {LOWEST_DEG:g} deg only from {begin_s} to {end_s} s; set "
+            f"{later}seconds to at most {end_s - begin_s}"
+        )
+
+
 class Overpass:
-    """The pose of the satellite's camera: it sweeps slowly over the world's middle while the satellite flies past."""
+    """The pose of the satellite's camera: it sweeps slowly over the world's middle while the satellite flies past.
+
+    The image's upper edge points along the track all the time, as that of a satellite that tilts but does not turn.
+    Where the aim passes below the satellite, yaw therefore jumps by half a turn and roll with it: the image stays.
+    """
 
     def __init__(self, sky: Sky, half_m: float, jitter_deg: float, rng: np.random.Generator) -> None:
         """Plans the sweep.
@@ -106,6 +132,7 @@ class Overpass:
             rng: draws the unrest.
         """
         self.sky, self._half_m, self._jitter_deg = sky, half_m, jitter_deg
+        self._track = sky.place_m(sky.duration_s) - sky.place_m(0.0)
         self._phases = rng.uniform(0.0, 2 * math.pi, size=3)
 
     @property
@@ -118,9 +145,16 @@ class Overpass:
         place = self.sky.place_m(time_s)
         share = 2.0 * time_s / self.sky.duration_s - 1.0
         aim = np.array([SWEEP_M * self._half_m * share, 0.1 * self._half_m * math.sin(3.0 * share), 0.0])
-        ahead = aim - place
-        yaw = math.degrees(math.atan2(ahead[0], ahead[1])) if np.hypot(*ahead[:2]) > 1.0 else 0.0
-        pitch = math.degrees(math.atan2(ahead[2], float(np.hypot(*ahead[:2]))))
+        yaw, pitch, roll = _attitude_deg(aim - place, self._track)
         shake = [self._jitter_deg * math.sin(0.9 * time_s + phase) for phase in self._phases]
         east, north, up = place.tolist()
-        return CameraPose(east, north, up, yaw + shake[0], max(pitch + shake[1], -90.0), shake[2])
+        roll = math.remainder(roll + shake[2], 360.0)
+        return CameraPose(east, north, up, yaw + shake[0], max(pitch + shake[1], -90.0), roll)
+
+
+def _attitude_deg(ahead: FloatArray, upwards: FloatArray) -> tuple[float, float, float]:
+    """Yaw, pitch and roll of a camera that looks along `ahead`, its image's upper edge towards `upwards`; (3,) each."""
+    east, north, up = ahead.tolist()
+    yaw, pitch = math.atan2(east, north), math.atan2(up, math.hypot(east, north))
+    level = CameraPose(0.0, 0.0, 1.0, math.degrees(yaw), math.degrees(pitch)).rotation @ upwards
+    return math.degrees(yaw), math.degrees(pitch), math.degrees(math.atan2(-level[0], -level[1]))

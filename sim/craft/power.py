@@ -16,7 +16,7 @@ from typing_extensions import Self
 from edge.config import Settings
 from sim.craft.jetson import POWER_MODES, PowerMode
 
-_J_PER_WH = 3600.0
+J_PER_WH = 3600.0
 
 
 class ComputeSettings(Settings):
@@ -191,7 +191,7 @@ class PowerState:
         module_j = compute.idle_w * dt_s + (self.busy_w - compute.idle_w) * self.inference_s * work.inferences
         other_j = battery.base_w * dt_s + compute.frame_j * work.frames + battery.byte_j * work.sent_bytes
         offered_j = battery.solar_w * battery.charge_efficiency * dt_s if work.is_sunlit else 0.0
-        self._balance((module_j + other_j) / _J_PER_WH, offered_j / _J_PER_WH)
+        self._balance((module_j + other_j) / J_PER_WH, offered_j / J_PER_WH)
         self._heat(module_j / dt_s, dt_s)
 
     def swap_battery(self) -> None:

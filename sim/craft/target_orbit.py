@@ -41,7 +41,7 @@ class TargetOrbit:
 
         Args:
             circle: where.
-            style: altitude, speed, and unrest; its pitch limits how steep or flat the camera looks.
+            style: altitude, speed, and unrest; the target decides the pitch.
             rng: draws where on the circle the flight begins, which way round it goes, and the unrest.
         """
         self.circle, self.style = circle, style
@@ -63,13 +63,13 @@ class TargetOrbit:
         up = low_m + (high_m - low_m) * (0.5 + 0.5 * math.sin(0.21 * time_s + self._phases[1]))
         at_east, at_north = self.circle.target(time_s)
         away = math.hypot(at_east - east, at_north - north)
-        pitch = math.degrees(math.atan2(-up, max(away, 1e-3)))
+        pitch = math.degrees(math.atan2(-up, away))
         return CameraPose(
             east_m=east,
             north_m=north,
             up_m=up,
             yaw_deg=math.degrees(math.atan2(at_east - east, at_north - north)) + self._unrest(time_s, 2),
-            pitch_deg=min(max(pitch, style.pitch_deg[0], -90.0), style.pitch_deg[1]) + 0.5 * self._unrest(time_s, 3),
+            pitch_deg=max(pitch + 0.5 * self._unrest(time_s, 3), -90.0),
             roll_deg=self._unrest(time_s, 4),
         )
 

@@ -11,9 +11,11 @@ from sim.errors import ScenarioError
 from sim.scenario.conditions import EdgeRestart, LinkCut
 from sim.scenario.events import Appear, Earthquake, Event, Fog, Hide, Rain
 from sim.scenario.flights import OrbitTarget, SatellitePass, Waypoints
+from sim.scenario.horizon import check_horizon
 from sim.scenario.intervals import Span, up_spans
 from sim.scenario.near import nearest
 from sim.scenario.orbits import check_orbit
+from sim.world.layout import Label
 from sim.world.settings import Landscape
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
 _BUILT = (Landscape.TOWN, Landscape.VILLAGE, Landscape.PORT, Landscape.AIRFIELD)
 _WITH_WATER = (Landscape.COAST, Landscape.PORT)
-_WITH_ROADS = (Landscape.TOWN, Landscape.VILLAGE, Landscape.FIELDS, Landscape.COAST, Landscape.PORT, Landscape.AIRFIELD)
 
 
 def check_scenario(scenario: Scenario) -> None:
@@ -36,6 +37,7 @@ def check_scenario(scenario: Scenario) -> None:
     _check_events(scenario)
     _check_faults(scenario)
     _check_link(scenario)
+    _check_operator(scenario)
 
 
 def cuts_of(scenario: Scenario, craft: str) -> list[Span]:
@@ -63,8 +65,10 @@ def _check_flights(scenario: Scenario) -> None:
     for index, craft in enumerate(scenario.craft):
         flight, where = craft.flight, f"craft[{index}].flight"
         if isinstance(flight, SatellitePass):
-            check_orbit(flight, craft.camera.focal_px, f"craft[{index}]")
-        elif isinstance(flight, Waypoints):
+            check_orbit(flight, craft.camera.focal_px, scenario.seconds, f"craft[{index}]")
+            continue
+        check_horizon(flight, craft.camera, f"craft[{index}]")
+        if isinstance(flight, Waypoints):
             for number, place in enumerate(flight.points_m):
                 _check_place(scenario, place, f"{where}.points_m[{number}]")
         elif isinstance(flight, OrbitTarget) and flight.target == "place":
@@ -110,8 +114,6 @@ def _impossible(scenario: Scenario, event: Event) -> str | None:
         return f"world.landscape {land!r} has nothing to fall; choose one of {_names(_BUILT)}"
     if isinstance(event, Appear) and event.where == "water" and world.landscape not in _WITH_WATER:
         return f"where = 'water', and world.landscape {land!r} has none; choose one of {_names(_WITH_WATER)}"
-    if isinstance(event, Appear) and event.where == "roads" and world.landscape not in _WITH_ROADS:
-        return f"where = 'roads', and world.landscape {land!r} has none; choose one of {_names(_WITH_ROADS)}"
     if isinstance(event, Hide):
         return _impossible_hide(scenario, event)
     if isinstance(event, Fog) and event.haze <= world.weather.haze:
@@ -128,10 +130,6 @@ def _impossible_hide(scenario: Scenario, event: Hide) -> str | None:
             f"the vehicle comes out at {end_s:g} s, after the end of the flight at {scenario.seconds:g} s; shorten "
             "for_s or fly longer"
         )
-    if scenario.world.landscape not in _WITH_ROADS:
-        return f"world.landscape {scenario.world.landscape.value!r} has no roads; choose one of {_names(_WITH_ROADS)}"
-    if scenario.world.traffic == 0:
-        return "world.traffic = 0 leaves no vehicle that could hide; raise it"
     return None
 
 
@@ -180,6 +178,15 @@ def _check_link(scenario: Scenario) -> None:
             if not up_spans(scenario.seconds, [(start, end)], cuts_of(scenario, craft.name)):
                 raise ScenarioError(f"{where} never opens for {craft.name}: link-cut faults cover it; move one of them")
     _check_disjoint(link.windows, "link.windows", "two windows", "join them or set them apart")
+
+
+def _check_operator(scenario: Scenario) -> None:
+    known = [label.value for label in Label]
+    for index, label in enumerate(scenario.operator.labels if scenario.operator else ()):
+        if label not in known:
+            raise ScenarioError(
+                f"operator.labels[{index}] = {label!r} is nothing that the world holds; {nearest(label, known)}"
+            )
 
 
 def _names(landscapes: Sequence[Landscape]) -> str:

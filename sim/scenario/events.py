@@ -14,7 +14,7 @@ Duration = Annotated[float, Field(gt=0, le=3600)]
 
 
 class Earthquake(Settings):
-    """Buildings shed rubble onto the ways.
+    """Buildings shed rubble onto the ways of the craft that follow roads or points, or else onto all roads.
 
     Attributes:
         at_s: seconds of flight.

@@ -45,23 +45,31 @@ class DroneFlight(PoseErrors):
     Attributes:
         altitude_m: lowest and highest, between which the altitude slowly swings.
         speed_mps: over the ground.
-        pitch_deg: lowest and highest elevation of the camera's axis; -90 looks straight down.
         jitter_deg: amplitude of the attitude's unrest.
     """
 
     altitude_m: AltitudeSpan = (48.0, 66.0)
     speed_mps: float = Field(default=8.0, gt=0, le=60)
-    pitch_deg: PitchSpan = (-78.0, -64.0)
     jitter_deg: float = Field(default=0.8, ge=0, le=15)
 
 
-class AlongRoads(DroneFlight):
+class RouteFlight(DroneFlight):
+    """What all flights along a route have.
+
+    Attributes:
+        pitch_deg: lowest and highest elevation of the camera's axis; -90 looks straight down.
+    """
+
+    pitch_deg: PitchSpan = (-78.0, -64.0)
+
+
+class AlongRoads(RouteFlight):
     """To and fro over the roads of the world."""
 
     kind: Literal["along-roads"]
 
 
-class Waypoints(DroneFlight):
+class Waypoints(RouteFlight):
     """Over given points, corners rounded.
 
     Attributes:
@@ -73,7 +81,7 @@ class Waypoints(DroneFlight):
 
 
 class OrbitTarget(DroneFlight):
-    """In circles around a target, the camera on it.
+    """In circles around a target, the camera on it: altitude and radius decide its pitch.
 
     Attributes:
         target: `vehicle` follows the vehicle of the `hide` events; `place` stays over `centre_m`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -71,6 +72,16 @@ class Batch:
     fixed: NDArray[np.int32]
     hulls: list[NDArray[np.int32]]
     bounds: FloatArray
+
+    def whole_per_padded(self, index: int, camera: Camera) -> float:
+        """How much larger a thing's hull is than the part of it that the padded frame holds; 1 where it holds all."""
+        low, high = -float(PAD_PX), np.array([camera.width, camera.height]) + float(PAD_PX)
+        if (self.bounds[index, :2] >= low).all() and (self.bounds[index, 2:] <= high).all():
+            return 1.0
+        hull = cv2.convexHull(self.hulls[index].astype(np.float32) / (1 << SHIFT) + 0.5)
+        frame = np.array([[low, low], [high[0], low], high, [low, high[1]]], dtype=np.float32)
+        held, _ = cv2.intersectConvexConvex(hull, frame)
+        return max(cv2.contourArea(hull) / max(held, 1.0), 1.0)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -26,6 +26,7 @@ PILE_RADIUS_M = (1.1, 3.1)  # 15 to 50 px wide from the flight's height, and mos
 FIELD_AHEAD_M = (4.0, 44.0)
 FIELD_HALF_M = 18.0
 FIELD_TRIES = 120
+PILE_EVERY_M = (7.0, 14.0)
 TRIES = 60
 
 
@@ -52,8 +53,26 @@ class Way:
         return float(here[0] + right_m * along[1]), float(here[1] - right_m * along[0])
 
 
-def earthquake(town: Town, way: Way, at_s: float, rng: np.random.Generator) -> None:
-    """Rubble along a way: a field of it where the earthquake meets the craft, then a pile every few metres.
+def earthquake(town: Town, ways: Sequence[Way], at_s: float, rng: np.random.Generator) -> None:
+    """Rubble along the ways of the craft, or along all roads where there are none.
+
+    Args:
+        town: gets it.
+        ways: of the craft that fly over streets.
+        at_s: when it falls.
+        rng: draws the piles.
+    """
+    stains = list(town.world.stains)
+    for way in ways:
+        _fall_along(town, way, at_s, rng)
+    if not ways:
+        _fall_on_roads(town, at_s, rng)
+    # The ground is painted once: dust would lie there before the piles that are seen to fall.
+    town.world.stains[:] = stains
+
+
+def _fall_along(town: Town, way: Way, at_s: float, rng: np.random.Generator) -> None:
+    """A field of rubble where the earthquake meets the craft, then a pile every few metres.
 
     The field makes up for a loop that closes within a few frames: enough instances are seen before the first prompt.
     """
@@ -62,7 +81,6 @@ def earthquake(town: Town, way: Way, at_s: float, rng: np.random.Generator) -> N
         place = way.beside(at_s + ahead_m / way.speed_mps, right_m)
         return town.place_debris(rng, place, float(rng.uniform(*PILE_RADIUS_M)), at_s)
 
-    stains = list(town.world.stains)
     for _ in range(FIELD_TRIES):
         fall(float(rng.uniform(*FIELD_AHEAD_M)), float(rng.uniform(-FIELD_HALF_M, FIELD_HALF_M)))
     last_m = min((way.duration_s + 10.0) * way.speed_mps, way.length_m) - at_s * way.speed_mps
@@ -71,9 +89,15 @@ def earthquake(town: Town, way: Way, at_s: float, rng: np.random.Generator) -> N
         for _ in range(12):
             if fall(ahead_m + float(rng.normal(0.0, 4.5)), float(rng.normal(0.0, 4.5))):
                 break
-        ahead_m += float(rng.uniform(7.0, 14.0))
-    # The ground is painted once: dust would lie there before the piles that are seen to fall.
-    town.world.stains[:] = stains
+        ahead_m += float(rng.uniform(*PILE_EVERY_M))
+
+
+def _fall_on_roads(town: Town, at_s: float, rng: np.random.Generator) -> None:
+    half_m = town.world.half_m
+    for road in town.world.roads:
+        for along_m in np.arange(-half_m, half_m, sum(PILE_EVERY_M) / 2):
+            place = road.place(float(along_m + rng.normal(0.0, 3.0)), float(rng.normal(0.0, 4.5)))
+            town.place_debris(rng, place, float(rng.uniform(*PILE_RADIUS_M)), at_s)
 
 
 def known_kinds() -> list[str]:

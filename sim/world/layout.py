@@ -136,7 +136,6 @@ class Thing:
         make: builds its mesh.
         half_m: half extents along and across its heading, for what hides what.
         height_m: upper bound of its height.
-        lift_m: height of its foot above the ground.
         appears_s: time from which it is there.
         name: the model it is made from.
         cover: what its pixels are in the land-cover truth.
@@ -149,7 +148,6 @@ class Thing:
     make: Callable[[], Mesh]
     half_m: tuple[float, float]
     height_m: float
-    lift_m: float = 0.0
     appears_s: float = 0.0
     name: str = ""
     cover: LandCover = LandCover.OBJECT

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.world.layout import Look, World
+from sim.world.layout import Look, Sun, World
 from sim.world.materials import backscatter_db, heat_at, infrared
 from sim.world.mesh import Texture
 
@@ -37,6 +37,11 @@ def radar_level(backscatter: FloatArray) -> FloatArray:
     return np.clip((backscatter - DARKEST_DB) * LEVELS_PER_DB, 0.0, 255.0)
 
 
+def light_gain(sun: Sun) -> float:
+    """What is left of a day's visible light at this hour, NIGHT_GAIN to 1."""
+    return 1.0 - (1.0 - NIGHT_GAIN) * sun.night
+
+
 class Lighting:
     """Lights one world in one look."""
 
@@ -50,7 +55,7 @@ class Lighting:
         self.direction = np.array([math.sin(azimuth) * across, math.cos(azimuth) * across, math.sin(elevation)])
         self.shadow_per_m = 1.0 / math.tan(elevation)
         self.ambient = sun.ambient + (1.0 - sun.ambient) * sun.night
-        self.tint = np.array(sun.tint) * (1.0 - (1.0 - NIGHT_GAIN) * sun.night)
+        self.tint = np.array(sun.tint) * light_gain(sun)
         self.shadow_gain = self._shadow_gain()
         # Cameras expose for the ground, so that light on faces counts relative to light on the ground.
         self._full = self.ambient + (1 - self.ambient) * max(math.sin(elevation), 0.4)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 
 BAND_NAMES = ("blue", "green", "red", "red_edge", "nir", "swir")
-BAND_NM = (490, 560, 665, 705, 842, 1610)
-"""Centres of bands 2, 3, 4, 5, 8 and 11 of Sentinel-2 (ESA, Sentinel-2 User Handbook, 2015, table 1)."""
+"""Bands 2, 3, 4, 5, 8 and 11 of Sentinel-2, centred on 490, 560, 665, 705, 842 and 1610 nm (ESA, Sentinel-2 User
+Handbook, 2015, table 1)."""
 
 
 class Material(IntEnum):

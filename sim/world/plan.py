@@ -21,7 +21,6 @@ DECLINATION_DEG = {Season.SPRING: 10.0, Season.SUMMER: 21.0, Season.AUTUMN: -8.0
 """Of the sun, mid-season in the north; it swings by 23.44 degrees over the year."""
 
 LATITUDE_DEG = 47.0
-QUAY_M = 14.0
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.craft.camera import Camera, CameraPose
-from sim.world.batch import PAD_PX, SHIFT, Batch, fixed_point, gather, in_frame, outline
+from sim.errors import ScenarioError
+from sim.world.batch import NEAREST_M, PAD_PX, SHIFT, Batch, fixed_point, gather, in_frame, outline
 from sim.world.ground import paint_ground
 from sim.world.layout import Look, World
 from sim.world.lighting import Lighting
@@ -30,11 +31,14 @@ FloatArray = NDArray[np.float64]
 
 SMALLEST_SIDE_PX = 1.0
 FAINTEST_SHADOW = 0.97
+MOST_NUMBERS = 65_535
+"""What 16 bits tell apart: things in one frame, and objects in masks."""
+
 OPEN_WORK_M = 9.0
 """What is dented and higher is mostly air."""
 
 
-Area = tuple[int, int]
+Area = tuple[float, int]
 
 
 def _for_warping(layer: Bytes) -> Bytes:
@@ -71,8 +75,9 @@ class Renderer:
         self.camera = camera
         self.look = Look(look)
         self._lighting = Lighting(world, self.look)
-        self._ground = paint_ground(world, self.look, metres_per_px)
-        self._ground_layers = [_for_warping(self._lighting.lit_ground(layer)) for layer in self._ground.layers]
+        ground = paint_ground(world, self.look, metres_per_px)
+        self._cover, self._to_metres = ground.cover, np.linalg.inv(ground.from_metres())
+        self._ground_layers = [_for_warping(self._lighting.lit_ground(layer)) for layer in ground.layers]
         self._numbers: Numbers = np.zeros((camera.height + 2 * PAD_PX, camera.width + 2 * PAD_PX), dtype=np.uint16)
         rng = world.rng("sensor")
         traits = draw_traits(rng, self.look)
@@ -94,17 +99,29 @@ class Renderer:
         Returns:
             (H, W, 3) uint8 BGR (multispectral: (H, W, 6), see `materials.BAND_NAMES`), and the truth about every
             labelled thing whose silhouette meets the frame.
+
+        Raises:
+            ScenarioError: more is in view than can be numbered.
         """
         drawing = self._draw(pose, time_s)
         return self._expose(drawing, pose, time_s), self._truth(drawing)
 
     def view(self, pose: CameraPose, time_s: float) -> View:
-        """One frame with everything that is known about it: masks and land cover, too."""
+        """One frame with everything that is known about it: masks and land cover, too.
+
+        Raises:
+            ScenarioError: the world holds more things than masks can tell apart.
+        """
+        if len(self.world.things) > MOST_NUMBERS:
+            raise ScenarioError(
+                f"masks: the world holds {len(self.world.things)} things, 16 bits number {MOST_NUMBERS}; lower "
+                "world.half_m or what it holds per hectare, or render without masks"
+            )
         drawing = self._draw(pose, time_s)
         numbers = drawing.numbers[PAD_PX:-PAD_PX, PAD_PX:-PAD_PX]
         things = drawing.batch.things if drawing.batch else []
         ids = np.array([0, *(t.object_id for t in things)], dtype=np.uint16)[numbers]
-        cover = self._warp(self._ground.cover, pose, cv2.INTER_NEAREST)
+        cover = self._warp(self._cover, pose, cv2.INTER_NEAREST)
         covers = np.array([0, *(t.cover for t in things)], dtype=np.uint8)[numbers]
         cover = np.where(numbers > 0, covers, cover).astype(np.uint8)
         return View(self._expose(drawing, pose, time_s), self._truth(drawing), ids, cover)
@@ -117,6 +134,11 @@ class Renderer:
         chosen = self._in_view(pose, where, time_s)
         if not chosen:
             return _Drawing(layers, numbers, None, [])
+        if len(chosen) > MOST_NUMBERS:
+            raise ScenarioError(
+                f"{len(chosen)} things are in view at once, a frame numbers {MOST_NUMBERS}; raise camera.focal_px or "
+                "lower what the world holds per hectare"
+            )
         placed = [self._placer.place(i, where[i]) for i in chosen]
         self._draw_shadows(layers, pose, placed)
         batch = gather([self.world.things[i] for i in chosen], placed, self.camera, pose)
@@ -130,7 +152,7 @@ class Renderer:
         """A picture of the ground as the camera sees it."""
         to_pixels = self.camera.ground_homography(pose)
         centre_of_pixel = np.array([[1.0, 0.0, -0.5], [0.0, 1.0, -0.5], [0.0, 0.0, 1.0]])
-        matrix = centre_of_pixel @ to_pixels @ np.linalg.inv(self._ground.from_metres())
+        matrix = centre_of_pixel @ to_pixels @ self._to_metres
         size = (self.camera.width, self.camera.height)
         warped = cv2.warpPerspective(picture, matrix, size, flags=how, borderMode=cv2.BORDER_REFLECT_101)
         if warped.ndim == 3:
@@ -142,11 +164,13 @@ class Renderer:
         if not self.world.things:
             return []
         near = np.flatnonzero(self._is_near(pose, where) & (self._appears <= time_s))
-        pixels, depth = self.camera.project(pose, np.column_stack([where[near, :2], self._height[near] / 2]))
-        reach = self.camera.focal_px * self._reach[near] / np.maximum(depth, 1.0)
-        inside = (depth > 5.0) & (depth > self._reach[near])
-        inside &= np.abs(pixels[:, 0] - self.camera.width / 2) < self.camera.width / 2 + reach
-        inside &= np.abs(pixels[:, 1] - self.camera.height / 2) < self.camera.height / 2 + reach
+        middles = np.column_stack([where[near, :2], self._height[near] / 2])
+        right, down, depth = pose.rotation @ (middles - pose.position()).T
+        # Distances from the planes that bound the view: unlike pixels, they hold for middles behind the camera, too.
+        focal, reach = self.camera.focal_px, self.camera.focal_px * self._reach[near]
+        inside = depth + self._reach[near] > NEAREST_M
+        inside &= np.abs(right) * focal < self.camera.width / 2 * depth + reach
+        inside &= np.abs(down) * focal < self.camera.height / 2 * depth + reach
         chosen = near[inside]
         away = where[chosen, :2] - np.array([pose.east_m, pose.north_m])
         cos, sin = np.cos(where[chosen, 2]), np.sin(where[chosen, 2])
@@ -202,7 +226,7 @@ class Renderer:
             else:
                 hull = cv2.convexHull(batch.hulls[index] + (PAD_PX << SHIFT))
                 cv2.fillConvexPoly(numbers, hull, index + 1, cv2.LINE_8, SHIFT)
-            areas.append(self._areas(numbers, batch, index) if thing.label else (0, 0))
+            areas.append(self._areas(numbers, batch, index) if thing.label else (0.0, 0))
         return areas
 
     def _draw_faces(self, image: Bytes, layer: int, batch: Batch, index: int) -> None:
@@ -239,7 +263,7 @@ class Renderer:
         return lit
 
     def _areas(self, numbers: Numbers, batch: Batch, index: int) -> Area:
-        """Pixels of a silhouette just drawn: also beyond the frame, and in it."""
+        """Pixels of a silhouette just drawn: all of it, and those in the frame."""
         x1, y1, x2, y2 = (int(v) for v in batch.bounds[index].tolist())
         rows, columns = slice(max(y1 - 2, -PAD_PX), y2 + 3), slice(max(x1 - 2, -PAD_PX), x2 + 3)
         drawn = numbers[
@@ -250,7 +274,7 @@ class Renderer:
             max(-rows.start, 0) : self.camera.height - rows.start,
             max(-columns.start, 0) : self.camera.width - columns.start,
         ]
-        return int(np.count_nonzero(is_own)), int(np.count_nonzero(inside))
+        return batch.whole_per_padded(index, self.camera) * np.count_nonzero(is_own), int(np.count_nonzero(inside))
 
     def _truth(self, drawing: _Drawing) -> list[TruthObject]:
         if drawing.batch is None:

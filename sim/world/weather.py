@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from sim.craft.camera import Camera, CameraPose
 from sim.world.layout import Look, World
+from sim.world.lighting import light_gain
 
 Bytes = NDArray[np.uint8]
 FloatArray = NDArray[np.float64]
@@ -17,7 +18,7 @@ CLOUD_CELL_M = 40.0
 CLOUD_CELLS = 64
 DRIFT_MPS = (6.0, 2.5)
 AIR_LIGHT = {Look.RGB: 208.0, Look.MULTISPECTRAL: 190.0, Look.THERMAL: 105.0}
-"""Grey level that haze pulls towards; a radar sees through it."""
+"""Grey level that haze pulls towards by day; a radar sees through it."""
 
 STREAKS = 4
 GAIN_STEPS = 200.0
@@ -31,6 +32,7 @@ class Weather:
         rng = world.rng("weather")
         self.settings, self.look, self.camera = world.weather, look, camera
         self._changes = world.changes
+        self._light = 1.0 if look is Look.THERMAL else light_gain(world.sun)
         field = rng.standard_normal((CLOUD_CELLS, CLOUD_CELLS)).astype(np.float32)
         tiled = cv2.GaussianBlur(np.tile(field, (3, 3)), (0, 0), 1.6)[
             CLOUD_CELLS:-CLOUD_CELLS, CLOUD_CELLS:-CLOUD_CELLS
@@ -52,7 +54,8 @@ class Weather:
         if haze or rain:
             keep = (1.0 - haze) * (1.0 - 0.25 * rain)
             layer = np.asarray(
-                cv2.convertScaleAbs(layer, alpha=keep, beta=(1.0 - keep) * AIR_LIGHT[self.look]), dtype=np.uint8
+                cv2.convertScaleAbs(layer, alpha=keep, beta=(1.0 - keep) * self._light * AIR_LIGHT[self.look]),
+                dtype=np.uint8,
             )
         return self._rained(layer, time_s, rain) if rain else layer
 
@@ -75,7 +78,7 @@ class Weather:
     def _rained(self, layer: Bytes, time_s: float, rain: float) -> Bytes:
         tick = round(time_s * 1000)
         drops = np.roll(self._streaks[tick % STREAKS], (tick * 37) % layer.shape[0], axis=0)
-        drops = np.asarray(cv2.convertScaleAbs(drops, alpha=rain), dtype=np.uint8)
+        drops = np.asarray(cv2.convertScaleAbs(drops, alpha=rain * self._light), dtype=np.uint8)
         drops = drops if layer.ndim == 2 else np.repeat(drops[:, :, None], layer.shape[2], axis=2)
         return np.asarray(cv2.add(layer, drops), dtype=np.uint8)
 

@@ -125,6 +125,16 @@ def test_what_the_world_cannot_give_is_told_with_the_cure(change, message):
         scenes_of(find_scenario("disaster").changed(**change), 1)
 
 
+def test_earthquake_drops_rubble_on_the_roads_where_no_craft_follows_them():
+    disaster = find_scenario("disaster")
+    craft = {**disaster.craft[0].model_dump(), "flight": {"kind": "orbit-target"}}
+    (scene,) = scenes_of(disaster.changed(craft=(craft,)), 1)
+    piles = [t for t in scene.world.things if t.label is Label.DEBRIS]
+    assert len(piles) > 50
+    assert {pile.appears_s for pile in piles} == {3.0}
+    assert any(_seen(scene, [5.0, 15.0, 25.0], Label.DEBRIS))
+
+
 def test_disaster_debris_looks_like_nothing_in_training():
     """The unfamiliar kind and the strange things of training come from different generators and streams."""
     scene = disaster_scene(4)

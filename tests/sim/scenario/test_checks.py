@@ -3,6 +3,7 @@ import pytest
 from sim.errors import ScenarioError
 from sim.scenario.checks import cuts_of
 from sim.scenario.loader import parse_scenario
+from sim.world.settings import Landscape
 
 HEAD = 'name = "x"\nseconds = 20\n'
 CRAFT = '[[craft]]\nname = "a"\nflight = { kind = "along-roads" }\n'
@@ -58,6 +59,18 @@ BAD = {
         CRAFT.replace('"along-roads"', '"waypoints", points_m = [[0, 0], [900, 0]]'),
         r"points_m\[1\] = \[900\.0, 0\.0\] lies outside the world.*-230 to 230 m",
     ),
+    "horizon in view": (
+        CRAFT.replace('roads"', 'roads", pitch_deg = [-25, -20]') + "camera = { focal_px = 300 }\n",
+        r"craft\[0\]\.flight\.pitch_deg = \[-25\.0, -20\.0\] shows the horizon: .* up to 21\.8 deg, -2 is",
+    ),
+    "shaken up to the horizon": (
+        CRAFT.replace('roads"', 'roads", pitch_deg = [-45, -35], jitter_deg = 15'),
+        r"jitter_deg = 15 the image reaches up to 2\.4 deg",
+    ),
+    "circle out to the horizon": (
+        CRAFT.replace('"along-roads"', '"orbit-target", radius_m = 140'),
+        r"craft\[0\]\.flight\.radius_m = 140 shows the horizon: .* lower it, raise altitude_m or raise focal_px",
+    ),
     "target outside": (
         CRAFT.replace('"along-roads"', '"orbit-target", centre_m = [0, 900]'),
         r"centre_m = \[0\.0, 900\.0\] lies outside",
@@ -79,19 +92,7 @@ BAD = {
         event('kind = "appear"\nobject = "ship"\nwhere = "water"\nat_s = 1'),
         "world.landscape 'town' has none; choose one of coast, port",
     ),
-    "cars in a forest": (
-        event('kind = "appear"\nobject = "car"\nwhere = "roads"\nat_s = 1') + '[world]\nlandscape = "forest"\n',
-        "where = 'roads', and world.landscape 'forest' has none",
-    ),
     "hidden for ever": (event('kind = "hide"\nat_s = 15\nfor_s = 9'), "comes out at 24 s, after the end"),
-    "nothing to hide": (
-        event('kind = "hide"\nat_s = 1\nfor_s = 2') + "[world]\ntraffic = 0\n",
-        "traffic = 0 leaves no",
-    ),
-    "hide without roads": (
-        event('kind = "hide"\nat_s = 1\nfor_s = 2') + '[world]\nlandscape = "forest"\n',
-        "has no roads",
-    ),
     "two hides at once": (
         event('kind = "hide"\nat_s = 1\nfor_s = 4') + '[[event]]\nkind = "hide"\nat_s = 3\nfor_s = 4\n',
         "two hides overlap, from 1 to 5 s and from 3 s",
@@ -130,6 +131,10 @@ BAD = {
     "windows overlap": (BODY + "[link]\nwindows = [[1, 5], [4, 8]]\n", "two windows overlap"),
     "wild jitter": (BODY + "[link]\nlatency_ms = 5\njitter_ms = 900\n", "more than ten times link.latency_ms = 5"),
     "operator who knows nothing": (BODY + "[operator]\nlabels = []\n", r"operator\.labels = \[\]: .*at least 1"),
+    "operator who sees what is not there": (
+        BODY + '[operator]\nlabels = ["Car", "debri"]\n',
+        r"operator\.labels\[1\] = 'debri' is nothing that the world holds; did you mean 'Debris'",
+    ),
     "unknown scope": (
         BODY + '[operator]\nlabels = ["x"]\nscope = "all"\n',
         r"operator\.scope = 'all': should be 'craft'",
@@ -138,6 +143,14 @@ BAD = {
         satellite("", 800),
         r"craft\[0\]\.camera\.focal_px = 800 gives 625 m per pixel from 500 km",
     ),
+    "near-sighted real satellite": (
+        tle().replace("500000", "10000"),
+        r"craft\[0\]\.camera\.focal_px = 10000 gives 3\d\.\d m per pixel from 3\d\d km away, 0\.2 to 30 m make",
+    ),
+    "pass below the horizon": (
+        "seconds = 900\n" + satellite(""),
+        "seconds = 900: a satellite at 500 km .* give at most 295, or fly higher",
+    ),
     "one TLE line": (satellite('tle = ["1 2"]'), "has 1 lines, two are wanted"),
     "damaged TLE": (
         tle(LINE_1.replace("2927", "2928")),
@@ -145,7 +158,7 @@ BAD = {
     ),
     "swapped TLE": (tle(LINE_2, LINE_1), r"craft\[0\]\.flight\.tle: TLE line 1 .* copy both lines whole"),
     "TLE without a time": (tle(start="2008-09-21T10:00:00Z").split("start_utc")[0], "start_utc is missing"),
-    "old TLE": (tle(start="2011-09-21T10:00:00Z"), r"the TLE is 1095\.9 days older than the start .*, the limit is 30"),
+    "old TLE": (tle(start="2011-09-21T10:00:00Z"), r"the TLE is 1095\.9 days older than the start .*, the limit is 14"),
     "endless": ("seconds = inf\n" + BODY, "seconds"),
     "infinite flight": (BODY + "[budget]\nbytes_per_s = inf\n", r"budget\.bytes_per_s = inf"),
 }
@@ -160,8 +173,17 @@ def test_what_cannot_be_is_one_clear_line(body, words):
     assert "\n" not in str(caught.value)
 
 
-def test_a_young_tle_is_taken():
+def test_a_young_tle_is_taken_and_its_own_height_counts():
+    # The ISS flew 350 km high then: 0.17 m per pixel from there, 0.25 m from the default circle's 500 km.
+    with pytest.raises(ScenarioError, match=r"gives 0\.17\d m per pixel from 3\d\d km away"):
+        parse_scenario(HEAD + tle().replace("500000", "2_000_000"), "x")
     assert parse_scenario(HEAD + tle(), "x").craft[0].flight.tle == (LINE_1, LINE_2)
+
+
+def test_forests_have_roads_and_the_followed_vehicle_needs_no_traffic():
+    hide = event('kind = "hide"\nat_s = 1\nfor_s = 2') + '[[event]]\nkind = "appear"\nobject = "car"\nwhere = "roads"\n'
+    scenario = parse_scenario(f'{HEAD}{hide}at_s = 1\n[world]\nlandscape = "forest"\ntraffic = 0\n', "x")
+    assert scenario.world.landscape is Landscape.FOREST
 
 
 def test_cuts_are_those_of_the_craft_and_of_everybody():

@@ -1,14 +1,17 @@
 """The truth must match the drawn pixels: tiny worlds with one or two things, evenly lit, without noise."""
 
 import dataclasses
+import sys
 from functools import partial
 
 import numpy as np
 import pytest
 
 from sim.craft.camera import Camera, CameraPose
+from sim.errors import ScenarioError
 from sim.world import Label, Look, Renderer, Sun, Thing, World, models, novel_object, rng_for
 from sim.world.buildings import BuildingSize, building
+from sim.world.catalogue import KINDS
 from sim.world.debris import pile
 from sim.world.layout import LandCover
 from sim.world.motion import Motion
@@ -161,6 +164,40 @@ def test_occlusion_is_not_truncation(render):
     assert hidden == sorted(hidden, reverse=True)
 
 
+@pytest.mark.parametrize(("kind", "abs_"), [("tanker", 0.01), ("gantry crane", 0.08)])
+@pytest.mark.parametrize("begin_m", [16.0, 8.0, 0.0])
+def test_visible_counts_all_that_the_frame_cuts_off(render, monkeypatch, kind, abs_, begin_m):
+    model = KINDS[kind]
+    make = partial(model.make, 1)
+    thing = Thing(1, model.label, 1, Motion((begin_m + model.half_m[0], 0.0), 0.0), make, model.half_m, 40.0)
+    pose = CameraPose(0.0, 0.0, 90.0)
+    (cut,) = render(thing, pose=pose)[1]
+    monkeypatch.setattr(sys.modules[__name__], "CAMERA", Camera(700.0, 3000, 512))
+    (whole,) = render(thing, pose=pose)[1]
+    assert whole.visible == pytest.approx(1.0)
+    assert cut.visible == pytest.approx(cut.area_px / whole.area_px, abs=abs_)
+
+
+@pytest.mark.parametrize("kind", ["tanker", "cargo ship", "gantry crane", "wind turbine", "airliner"])
+@pytest.mark.parametrize("up_m", [48.0, 60.0])
+def test_large_things_are_seen_from_low_above(render, kind, up_m):
+    model = KINDS[kind]
+    thing = Thing(1, model.label, 1, Motion((0.0, 0.0), 0.0), partial(model.make, 1), model.half_m, model.height_m)
+    aside = 0.5 * up_m + model.half_m[1]
+    (truth,) = render(thing, pose=CameraPose(0.0, -aside, up_m, pitch_deg=-65.0))[1]
+    assert truth.area_px > 500
+
+
 def test_thing_that_appears_later_is_not_there_before(render):
     late = dataclasses.replace(_thing(1, "car"), appears_s=2.0)
     assert [len(render(late, time_s=t)[1]) for t in (0.0, 1.9, 2.0)] == [0, 0, 1]
+
+
+def test_more_things_than_masks_can_number_are_refused(render_view, render, monkeypatch):
+    monkeypatch.setattr("sim.world.render.MOST_NUMBERS", 1)
+    things = [_thing(1, "car"), _thing(2, "car", (4.0, 5.0))]
+    with pytest.raises(ScenarioError, match=r"masks: the world holds 2 things, 16 bits number 1; lower world"):
+        render_view(*things)
+    with pytest.raises(ScenarioError, match="2 things are in view at once, a frame numbers 1; raise camera"):
+        render(*things)
+    assert render(things[0], _thing(2, "car", (70.0, 0.0)))[1]

@@ -6,6 +6,7 @@ import pytest
 from sim.craft.camera import Camera, CameraPose
 from sim.world import Look, Sun, World
 from sim.world.layout import Change
+from sim.world.lighting import NIGHT_GAIN
 from sim.world.sensor import CHANNELS, Sensor, SensorTraits, draw_traits, roughened
 from sim.world.settings import WeatherSettings
 from sim.world.weather import AIR_LIGHT, Weather
@@ -15,8 +16,8 @@ POSE = CameraPose(0.0, 0.0, 60.0)
 PLAIN = SensorTraits(0.3, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
 
 
-def _weather(look=Look.RGB, changes=(), **settings):
-    sun = Sun(180.0, 50.0, 0.5, (1.0, 1.0, 1.0))
+def _weather(look=Look.RGB, changes=(), night=0.0, **settings):
+    sun = Sun(180.0, 50.0, 0.5, (1.0, 1.0, 1.0), night=night)
     world = World(("test", 1), 60.0, [], [], sun, (50.0, 100.0, 80.0), weather=WeatherSettings(**settings))
     world.changes.extend(changes)
     return Weather(world, CAMERA, look)
@@ -34,6 +35,18 @@ def test_clear_weather_changes_nothing():
 def test_haze_pulls_towards_air_light():
     seen = _weather(haze=0.5).over(np.zeros((128, 160, 3), np.uint8), POSE, 0.0)
     assert seen.mean() == pytest.approx(0.5 * AIR_LIGHT[Look.RGB], abs=1)
+
+
+@pytest.mark.parametrize("what", ["haze", "rain"])
+def test_air_and_drops_are_as_dark_as_the_night_but_for_heat(what):
+    dark = np.zeros((128, 160, 3), np.uint8)
+
+    def level(look, night):
+        return _weather(look, night=night, **{what: 0.8}).over(dark, POSE, 0.0).mean()
+
+    assert level(Look.RGB, 1.0) == pytest.approx(NIGHT_GAIN * level(Look.RGB, 0.0), rel=0.1)
+    assert level(Look.MULTISPECTRAL, 0.5) < 0.7 * level(Look.MULTISPECTRAL, 0.0)
+    assert level(Look.THERMAL, 1.0) == level(Look.THERMAL, 0.0)
 
 
 def test_fog_comes_when_it_is_due():

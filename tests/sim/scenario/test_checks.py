@@ -109,6 +109,10 @@ BAD = {
         r"fault\[0\]\.craft = 'c' does not fly; choose one of a, b",
     ),
     "never back": (fault('kind = "cloud-kill"\nat_s = 18\nfor_s = 5'), r"fault\[0\] \(cloud-kill\) would end at 23 s"),
+    "back after the last frame": (
+        fault('kind = "edge-restart"\nat_s = 15\nfor_s = 4.95'),
+        r"fault\[0\] \(edge-restart\) would end at 19\.95 s, after the last frame at 19\.9333 s; shorten",
+    ),
     "two cloud faults": (
         fault('kind = "cloud-kill"\nat_s = 1\nfor_s = 5') + '[[fault]]\nkind = "cloud-restart"\nat_s = 3\nfor_s = 1\n',
         "two faults of the cloud overlap",

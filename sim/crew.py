@@ -12,7 +12,7 @@ from typing_extensions import Self
 
 from edge.keys import CLOUD_NAME, EDGE_NAME, new_keys, trust_server
 from edge.scheduler import SchedulerSettings
-from sim.legs import Leg, put_leg_aside, tail_of
+from sim.legs import Leg, leg_source, put_leg_aside
 from sim.processes import LOOPBACK, Child, command_of, run_program, wait_ready
 from sim.run_folder import CraftFolder, RunFolder
 from sim.scenario import CraftSettings, Scenario
@@ -195,7 +195,7 @@ class EdgeProgram(Program):
         self.folder = folder
         self.legs: list[Leg] = []
         craft = next(craft for craft in scenario.craft if craft.name == folder.name)
-        self._endpoint, self._craft, self._fps = endpoint, craft, scenario.fps
+        self._endpoint, self._craft, self._fps, self._speed = endpoint, craft, scenario.fps, speed
         folder.config.write_text(edge_config(scenario, speed))
 
     @property
@@ -211,7 +211,7 @@ class EdgeProgram(Program):
             assert self._child is not None
             self._child.stop()
             put_leg_aside(self.folder.edge, len(self.legs))
-        source = tail_of(self.folder.flight, first, len(self.legs) + 1) if first else self.folder.flight
+        source = leg_source(self.folder.flight, len(self.legs) + 1, first, self._speed)
         self.legs.append(Leg(first, source))
         self.launch(self._launcher.command("skyloop-edge", *self._arguments(source, self._craft)))
 

@@ -12,7 +12,7 @@ from distill.dataset import DataSet, LabelledImage, read_data_set
 from sim.crew import CloudProgram, EdgeProgram, Launcher, make_keys
 from sim.display import Display
 from sim.errors import ProcessError
-from sim.hurry import hurried, quicken
+from sim.hurry import hurried
 from sim.legs import flown_frames, joined_summary
 from sim.link import LinkProxy
 from sim.operator import Given, Operator
@@ -59,10 +59,9 @@ class CraftFlight:
         return FlightRecord(
             frames=flown_frames(self.folder.edge, self.edge.legs, self.fps, self.speed),
             truth=read_data_set(self.folder.flight, "all"),
-            summary=joined_summary(self.folder.edge, self.edge.legs),
+            summary=joined_summary(self.folder.edge, self.edge.legs, self.speed),
             banks=self.watch.banks,
             traffic=[replace(seen, time_s=seen.time_s * self.speed) for seen in self.link.traffic()],
-            speed=self.speed,
         )
 
 
@@ -137,7 +136,7 @@ def fly(  # noqa: PLR0913 - what is flown, and by what means
         scenario: what is flown.
         seed: of jitter and of the operator's decisions.
         display: shows how far it is.
-        speed: seconds of flight in one second; the recorded times of the frames are changed to it.
+        speed: seconds of flight in one second.
         launcher: starts programs.
         onlooker: who wants to watch.
 
@@ -147,8 +146,6 @@ def fly(  # noqa: PLR0913 - what is flown, and by what means
     launcher = launcher or Launcher()
     with display.stage("making keys"):
         make_keys(folder, launcher)
-    for flown in folder.craft:
-        quicken(flown.flight, speed)
     with ExitStack() as stack:
         mission = _ready(folder, scenario, seed, speed, launcher, stack)
         with display.stage("starting the cloud"):

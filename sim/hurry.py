@@ -6,10 +6,8 @@ need to think does not shrink with it, so that a loop that took 0.5 s takes 2 s 
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from pathlib import Path
 
 import numpy as np
 
@@ -52,17 +50,6 @@ def _hurried_link(link: LinkProfile, speed: float) -> LinkProfile:
     """As many bits for each second of flight; windows are left alone, the proxy is told of spans."""
     rates = {name: min(getattr(link, name) * speed, _MOST_BPS) for name in ("edge_to_cloud_bps", "cloud_to_edge_bps")}
     return link.model_copy(update={**rates, "latency_ms": link.latency_ms / speed, "jitter_ms": link.jitter_ms / speed})
-
-
-def quicken(flight: Path, speed: float) -> None:
-    """Make a rendered flight's recorded times come faster, by rewriting its `frames.jsonl` and `fps.txt`."""
-    if speed == 1.0:
-        return
-    records = [json.loads(line) for line in (flight / "frames.jsonl").read_text().splitlines()]
-    for record in records:
-        record["time_s"] /= speed
-    (flight / "frames.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    (flight / "fps.txt").write_text(f"{float((flight / 'fps.txt').read_text()) * speed:g}\n")
 
 
 def fastest_speed(scenario: Scenario) -> float:

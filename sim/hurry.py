@@ -13,6 +13,7 @@ import numpy as np
 
 from edge.bundle import bundled_student, load_bundle
 from edge.student import Student
+from sim.errors import ScenarioError
 from sim.scenario import Scenario
 from sim.scenario.conditions import LinkProfile
 
@@ -22,8 +23,34 @@ _LOOKS = 8
 _FASTEST_WITH_OPERATOR = 4.0
 """The scripted person looks at the cases every two seconds, with programs that take a second to start."""
 
+_LONGEST_WAIT_S = 10.0
+"""The most that the cloud takes as its `max_wait_s`."""
+
 _EDGE_SHARE = 0.4
 """Of the cores: teacher, link, writing and the runner itself need the rest."""
+
+
+def check_speed(scenario: Scenario, speed: float) -> None:
+    """Refuse a speed that a scenario's people or programs cannot follow.
+
+    Args:
+        scenario: in seconds of flight.
+        speed: seconds of flight in one second.
+
+    Raises:
+        ScenarioError: names the speed, the limit and the cure.
+    """
+    if scenario.operator is not None and speed > _FASTEST_WITH_OPERATOR:
+        raise ScenarioError(
+            f"--speed {speed:g}: {scenario.name} has an operator, who can follow {_FASTEST_WITH_OPERATOR:g} at most; "
+            "fly slower, or leave out [operator]"
+        )
+    delay_s = scenario.teacher.delay_s
+    if delay_s / speed > _LONGEST_WAIT_S:
+        raise ScenarioError(
+            f"--speed {speed:g}: teacher.delay_s = {delay_s:g} would be {delay_s / speed:g} s of the cloud's clock, "
+            f"which waits {_LONGEST_WAIT_S:g} s at most; shorten it, or fly at {delay_s / _LONGEST_WAIT_S:g} or faster"
+        )
 
 
 def hurried(scenario: Scenario, speed: float) -> Scenario:

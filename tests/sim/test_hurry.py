@@ -1,6 +1,8 @@
 import pytest
+from pydantic import ValidationError
 from tiny_run import pretend, rendered, tiny_scenario
 
+from cloud.config import CloudSettings
 from edge.agent import AgentSettings
 from edge.bundle import bundled_student
 from sim.cli import parse_speed
@@ -8,9 +10,9 @@ from sim.crew import edge_config
 from sim.display import Display
 from sim.errors import ScenarioError
 from sim.flying import fly
-from sim.hurry import FASTEST, fastest_speed, hurried
+from sim.hurry import FASTEST, check_speed, fastest_speed, hurried
 from sim.run_folder import RunFolder
-from sim.runner import RunOptions
+from sim.runner import RunOptions, run_scenario
 
 SCENARIO = tiny_scenario(
     link={"edge_to_cloud_bps": 1000, "cloud_to_edge_bps": 800_000_000, "latency_ms": 40, "jitter_ms": 8},
@@ -59,6 +61,26 @@ def test_a_hurried_flight_is_told_in_seconds_of_flight(tmp_path):
     assert record.summary["fps"] == pytest.approx(5 / 6, abs=0.01)  # the pretended edge says 5 in each of its seconds
     assert float((folder.craft[0].flight / "fps.txt").read_text()) == 5.0
     assert record.traffic[-1].time_s > 11.0
+
+
+@pytest.mark.parametrize(
+    ("speed", "words"),
+    [
+        (50.0, r"--speed 50: tiny has an operator, who can follow 4 at most; fly slower"),
+        (0.125, r"teacher\.delay_s = 2 would be 16 s of the cloud's clock.*fly at 0\.2 or faster"),
+    ],
+)
+def test_a_speed_that_cannot_be_followed_is_refused_before_anything_is_rendered(tmp_path, speed, words):
+    with pytest.raises(ScenarioError, match=words):
+        run_scenario(RunOptions(SCENARIO, 1, tmp_path / "out", "tiny", speed), Display())
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_longest_wait_is_the_clouds():
+    check_speed(tiny_scenario(teacher={"delay_s": 5}), 0.5)
+    assert CloudSettings(max_wait_s=10).max_wait_s == 10
+    with pytest.raises(ValidationError):
+        CloudSettings(max_wait_s=10.1)
 
 
 def test_as_fast_as_this_machine_goes_depends_on_the_frames_there_are():

@@ -5,6 +5,8 @@ from tiny_run import pretend, rendered, tiny_scenario
 from cloud.config import CloudSettings
 from edge.agent import AgentSettings
 from edge.bundle import bundled_student
+from edge.cli import RunConfig
+from edge.config import read_toml
 from sim.cli import parse_speed
 from sim.crew import edge_config
 from sim.display import Display
@@ -43,6 +45,13 @@ def test_the_edge_waits_shorter_between_cases(tmp_path):
     usual = AgentSettings().scheduler
     assert f"min_interval_s = {usual.min_interval_s / 4}" in told
     assert f"cooldown_s = {usual.cooldown_s / 4}" in told
+
+
+def test_the_edge_tries_again_sooner_where_windows_pass_sooner(tmp_path):
+    for speed in (0.1, 50.0):
+        (tmp_path / "edge.toml").write_text(edge_config(hurried(SCENARIO, speed), speed))
+        link = read_toml(tmp_path / "edge.toml", RunConfig).link
+        assert (link.retry_first_s, link.retry_most_s) == pytest.approx((0.5 / speed, 2 / speed))
 
 
 def test_a_hurried_flight_is_told_in_seconds_of_flight(tmp_path):

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -80,10 +81,10 @@ class LiveView:
 
     def look(self) -> None:
         """Bring the window up to date, ten times a second."""
-        mission = self._mission
-        if not self._has_window or mission is None or mission.now_s - self._shown_s < _WINDOW_S:
+        mission, now_s = self._mission, time.monotonic()
+        if not self._has_window or mission is None or now_s - self._shown_s < _WINDOW_S:
             return
-        self._shown_s = mission.now_s
+        self._shown_s = now_s
         try:
             for craft in mission.craft:
                 picture = newest_picture(craft)

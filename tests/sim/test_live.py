@@ -65,6 +65,16 @@ def test_a_flight_is_seen_on_the_page(tmp_path):
         get(visitor.address)
 
 
+def test_the_window_is_drawn_ten_times_in_a_second_of_the_onlookers(monkeypatch):
+    drawn = []
+    monkeypatch.setattr("sim.live.cv2.waitKey", drawn.append)
+    view = LiveView(window=True)
+    for flight_s in (0.0, 5.0, 10.0):  # fast: all three within the same tenth
+        view._mission = SimpleNamespace(craft=(), now_s=flight_s)
+        view.look()
+    assert drawn == [1]
+
+
 def test_a_port_in_use_is_told():
     import socket
 

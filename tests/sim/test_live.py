@@ -86,13 +86,26 @@ def test_a_port_in_use_is_told():
             pass
 
 
-def test_a_screen_is_known_by_its_variables(monkeypatch):
+def test_without_a_screens_name_there_is_no_screen(monkeypatch):
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.setattr("sim.live.sys.platform", "linux")
     assert not has_screen()
+
+
+def test_a_screen_that_does_not_answer_is_none_and_ends_nothing(monkeypatch, capsys):
+    monkeypatch.setenv("DISPLAY", ":9876")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setenv("QT_QPA_PLATFORM", "xcb")
+    assert not has_screen()
+    assert capsys.readouterr().err == "no window can be opened on the screen :9876; the page shows the same\n"
+
+
+@pytest.mark.parametrize(("code", "is_there"), [("pass", True), ("raise SystemExit(3)", False)])
+def test_a_screen_is_there_when_a_window_opens(monkeypatch, code, is_there):
     monkeypatch.setenv("DISPLAY", ":0")
-    assert has_screen()
+    monkeypatch.setattr("sim.live._PROBE", code)
+    assert has_screen() is is_there
 
 
 def test_the_window_tells_the_state_below_the_picture():

@@ -197,6 +197,11 @@ class _Server(ThreadingHTTPServer):
         super().__init__((LOOPBACK, port), _Page)
         self.mission = mission
 
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - the base class's
+        """Say nothing of a browser that left in mid-transfer; tell anything else as usual."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
 
 class _Page(BaseHTTPRequestHandler):
     """Three pages: `/`, `/state.json`, and `/frame/NAME.jpg` for each craft."""

@@ -1,5 +1,6 @@
 """The page of a flight, asked for over real HTTP."""
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -84,6 +85,18 @@ def test_a_port_in_use_is_told():
         mission = SimpleNamespace(craft=())
         with pytest.raises(OutputError, match="cannot be used"), view.watching(mission):
             pass
+
+
+@pytest.mark.parametrize(("error", "is_told"), [(BrokenPipeError(), False), (ValueError("a mistake"), True)])
+def test_a_browser_that_leaves_is_no_error(monkeypatch, capfd, error, is_told):
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr("sim.live._Page.do_GET", fail)
+    view = LiveView(window=False)
+    with view.watching(SimpleNamespace(craft=())), pytest.raises((OSError, http.client.HTTPException)):
+        get(view.address)
+    assert ("Traceback" in capfd.readouterr().err) is is_told
 
 
 def test_without_a_screens_name_there_is_no_screen(monkeypatch):

@@ -106,7 +106,7 @@ def render_training_set(  # noqa: PLR0913 - every keyword is a content of the se
             pose = scene.flight.pose_at(time_s)
             image, truth = renderer.render(pose, time_s)
             name = f"{index:06d}_{look.value}.jpg"
-            _write_image(images / name, image)
+            write_image(images / name, image)
             gsd_m = round(scene.camera.gsd_m(pose), 5)
             writer.add(name, scene.camera, truth, look=look.value, world=scene.seed, gsd_m=gsd_m)
             if on_frame is not None:
@@ -155,7 +155,7 @@ def render_sequence(  # noqa: PLR0913 - every keyword is a way to write it
                 _write_masks(Path(out_dir), index, view)
             else:
                 image, truth = renderer.render(pose, time_s)
-            _write_image(images / name, image)
+            write_image(images / name, image)
             writer.add(name, scene.camera, truth, time_s=time_s)
             record = {"file": f"images/{name}", "index": index, "time_s": time_s, "pose": pose_record(scene, pose)}
             lines.write(json.dumps(record) + "\n")
@@ -181,10 +181,15 @@ def pose_record(scene: Scene, pose: CameraPose) -> dict[str, float]:
 def _write_masks(out_dir: Path, index: int, view: View) -> None:
     for kind, picture in (("ids", view.ids), ("cover", view.cover)):
         (out_dir / kind).mkdir(exist_ok=True)
-        _write_image(out_dir / kind / f"{index:06d}.png", picture)
+        write_image(out_dir / kind / f"{index:06d}.png", picture)
 
 
-def _write_image(path: Path, image: Bytes | NDArray[np.uint16]) -> None:
+def write_image(path: Path, image: Bytes | NDArray[np.uint16]) -> None:
+    """Writes a picture: JPEG, PNG or, with the suffix `.npy`, an array.
+
+    Raises:
+        OSError: the disk is full or the folder is read-only.
+    """
     if path.suffix == ".npy":
         np.save(path, image)
         return

@@ -12,12 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
-
+from sim.dataset import write_image
 from sim.scenes import Scene
 from sim.world.truth import TruthObject
 
-JPEG_QUALITY = 92
 SHORTEST = 20
 """Frames in view from which a thing is a target."""
 
@@ -61,8 +59,7 @@ def render_tracks(
     targets: dict[int, _Target] = {}
     for index in range(round(seconds * fps)):
         image, truth = renderer.render(scene.flight.pose_at(index / fps), index / fps)
-        if not cv2.imwrite(str(pictures / f"{index:06d}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]):
-            raise OSError(f"could not write {pictures}: is the disk full or the folder read-only?")
+        write_image(pictures / f"{index:06d}.jpg", image)
         for seen in truth:
             targets.setdefault(seen.object_id, _Target(seen)).frames[index] = seen
         if on_frame is not None:

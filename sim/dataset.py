@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -29,26 +31,40 @@ METRES_PER_LAT_DEG = 111_320.0
 
 
 class CocoWriter:
-    """Collects images and boxes and writes one COCO file."""
+    """Writes one COCO file; close it however the rendering ends.
 
-    def __init__(self) -> None:
-        self._images: list[dict[str, Any]] = []
-        self._annotations: list[dict[str, Any]] = []
+    What comes goes to two line files beside it at once and is joined at the end: a set may be larger than memory, and
+    the lines are left behind where the program is killed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Begin.
+
+        Args:
+            path: of the COCO file, in a folder that exists.
+        """
+        self._path, self._counts = path, Counter[str]()
+        names = ("images", "annotations")
+        self._lines = {name: path.with_suffix(f".{name}.jsonl").open("w+", encoding="utf-8") for name in names}
 
     def add(self, file: str, camera: Camera, truth: Sequence[TruthObject], **fields: Any) -> None:  # noqa: ANN401 - JSON
         """Adds one image with its boxes; `fields` go into the image's entry."""
-        image_id = len(self._images) + 1
+        image_id = self._counts["images"] + 1
         size = {"width": camera.width, "height": camera.height}
-        self._images.append({"id": image_id, "file_name": file, **size, **fields})
+        self._put("images", {"id": image_id, "file_name": file, **size, **fields})
         for thing in truth:
-            self._annotations.append(self._annotation(image_id, thing))
+            self._put("annotations", self._annotation(image_id, thing))
+
+    def _put(self, name: str, entry: dict[str, Any]) -> None:
+        self._lines[name].write(json.dumps(entry) + "\n")
+        self._counts[name] += 1
 
     def _annotation(self, image_id: int, thing: TruthObject) -> dict[str, Any]:
         x1, y1, x2, y2 = thing.box_xyxy
         width, height = x2 - x1, y2 - y1
         ignore = thing.visible < IGNORE_BELOW_VISIBLE or min(width, height) < IGNORE_BELOW_PX
         return {
-            "id": len(self._annotations) + 1,
+            "id": self._counts["annotations"] + 1,
             "image_id": image_id,
             "category_id": CATEGORIES[thing.label],
             "bbox": [round(v, 2) for v in (x1, y1, width, height)],
@@ -62,11 +78,23 @@ class CocoWriter:
             "name": thing.name,
         }
 
-    def write(self, path: Path) -> None:
-        """Writes the COCO file."""
+    def close(self) -> None:
+        """Joins the lines to the COCO file and removes them."""
         categories = [{"id": number, "name": label.value} for label, number in CATEGORIES.items()]
-        content = {"images": self._images, "categories": categories, "annotations": self._annotations}
-        path.write_text(json.dumps(content), encoding="utf-8")
+        with self._path.open("w", encoding="utf-8") as file:
+            file.write('{"images": [')
+            file.writelines(self._joined("images"))
+            file.write(f'], "categories": {json.dumps(categories)}, "annotations": [')
+            file.writelines(self._joined("annotations"))
+            file.write("]}")
+        for lines in self._lines.values():
+            lines.close()
+            Path(lines.name).unlink()
+
+    def _joined(self, name: str) -> Iterator[str]:
+        self._lines[name].seek(0)
+        for number, line in enumerate(self._lines[name]):
+            yield (", " if number else "") + line.rstrip("\n")
 
 
 def render_training_set(  # noqa: PLR0913 - every keyword is a content of the set
@@ -94,24 +122,23 @@ def render_training_set(  # noqa: PLR0913 - every keyword is a content of the se
     """
     images = Path(out_dir) / "images"
     images.mkdir(parents=True, exist_ok=True)
-    writer = CocoWriter()
-    for first in range(0, frames, FRAMES_PER_WORLD):
-        world_number = first // FRAMES_PER_WORLD
-        look = Look(looks[world_number % len(looks)])
-        scene = training_scene(seed * 100_000 + world_number, look, novel, debris, bicycles)
-        renderer = scene.renderer(is_rough=True)
-        times = rng_for("training-times", scene.seed).uniform(0, scene.duration_s, FRAMES_PER_WORLD)
-        for index in range(first, min(first + FRAMES_PER_WORLD, frames)):
-            time_s = float(times[index - first])
-            pose = scene.flight.pose_at(time_s)
-            image, truth = renderer.render(pose, time_s)
-            name = f"{index:06d}_{look.value}.jpg"
-            write_image(images / name, image)
-            gsd_m = round(scene.camera.gsd_m(pose), 5)
-            writer.add(name, scene.camera, truth, look=look.value, world=scene.seed, gsd_m=gsd_m)
-            if on_frame is not None:
-                on_frame(index + 1)
-    writer.write(Path(out_dir) / "annotations.json")
+    with closing(CocoWriter(Path(out_dir) / "annotations.json")) as writer:
+        for first in range(0, frames, FRAMES_PER_WORLD):
+            world_number = first // FRAMES_PER_WORLD
+            look = Look(looks[world_number % len(looks)])
+            scene = training_scene(seed * 100_000 + world_number, look, novel, debris, bicycles)
+            renderer = scene.renderer(is_rough=True)
+            times = rng_for("training-times", scene.seed).uniform(0, scene.duration_s, FRAMES_PER_WORLD)
+            for index in range(first, min(first + FRAMES_PER_WORLD, frames)):
+                time_s = float(times[index - first])
+                pose = scene.flight.pose_at(time_s)
+                image, truth = renderer.render(pose, time_s)
+                name = f"{index:06d}_{look.value}.jpg"
+                write_image(images / name, image)
+                gsd_m = round(scene.camera.gsd_m(pose), 5)
+                writer.add(name, scene.camera, truth, look=look.value, world=scene.seed, gsd_m=gsd_m)
+                if on_frame is not None:
+                    on_frame(index + 1)
 
 
 def render_sequence(  # noqa: PLR0913 - every keyword is a way to write it
@@ -143,8 +170,8 @@ def render_sequence(  # noqa: PLR0913 - every keyword is a way to write it
     images.mkdir(parents=True, exist_ok=True)
     suffix = "npy" if scene.look is Look.MULTISPECTRAL else suffix
     renderer = scene.renderer()
-    writer = CocoWriter()
-    with (Path(out_dir) / "frames.jsonl").open("w", encoding="utf-8") as lines:
+    coco = closing(CocoWriter(Path(out_dir) / "annotations.json"))
+    with coco as writer, (Path(out_dir) / "frames.jsonl").open("w", encoding="utf-8") as lines:
         for index in range(round(seconds * fps)):
             time_s = index / fps
             pose = scene.flight.pose_at(time_s)
@@ -161,7 +188,6 @@ def render_sequence(  # noqa: PLR0913 - every keyword is a way to write it
             lines.write(json.dumps(record) + "\n")
             if on_frame is not None:
                 on_frame(index + 1)
-    writer.write(Path(out_dir) / "annotations.json")
 
 
 def pose_record(scene: Scene, pose: CameraPose) -> dict[str, float]:

@@ -127,7 +127,7 @@ def render_training_set(  # noqa: PLR0913 - every keyword is a content of the se
             world_number = first // FRAMES_PER_WORLD
             look = Look(looks[world_number % len(looks)])
             scene = training_scene(seed * 100_000 + world_number, look, novel, debris, bicycles)
-            renderer = scene.renderer(is_rough=True)
+            renderer = scene.renderer()
             times = rng_for("training-times", scene.seed).uniform(0, scene.duration_s, FRAMES_PER_WORLD)
             for index in range(first, min(first + FRAMES_PER_WORLD, frames)):
                 time_s = float(times[index - first])

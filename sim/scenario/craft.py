@@ -21,12 +21,14 @@ class CameraSettings(Settings):
         width: image columns.
         height: image rows.
         look: visible light or heat.
+        rough: the mount may shake, the exposure hunt, an encoder damage the pictures, as the seed will have it.
     """
 
     focal_px: float = Field(default=800.0, ge=50, le=5e6)
     width: int = Field(default=640, ge=64, le=4096)
     height: int = Field(default=512, ge=64, le=4096)
     look: Literal["rgb", "thermal"] = "rgb"
+    rough: bool = False
 
 
 class CraftSettings(Settings):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from edge.config import Settings
+from sim.craft.power import PowerSettings
 from sim.scenario.flights import Flight
 
 CraftName = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]*$", max_length=32)]
@@ -39,9 +40,20 @@ class CraftSettings(Settings):
         flight: how it moves.
         camera: what it sees with.
         student: bundle folder; None is the bundled one.
+        power: battery and module, for the estimate of its power.
     """
 
     name: CraftName
     flight: Flight
     camera: CameraSettings = CameraSettings()
     student: Path | None = None
+    power: PowerSettings = PowerSettings()
+
+    @field_validator("power")
+    @classmethod
+    def _without_sun(cls, power: PowerSettings) -> PowerSettings:
+        if power.battery.solar_w:
+            raise ValueError(
+                f"battery.solar_w = {power.battery.solar_w:g}, and the estimate of a run knows no panels; leave it at 0"
+            )
+        return power

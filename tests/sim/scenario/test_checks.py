@@ -49,6 +49,14 @@ BAD = {
         CRAFT.replace('roads"', 'roads", altitude_m = [50, 9000]'),
         r"craft\[0\]\.flight\.altitude_m\[1\] = 9000: should be less than or equal to 500",
     ),
+    "unknown power mode": (
+        CRAFT + '[craft.power.compute]\nmode = "orin"\n',
+        r"craft\[0\]\.power\.compute\.mode = 'orin': unknown power mode; choose one of orin-nano-7w, ",
+    ),
+    "panels": (
+        CRAFT + "[craft.power.battery]\nsolar_w = 5\n",
+        r"craft\[0\]\.power = .*: battery\.solar_w = 5, and the estimate of a run knows no panels; leave it at 0",
+    ),
     "span upside down": (
         CRAFT.replace('roads"', 'roads", altitude_m = [80, 50]'),
         r"altitude_m = \(80\.0, 50\.0\)|altitude_m = \[80, 50\]: the lower end 80 lies above",

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.craft.camera import Camera, CameraPose
-from sim.scenes import ORIGIN_LAT_DEG, ORIGIN_LON_DEG, Scene, training_scene
+from sim.scenes import ORIGIN_LAT_DEG, ORIGIN_LON_DEG, Scene, training_world
 from sim.world.layout import Label, Look
+from sim.world.render import Renderer
 from sim.world.seeds import rng_for
-from sim.world.truth import TruthObject, View
+from sim.world.truth import TruthObject
 
 CATEGORIES = {label: number for number, label in enumerate(Label, start=1)}
 JPEG_QUALITY = 92
@@ -106,37 +107,36 @@ def render_training_set(  # noqa: PLR0913 - every keyword is a content of the se
     novel: bool,
     debris: bool,
     bicycles: bool,
+    masks: bool = False,
     on_frame: Callable[[int], None] | None = None,
 ) -> None:
     """Renders frames of many towns, a new one every few frames, taking the looks in turn.
 
     Args:
-        out_dir: gets `images/*.jpg` and `annotations.json`.
+        out_dir: gets `images/*.jpg` (multispectral: `.npy`) and `annotations.json`.
         frames: how many images, over all looks.
         seed: same arguments, same bytes.
         looks: worlds take them in turn; one given twice gets twice as many.
         novel: strange objects lie about.
         debris: rubble lies about.
         bicycles: bicycles stand and ride.
+        masks: also write `ids/` and `cover/`, as for `render_sequence`, named like the images.
         on_frame: called with the number of frames done.
     """
-    images = Path(out_dir) / "images"
-    images.mkdir(parents=True, exist_ok=True)
+    (Path(out_dir) / "images").mkdir(parents=True, exist_ok=True)
     with closing(CocoWriter(Path(out_dir) / "annotations.json")) as writer:
         for first in range(0, frames, FRAMES_PER_WORLD):
-            world_number = first // FRAMES_PER_WORLD
-            look = Look(looks[world_number % len(looks)])
-            scene = training_scene(seed * 100_000 + world_number, look, novel, debris, bicycles)
+            number = first // FRAMES_PER_WORLD
+            scene = training_world(seed, number, looks, novel=novel, debris=debris, bicycles=bicycles)
             renderer = scene.renderer()
             times = rng_for("training-times", scene.seed).uniform(0, scene.duration_s, FRAMES_PER_WORLD)
             for index in range(first, min(first + FRAMES_PER_WORLD, frames)):
                 time_s = float(times[index - first])
                 pose = scene.flight.pose_at(time_s)
-                image, truth = renderer.render(pose, time_s)
-                name = f"{index:06d}_{look.value}.jpg"
-                write_image(images / name, image)
+                name = f"{index:06d}_{scene.look.value}.{_suffix(scene.look)}"
+                truth = _write_frame(Path(out_dir), name, renderer, (pose, time_s), masks=masks)
                 gsd_m = round(scene.camera.gsd_m(pose), 5)
-                writer.add(name, scene.camera, truth, look=look.value, world=scene.seed, gsd_m=gsd_m)
+                writer.add(name, scene.camera, truth, look=scene.look.value, world=scene.seed, gsd_m=gsd_m)
                 if on_frame is not None:
                     on_frame(index + 1)
 
@@ -166,9 +166,8 @@ def render_sequence(  # noqa: PLR0913 - every keyword is a way to write it
     """
     if suffix not in ("jpg", "png"):
         raise ValueError(f"suffix must be jpg or png, got {suffix!r}")
-    images = Path(out_dir) / "images"
-    images.mkdir(parents=True, exist_ok=True)
-    suffix = "npy" if scene.look is Look.MULTISPECTRAL else suffix
+    (Path(out_dir) / "images").mkdir(parents=True, exist_ok=True)
+    suffix = _suffix(scene.look, suffix)
     renderer = scene.renderer()
     coco = closing(CocoWriter(Path(out_dir) / "annotations.json"))
     with coco as writer, (Path(out_dir) / "frames.jsonl").open("w", encoding="utf-8") as lines:
@@ -176,13 +175,7 @@ def render_sequence(  # noqa: PLR0913 - every keyword is a way to write it
             time_s = index / fps
             pose = scene.flight.pose_at(time_s)
             name = f"{index:06d}.{suffix}"
-            if masks:
-                view = renderer.view(pose, time_s)
-                image, truth = view.image, view.objects
-                _write_masks(Path(out_dir), index, view)
-            else:
-                image, truth = renderer.render(pose, time_s)
-            write_image(images / name, image)
+            truth = _write_frame(Path(out_dir), name, renderer, (pose, time_s), masks=masks)
             writer.add(name, scene.camera, truth, time_s=time_s)
             record = {"file": f"images/{name}", "index": index, "time_s": time_s, "pose": pose_record(scene, pose)}
             lines.write(json.dumps(record) + "\n")
@@ -204,10 +197,24 @@ def pose_record(scene: Scene, pose: CameraPose) -> dict[str, float]:
     }
 
 
-def _write_masks(out_dir: Path, index: int, view: View) -> None:
-    for kind, picture in (("ids", view.ids), ("cover", view.cover)):
-        (out_dir / kind).mkdir(exist_ok=True)
-        write_image(out_dir / kind / f"{index:06d}.png", picture)
+def _suffix(look: Look, usual: str = "jpg") -> str:
+    return "npy" if look is Look.MULTISPECTRAL else usual
+
+
+def _write_frame(
+    out_dir: Path, name: str, renderer: Renderer, when: tuple[CameraPose, float], *, masks: bool
+) -> list[TruthObject]:
+    """Writes the picture seen at (pose, seconds), with masks where asked for; returns its truth."""
+    if not masks:
+        image, truth = renderer.render(*when)
+    else:
+        view = renderer.view(*when)
+        image, truth = view.image, view.objects
+        for kind, picture in (("ids", view.ids), ("cover", view.cover)):
+            (out_dir / kind).mkdir(exist_ok=True)
+            write_image((out_dir / kind / name).with_suffix(".png"), picture)
+    write_image(out_dir / "images" / name, image)
+    return truth
 
 
 def write_image(path: Path, image: Bytes | NDArray[np.uint16]) -> None:

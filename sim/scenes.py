@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -88,6 +89,18 @@ def training_scene(seed: int, look: Look | str, novel: bool, debris: bool, bicyc
     flight = Flight(rng.uniform(-reach, reach, (6, 2)), flying, rng)
     camera = Camera(focal_px=float(rng.uniform(780, 1250)))
     return Scene("training", seed, world, camera, flight, Look(look), flight.duration_s, is_rough=True)
+
+
+def training_world(seed: int, number: int, looks: Sequence[Look | str], **contents: bool) -> Scene:
+    """One of the many scenes of a training set.
+
+    Args:
+        seed: of the set.
+        number: of the world in it, 0 to 99,999.
+        looks: worlds take them in turn.
+        contents: `novel`, `debris` and `bicycles` as for `training_scene`.
+    """
+    return training_scene(seed * 100_000 + number, looks[number % len(looks)], **contents)
 
 
 def training_settings(

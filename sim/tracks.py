@@ -9,17 +9,22 @@ from __future__ import annotations
 import json
 import os
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from sim.dataset import write_image
-from sim.scenes import Scene
+from sim.scenes import Scene, training_world
+from sim.world.layout import Look
 from sim.world.truth import TruthObject
 
 SHORTEST = 20
 """Frames in view from which a thing is a target."""
+
+FRAMES_PER_WORLD, WORLD_FPS = 60, 15.0
+"""Of a training set: each world is flown over for four seconds."""
 
 SMALLEST_PX = 8.0
 IN_VIEW = 0.1
@@ -101,6 +106,42 @@ def render_tracks(
         for target, span in chosen:
             _write_sequence(out_dir, target, span, fps)
     return len(chosen)
+
+
+def render_training_tracks(
+    out_dir: Path,
+    frames: int,
+    seed: int,
+    looks: Sequence[Look | str],
+    *,
+    on_frame: Callable[[int], None] | None = None,
+    **contents: bool,
+) -> int:
+    """Renders a short flight over each of many worlds as tracking sequences.
+
+    Args:
+        out_dir: gets a folder for each world, as `render_tracks` writes it.
+        frames: how many images, over all worlds.
+        seed: same arguments, same bytes.
+        looks: worlds take them in turn; one given twice gets twice as many.
+        on_frame: called with the number of frames done.
+        contents: `novel`, `debris` and `bicycles` as for `training_scene`.
+
+    Returns:
+        How many targets there are.
+    """
+    targets = 0
+    for first in range(0, frames, FRAMES_PER_WORLD):
+        scene = training_world(seed, first // FRAMES_PER_WORLD, looks, **contents)
+        folder = out_dir / f"{first // FRAMES_PER_WORLD:05d}-{scene.look.value}"
+        seconds = min(FRAMES_PER_WORLD, frames - first) / WORLD_FPS
+        told = None if on_frame is None else partial(_add_first, on_frame, first)
+        targets += render_tracks(scene, folder, seconds, WORLD_FPS, on_frame=told)
+    return targets
+
+
+def _add_first(on_frame: Callable[[int], None], first: int, done: int) -> None:
+    on_frame(first + done)
 
 
 def _span(target: _Target) -> range | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ def run_demo(options: DemoOptions, display: Display) -> dict[str, Any]:
     teacher = open_teacher(options.teacher)
     prepare_folder(options.out)
     _render(options, display)
-    record = _record(_fly(options, display))
+    record = _fly(options, display).record()
     evaluation = _evaluate(record, student, teacher, display)
     figures = _draw(record, evaluation)
     versions = versions_of(record.summary, teacher.name)
@@ -124,11 +124,6 @@ def _fly(options: DemoOptions, display: Display) -> CraftFlight:
     """Both processes from start to end; they are gone when this returns or raises."""
     launcher = Launcher(Child, command_of, run_program, wait_ready)
     return fly(_folder(options), demo_scenario(options), options.seed, display, launcher=launcher).craft[0]
-
-
-def _record(flight: CraftFlight) -> FlightRecord:
-    """The flight with the cloud's own count of bytes, which is that before encryption."""
-    return replace(flight.record(), traffic=flight.watch.traffic())
 
 
 def _evaluate(record: FlightRecord, student: Student, teacher: Teacher, display: Display) -> Evaluation:

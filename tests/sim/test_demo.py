@@ -79,7 +79,7 @@ def test_both_programs_are_gone_when_the_edge_fails(tmp_path, monkeypatch):
 
 
 def test_watch_counts_frames_as_lines_grow(tmp_path):
-    watch = FlightWatch(tmp_path, http_port=1)
+    watch = FlightWatch(tmp_path)
     watch.poll()
     assert watch.frames == 0
     path = tmp_path / "detections.jsonl"
@@ -95,7 +95,7 @@ def test_watch_sees_each_bank_revision_once(tmp_path):
     from edge.bank import BankStore
     from protocols.values import PromptBank, diff_banks
 
-    watch = FlightWatch(tmp_path, http_port=1)
+    watch = FlightWatch(tmp_path)
     BankStore(tmp_path / "state" / "bank").apply(diff_banks(None, PromptBank(epoch="e", revision=3)))
     watch.poll()
     watch.poll()

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from sim.display import Display
 from sim.errors import OutputError, ScenarioError
+from sim.seed_option import parse_seed
 from sim.world.layout import Look
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def render(
         Look | None, typer.Option(help="Another sensor than the scenario's, or the only one of a mix")
     ] = None,
     masks: Annotated[bool, typer.Option("--masks", help="Also object ids and land cover per pixel, as PNG")] = False,
-    seed: Annotated[int, typer.Option(min=0, max=10_000, help="Same seed, same images")] = 1,
+    seed: Annotated[str, typer.Option(help="Same seed, same images")] = "1",
 ) -> None:
     """Render labelled images: the flights of a scenario, or a training set.
 
@@ -94,9 +95,9 @@ def render(
         raise OutputError(f"{out}: is not empty; choose a new folder, or remove it first")
     how = Recording(layout, look, masks)
     if mix is None:
-        written = _render_scenario(scenario or "", frames, seed, out, how)
+        written = _render_scenario(scenario or "", frames, parse_seed(seed), out, how)
     else:
-        written = _render_mix(mix, frames or 1, seed, out, how)
+        written = _render_mix(mix, frames or 1, parse_seed(seed), out, how)
     typer.echo(f"{written} in {out}")
 
 

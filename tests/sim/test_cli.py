@@ -49,7 +49,6 @@ def test_demo_prints_its_requirements(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     "words",
     [
-        pytest.param(["demo", "--seed", "-1"], id="negative seed"),
         pytest.param(["demo", "--seconds", "2"], id="too short"),
         pytest.param(["render", "--frames", "3", "--out", "x", "--mix", "nobody"], id="unknown mix"),
     ],

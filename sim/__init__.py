@@ -2,8 +2,8 @@
 
 Reading order: `cli.py` (the commands), `scenario/` (what a scenario file says), `runner.py` and `flying.py` (any
 scenario from end to end), `scene_plan.py`, `scenes.py`, `dataset.py`, `tracks.py` (what is rendered; `world/`, `craft/`
-say how), `crew.py`, `legs.py`, `processes.py` and `watch.py` (the real programs, started and looked at), `link.py`,
-`relay.py` and `delay_line.py` (the link between them), `operator.py` and `scripted_answers.py` (the person),
+say how), `crew.py`, `legs.py`, `hurry.py`, `processes.py` and `watch.py` (the real programs, started and looked at),
+`link.py`, `relay.py` and `delay_line.py` (the link between them), `operator.py` and `scripted_answers.py` (the person),
 `timetable.py` and `event_log.py` (what happens when), `live.py`; `run_story.py`, `recall_curves.py`, `power_curve.py`,
 `ground_map.py`, `run_figures.py` and `run_report.py` (how a run is told), `compare.py` (two runs side by side); then
 `demo.py` (the loop, measured), `record.py`, `score.py` and `reference.py` (what came of it), `report.py` and

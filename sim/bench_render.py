@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,11 +13,10 @@ from typing import Any
 import cv2
 
 from sim.display import Display
+from sim.scenario import find_scenario
 from sim.scene_plan import disaster_scene
 from sim.scenes import Scene
 from sim.world.layout import Look
-
-FPS = 15.0
 
 
 @dataclass(frozen=True)
@@ -43,13 +42,15 @@ def bench_render(options: RenderBench, display: Display) -> dict[str, Any]:
     Returns:
         `fps_1core`, the median over rounds; each round's; and the seconds that the ground takes before the first frame.
     """
-    scene = disaster_scene(options.seed, max(options.frames / FPS, 10.0))
+    fps = find_scenario("disaster").fps
+    scene = replace(disaster_scene(options.seed, max(options.frames / fps, 10.0)), look=options.look)
+    times_s = [index / fps for index in range(options.frames)]
     rates, prepared = [], []
     with one_core(), display.stage("rendering", options.rounds * options.frames) as advance:
         for number in range(options.rounds):
             done = number * options.frames
             start_s = time.perf_counter()
-            prepared_s, rate = _round(scene, options, start_s)
+            prepared_s, rate = _round(scene, times_s, start_s)
             prepared.append(prepared_s)
             rates.append(rate)
             advance(done + options.frames, f"{rate:.0f} frames/s")
@@ -64,13 +65,13 @@ def bench_render(options: RenderBench, display: Display) -> dict[str, Any]:
     }
 
 
-def _round(scene: Scene, options: RenderBench, start_s: float) -> tuple[float, float]:
+def _round(scene: Scene, times_s: Sequence[float], start_s: float) -> tuple[float, float]:
     """(seconds until the first frame, frames a second) of one flight."""
-    renderer = replace(scene, look=options.look).renderer()
+    renderer = scene.renderer()
     ready_s = time.perf_counter()
-    for index in range(options.frames):
-        renderer.render(scene.flight.pose_at(index / FPS), index / FPS)
-    return ready_s - start_s, options.frames / (time.perf_counter() - ready_s)
+    for time_s in times_s:
+        renderer.render(scene.flight.pose_at(time_s), time_s)
+    return ready_s - start_s, len(times_s) / (time.perf_counter() - ready_s)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from sim.display import Display
 from sim.errors import ScenarioError
 from sim.mission_cli import mission
 from sim.render_cli import bench_render_command, render
+from sim.seed_option import parse_seed
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,8 +39,6 @@ app.command()(render)
 bench_app.command("render")(bench_render_command)
 console = Console(soft_wrap=True)
 error_console = Console(stderr=True, soft_wrap=True)
-
-MAX_SEED = 2**31 - 1
 
 # None: an image library that says no more than that it could not write.
 _OUTPUT_ERRNOS = (None, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR)
@@ -70,7 +69,7 @@ def _fail(reason: str) -> None:
 def demo(
     out: Annotated[Path, typer.Option(help="Output folder; an earlier demo there is replaced")] = Path("demo-out"),
     seconds: Annotated[float, typer.Option(min=8, max=600, help="Length of the flight")] = 30.0,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed is another town and another flight")] = 1,
+    seed: Annotated[str, typer.Option(help="Another seed is another town and another flight")] = "1",
     bundle: Bundle = None,
     teacher: Annotated[str, typer.Option(help="`bundled`, or the folder of a bundle")] = "bundled",
     as_json: AsJson = False,
@@ -85,7 +84,7 @@ def demo(
 
     configure_logging()
     _end_children_on_sigterm()
-    report = run_demo(DemoOptions(out, seconds, seed, bundle, teacher), Display(error_console))
+    report = run_demo(DemoOptions(out, seconds, parse_seed(seed), bundle, teacher), Display(error_console))
     if as_json:
         typer.echo(json.dumps(report))
     else:
@@ -203,19 +202,6 @@ def configure_logging() -> None:
 def _end_children_on_sigterm() -> None:
     """SIGTERM leaves through every `with`, so that the programs we started end before we do."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-
-
-def parse_seed(text: str) -> int:
-    """The number in a seed.
-
-    Raises:
-        ScenarioError: it is none.
-    """
-    if not (text.isascii() and text.isdigit() and int(text) <= MAX_SEED):
-        raise ScenarioError(
-            f"--seed {text!r} is not a whole number from 0 to {MAX_SEED}; give one, for example --seed 7"
-        )
-    return int(text)
 
 
 def parse_speed(text: str) -> float | None:

@@ -11,13 +11,15 @@ from types import TracebackType
 from typing_extensions import Self
 
 from edge.keys import CLOUD_NAME, EDGE_NAME, new_keys, trust_server
+from edge.link import LinkSettings
 from edge.scheduler import SchedulerSettings
-from sim.legs import Leg, put_leg_aside, tail_of
+from sim.legs import Leg, leg_source, put_leg_aside
 from sim.processes import LOOPBACK, Child, command_of, run_program, wait_ready
 from sim.run_folder import CraftFolder, RunFolder
 from sim.scenario import CraftSettings, Scenario
 
 _SLOW_LINK_MS = 250.0
+_RETRY_MOST_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,7 @@ class EdgeProgram(Program):
         self.folder = folder
         self.legs: list[Leg] = []
         craft = next(craft for craft in scenario.craft if craft.name == folder.name)
-        self._endpoint, self._craft, self._fps = endpoint, craft, scenario.fps
+        self._endpoint, self._craft, self._fps, self._speed = endpoint, craft, scenario.fps, speed
         folder.config.write_text(edge_config(scenario, speed))
 
     @property
@@ -211,7 +213,7 @@ class EdgeProgram(Program):
             assert self._child is not None
             self._child.stop()
             put_leg_aside(self.folder.edge, len(self.legs))
-        source = tail_of(self.folder.flight, first, len(self.legs) + 1) if first else self.folder.flight
+        source = leg_source(self.folder.flight, len(self.legs) + 1, first, self._speed)
         self.legs.append(Leg(first, source))
         self.launch(self._launcher.command("skyloop-edge", *self._arguments(source, self._craft)))
 
@@ -237,8 +239,10 @@ def edge_config(scenario: Scenario, speed: float = 1.0) -> str:
         "",
         "[link]",
         "# A contact window is short: not much of it is lost between two attempts.",
-        "retry_most_s = 2.0",
+        f"retry_most_s = {_RETRY_MOST_S / speed}",
     ]
+    if speed != 1.0:
+        lines.append(f"retry_first_s = {LinkSettings().retry_first_s / speed}")
     if scenario.link.latency_ms > _SLOW_LINK_MS:
         lines += [f"connect_timeout_s = {5 + 8 * latency_s}", f"liveness_s = {5 + 8 * latency_s}"]
     return "\n".join(lines) + "\n"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.craft.camera import Camera, CameraPose
-from sim.scenes import ORIGIN_LAT_DEG, ORIGIN_LON_DEG, Scene, training_scene
+from sim.scenes import ORIGIN_LAT_DEG, ORIGIN_LON_DEG, Scene, training_world
 from sim.world.layout import Label, Look
+from sim.world.render import Renderer
 from sim.world.seeds import rng_for
-from sim.world.truth import TruthObject, View
+from sim.world.truth import TruthObject
 
 CATEGORIES = {label: number for number, label in enumerate(Label, start=1)}
 JPEG_QUALITY = 92
@@ -29,26 +32,40 @@ METRES_PER_LAT_DEG = 111_320.0
 
 
 class CocoWriter:
-    """Collects images and boxes and writes one COCO file."""
+    """Writes one COCO file; close it however the rendering ends.
 
-    def __init__(self) -> None:
-        self._images: list[dict[str, Any]] = []
-        self._annotations: list[dict[str, Any]] = []
+    What comes goes to two line files beside it at once and is joined at the end: a set may be larger than memory, and
+    the lines are left behind where the program is killed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Begin.
+
+        Args:
+            path: of the COCO file, in a folder that exists.
+        """
+        self._path, self._counts = path, Counter[str]()
+        names = ("images", "annotations")
+        self._lines = {name: path.with_suffix(f".{name}.jsonl").open("w+", encoding="utf-8") for name in names}
 
     def add(self, file: str, camera: Camera, truth: Sequence[TruthObject], **fields: Any) -> None:  # noqa: ANN401 - JSON
         """Adds one image with its boxes; `fields` go into the image's entry."""
-        image_id = len(self._images) + 1
+        image_id = self._counts["images"] + 1
         size = {"width": camera.width, "height": camera.height}
-        self._images.append({"id": image_id, "file_name": file, **size, **fields})
+        self._put("images", {"id": image_id, "file_name": file, **size, **fields})
         for thing in truth:
-            self._annotations.append(self._annotation(image_id, thing))
+            self._put("annotations", self._annotation(image_id, thing))
+
+    def _put(self, name: str, entry: dict[str, Any]) -> None:
+        self._lines[name].write(json.dumps(entry) + "\n")
+        self._counts[name] += 1
 
     def _annotation(self, image_id: int, thing: TruthObject) -> dict[str, Any]:
         x1, y1, x2, y2 = thing.box_xyxy
         width, height = x2 - x1, y2 - y1
         ignore = thing.visible < IGNORE_BELOW_VISIBLE or min(width, height) < IGNORE_BELOW_PX
         return {
-            "id": len(self._annotations) + 1,
+            "id": self._counts["annotations"] + 1,
             "image_id": image_id,
             "category_id": CATEGORIES[thing.label],
             "bbox": [round(v, 2) for v in (x1, y1, width, height)],
@@ -62,11 +79,23 @@ class CocoWriter:
             "name": thing.name,
         }
 
-    def write(self, path: Path) -> None:
-        """Writes the COCO file."""
+    def close(self) -> None:
+        """Joins the lines to the COCO file and removes them."""
         categories = [{"id": number, "name": label.value} for label, number in CATEGORIES.items()]
-        content = {"images": self._images, "categories": categories, "annotations": self._annotations}
-        path.write_text(json.dumps(content), encoding="utf-8")
+        with self._path.open("w", encoding="utf-8") as file:
+            file.write('{"images": [')
+            file.writelines(self._joined("images"))
+            file.write(f'], "categories": {json.dumps(categories)}, "annotations": [')
+            file.writelines(self._joined("annotations"))
+            file.write("]}")
+        for lines in self._lines.values():
+            lines.close()
+            Path(lines.name).unlink()
+
+    def _joined(self, name: str) -> Iterator[str]:
+        self._lines[name].seek(0)
+        for number, line in enumerate(self._lines[name]):
+            yield (", " if number else "") + line.rstrip("\n")
 
 
 def render_training_set(  # noqa: PLR0913 - every keyword is a content of the set
@@ -78,40 +107,38 @@ def render_training_set(  # noqa: PLR0913 - every keyword is a content of the se
     novel: bool,
     debris: bool,
     bicycles: bool,
+    masks: bool = False,
     on_frame: Callable[[int], None] | None = None,
 ) -> None:
     """Renders frames of many towns, a new one every few frames, taking the looks in turn.
 
     Args:
-        out_dir: gets `images/*.jpg` and `annotations.json`.
+        out_dir: gets `images/*.jpg` (multispectral: `.npy`) and `annotations.json`.
         frames: how many images, over all looks.
         seed: same arguments, same bytes.
         looks: worlds take them in turn; one given twice gets twice as many.
         novel: strange objects lie about.
         debris: rubble lies about.
         bicycles: bicycles stand and ride.
+        masks: also write `ids/` and `cover/`, as for `render_sequence`, named like the images.
         on_frame: called with the number of frames done.
     """
-    images = Path(out_dir) / "images"
-    images.mkdir(parents=True, exist_ok=True)
-    writer = CocoWriter()
-    for first in range(0, frames, FRAMES_PER_WORLD):
-        world_number = first // FRAMES_PER_WORLD
-        look = Look(looks[world_number % len(looks)])
-        scene = training_scene(seed * 100_000 + world_number, look, novel, debris, bicycles)
-        renderer = scene.renderer(is_rough=True)
-        times = rng_for("training-times", scene.seed).uniform(0, scene.duration_s, FRAMES_PER_WORLD)
-        for index in range(first, min(first + FRAMES_PER_WORLD, frames)):
-            time_s = float(times[index - first])
-            pose = scene.flight.pose_at(time_s)
-            image, truth = renderer.render(pose, time_s)
-            name = f"{index:06d}_{look.value}.jpg"
-            _write_image(images / name, image)
-            gsd_m = round(scene.camera.gsd_m(pose), 5)
-            writer.add(name, scene.camera, truth, look=look.value, world=scene.seed, gsd_m=gsd_m)
-            if on_frame is not None:
-                on_frame(index + 1)
-    writer.write(Path(out_dir) / "annotations.json")
+    (Path(out_dir) / "images").mkdir(parents=True, exist_ok=True)
+    with closing(CocoWriter(Path(out_dir) / "annotations.json")) as writer:
+        for first in range(0, frames, FRAMES_PER_WORLD):
+            number = first // FRAMES_PER_WORLD
+            scene = training_world(seed, number, looks, novel=novel, debris=debris, bicycles=bicycles)
+            renderer = scene.renderer()
+            times = rng_for("training-times", scene.seed).uniform(0, scene.duration_s, FRAMES_PER_WORLD)
+            for index in range(first, min(first + FRAMES_PER_WORLD, frames)):
+                time_s = float(times[index - first])
+                pose = scene.flight.pose_at(time_s)
+                name = f"{index:06d}_{scene.look.value}.{_suffix(scene.look)}"
+                truth = _write_frame(Path(out_dir), name, renderer, (pose, time_s), masks=masks)
+                gsd_m = round(scene.camera.gsd_m(pose), 5)
+                writer.add(name, scene.camera, truth, look=scene.look.value, world=scene.seed, gsd_m=gsd_m)
+                if on_frame is not None:
+                    on_frame(index + 1)
 
 
 def render_sequence(  # noqa: PLR0913 - every keyword is a way to write it
@@ -139,29 +166,21 @@ def render_sequence(  # noqa: PLR0913 - every keyword is a way to write it
     """
     if suffix not in ("jpg", "png"):
         raise ValueError(f"suffix must be jpg or png, got {suffix!r}")
-    images = Path(out_dir) / "images"
-    images.mkdir(parents=True, exist_ok=True)
-    suffix = "npy" if scene.look is Look.MULTISPECTRAL else suffix
+    (Path(out_dir) / "images").mkdir(parents=True, exist_ok=True)
+    suffix = _suffix(scene.look, suffix)
     renderer = scene.renderer()
-    writer = CocoWriter()
-    with (Path(out_dir) / "frames.jsonl").open("w", encoding="utf-8") as lines:
+    coco = closing(CocoWriter(Path(out_dir) / "annotations.json"))
+    with coco as writer, (Path(out_dir) / "frames.jsonl").open("w", encoding="utf-8") as lines:
         for index in range(round(seconds * fps)):
             time_s = index / fps
             pose = scene.flight.pose_at(time_s)
             name = f"{index:06d}.{suffix}"
-            if masks:
-                view = renderer.view(pose, time_s)
-                image, truth = view.image, view.objects
-                _write_masks(Path(out_dir), index, view)
-            else:
-                image, truth = renderer.render(pose, time_s)
-            _write_image(images / name, image)
+            truth = _write_frame(Path(out_dir), name, renderer, (pose, time_s), masks=masks)
             writer.add(name, scene.camera, truth, time_s=time_s)
             record = {"file": f"images/{name}", "index": index, "time_s": time_s, "pose": pose_record(scene, pose)}
             lines.write(json.dumps(record) + "\n")
             if on_frame is not None:
                 on_frame(index + 1)
-    writer.write(Path(out_dir) / "annotations.json")
 
 
 def pose_record(scene: Scene, pose: CameraPose) -> dict[str, float]:
@@ -178,13 +197,32 @@ def pose_record(scene: Scene, pose: CameraPose) -> dict[str, float]:
     }
 
 
-def _write_masks(out_dir: Path, index: int, view: View) -> None:
-    for kind, picture in (("ids", view.ids), ("cover", view.cover)):
-        (out_dir / kind).mkdir(exist_ok=True)
-        _write_image(out_dir / kind / f"{index:06d}.png", picture)
+def _suffix(look: Look, usual: str = "jpg") -> str:
+    return "npy" if look is Look.MULTISPECTRAL else usual
 
 
-def _write_image(path: Path, image: Bytes | NDArray[np.uint16]) -> None:
+def _write_frame(
+    out_dir: Path, name: str, renderer: Renderer, when: tuple[CameraPose, float], *, masks: bool
+) -> list[TruthObject]:
+    """Writes the picture seen at (pose, seconds), with masks where asked for; returns its truth."""
+    if not masks:
+        image, truth = renderer.render(*when)
+    else:
+        view = renderer.view(*when)
+        image, truth = view.image, view.objects
+        for kind, picture in (("ids", view.ids), ("cover", view.cover)):
+            (out_dir / kind).mkdir(exist_ok=True)
+            write_image((out_dir / kind / name).with_suffix(".png"), picture)
+    write_image(out_dir / "images" / name, image)
+    return truth
+
+
+def write_image(path: Path, image: Bytes | NDArray[np.uint16]) -> None:
+    """Writes a picture: JPEG, PNG or, with the suffix `.npy`, an array.
+
+    Raises:
+        OSError: the disk is full or the folder is read-only.
+    """
     if path.suffix == ".npy":
         np.save(path, image)
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from sim.errors import LoopOpenError
 from sim.evaluation import Evaluation, evaluate_flight
 from sim.figures import bytes_figure, loop_figure, recall_figure, stills
 from sim.flying import CraftFlight, fly
-from sim.processes import Child, command_of, run_program, wait_ready
 from sim.record import FlightRecord
 from sim.report import Picture, build_report, loop_problem, render_html, versions_of, write_report
 from sim.run_folder import RunFolder, make_ready
@@ -26,7 +25,6 @@ from sim.scenario import Scenario, find_scenario
 from sim.scene_plan import QUAKE_SHARE, scenes_of
 from sim.world.layout import Label
 
-FPS = 15
 UNFAMILIAR = Label.DEBRIS.value
 """What the disaster scene shows and no training image of the student does."""
 
@@ -77,7 +75,7 @@ def run_demo(options: DemoOptions, display: Display) -> dict[str, Any]:
     teacher = open_teacher(options.teacher)
     prepare_folder(options.out)
     _render(options, display)
-    record = _record(_fly(options, display))
+    record = _fly(options, display).record()
     evaluation = _evaluate(record, student, teacher, display)
     figures = _draw(record, evaluation)
     versions = versions_of(record.summary, teacher.name)
@@ -104,7 +102,6 @@ def demo_scenario(options: DemoOptions) -> Scenario:
     disaster = find_scenario("disaster")
     return disaster.changed(
         seconds=options.seconds,
-        fps=FPS,
         event=[{"kind": "earthquake", "at_s": QUAKE_SHARE * options.seconds}],
         craft=[disaster.craft[0].model_copy(update={"student": options.bundle}).model_dump()],
         teacher={"name": options.teacher},
@@ -120,15 +117,9 @@ def _render(options: DemoOptions, display: Display) -> None:
     render_flights(_folder(options), scenario, scenes_of(scenario, options.seed), options.seed, display)
 
 
-def _fly(options: DemoOptions, display: Display) -> CraftFlight:
+def _fly(options: DemoOptions, display: Display, launcher: Launcher | None = None) -> CraftFlight:
     """Both processes from start to end; they are gone when this returns or raises."""
-    launcher = Launcher(Child, command_of, run_program, wait_ready)
     return fly(_folder(options), demo_scenario(options), options.seed, display, launcher=launcher).craft[0]
-
-
-def _record(flight: CraftFlight) -> FlightRecord:
-    """The flight with the cloud's own count of bytes, which is that before encryption."""
-    return replace(flight.record(), traffic=flight.watch.traffic())
 
 
 def _evaluate(record: FlightRecord, student: Student, teacher: Teacher, display: Display) -> Evaluation:

@@ -43,7 +43,7 @@ def bytes_figure(record: FlightRecord, label: str) -> Picture:
     axes.set_ylim(bottom=0)
     _mark_prompt(axes, record, label)
     axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=3)
-    caption = "Bytes of messages before encryption, counted by the cloud and read four times a second."
+    caption = "Bytes on the wire, encryption and heartbeats included, counted by the link four times a second."
     return png_picture(figure, "bytes.png", caption)
 
 

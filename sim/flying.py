@@ -12,7 +12,7 @@ from distill.dataset import DataSet, LabelledImage, read_data_set
 from sim.crew import CloudProgram, EdgeProgram, Launcher, make_keys
 from sim.display import Display
 from sim.errors import ProcessError
-from sim.hurry import hurried, quicken
+from sim.hurry import hurried
 from sim.legs import flown_frames, joined_summary
 from sim.link import LinkProxy
 from sim.operator import Given, Operator
@@ -21,7 +21,7 @@ from sim.record import FlightRecord
 from sim.run_folder import CraftFolder, RunFolder
 from sim.scenario import Scenario
 from sim.timetable import Step, link_spans, steps_of
-from sim.watch import FlightWatch
+from sim.watch import CloudWatch, FlightWatch
 from sim.world.seeds import rng_for
 
 _SLOWEST, _LANDING_S = 5.0, 60.0
@@ -59,10 +59,9 @@ class CraftFlight:
         return FlightRecord(
             frames=flown_frames(self.folder.edge, self.edge.legs, self.fps, self.speed),
             truth=read_data_set(self.folder.flight, "all"),
-            summary=joined_summary(self.folder.edge, self.edge.legs),
+            summary=joined_summary(self.folder.edge, self.edge.legs, self.speed),
             banks=self.watch.banks,
             traffic=[replace(seen, time_s=seen.time_s * self.speed) for seen in self.link.traffic()],
-            speed=self.speed,
         )
 
 
@@ -73,6 +72,7 @@ class Mission:
     Attributes:
         scenario: what is flown.
         cloud: the one cloud.
+        cloud_watch: looks at what it says of itself.
         craft: all craft, in the scenario's order.
         given: the operator's answers.
         begin_s: monotonic second 0; None until all craft have begun.
@@ -82,6 +82,7 @@ class Mission:
 
     scenario: Scenario
     cloud: CloudProgram
+    cloud_watch: CloudWatch
     craft: tuple[CraftFlight, ...]
     given: list[Given] = field(default_factory=list)
     begin_s: float | None = None
@@ -104,10 +105,11 @@ class Mission:
 
     def words(self) -> str:
         """Where the mission is, in a few words."""
-        cases = max((craft.watch.cases for craft in self.craft), default=0)
         prompts = sum(craft.watch.prompts for craft in self.craft)
         down = [craft.folder.name for craft in self.craft if not craft.link.is_up]
-        return f"frame {self.frames}, {cases} cases, {prompts} prompts" + (f", down: {', '.join(down)}" if down else "")
+        return f"frame {self.frames}, {self.cloud_watch.cases} cases, {prompts} prompts" + (
+            f", down: {', '.join(down)}" if down else ""
+        )
 
 
 class Onlooker(Protocol):
@@ -137,7 +139,7 @@ def fly(  # noqa: PLR0913 - what is flown, and by what means
         scenario: what is flown.
         seed: of jitter and of the operator's decisions.
         display: shows how far it is.
-        speed: seconds of flight in one second; the recorded times of the frames are changed to it.
+        speed: seconds of flight in one second.
         launcher: starts programs.
         onlooker: who wants to watch.
 
@@ -147,8 +149,6 @@ def fly(  # noqa: PLR0913 - what is flown, and by what means
     launcher = launcher or Launcher()
     with display.stage("making keys"):
         make_keys(folder, launcher)
-    for flown in folder.craft:
-        quicken(flown.flight, speed)
     with ExitStack() as stack:
         mission = _ready(folder, scenario, seed, speed, launcher, stack)
         with display.stage("starting the cloud"):
@@ -162,6 +162,7 @@ def fly(  # noqa: PLR0913 - what is flown, and by what means
             mission.operator_begin_s = time.monotonic()
 
             def look() -> None:
+                mission.cloud_watch.poll()
                 for craft in mission.craft:
                     craft.watch.poll()
                 advance(mission.frames, mission.words())
@@ -187,8 +188,8 @@ def _ready(
         log = folder.log("edge" if len(folder.craft) == 1 else f"edge-{craft.name}")
         program = EdgeProgram(craft, told, f"tcp://{LOOPBACK}:{link.port}", log, launcher, speed=speed)
         edge = stack.enter_context(program)
-        flights.append(CraftFlight(craft, edge, link, FlightWatch(craft.edge, http_port), scenario.fps, speed))
-    return Mission(scenario, cloud, tuple(flights), speed=speed)
+        flights.append(CraftFlight(craft, edge, link, FlightWatch(craft.edge), scenario.fps, speed))
+    return Mission(scenario, cloud, CloudWatch(http_port), tuple(flights), speed=speed)
 
 
 def _until_landed(mission: Mission, look: Callable[[], None]) -> None:

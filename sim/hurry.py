@@ -6,15 +6,14 @@ need to think does not shrink with it, so that a loop that took 0.5 s takes 2 s 
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from pathlib import Path
 
 import numpy as np
 
 from edge.bundle import bundled_student, load_bundle
 from edge.student import Student
+from sim.errors import ScenarioError
 from sim.scenario import Scenario
 from sim.scenario.conditions import LinkProfile
 
@@ -24,8 +23,34 @@ _LOOKS = 8
 _FASTEST_WITH_OPERATOR = 4.0
 """The scripted person looks at the cases every two seconds, with programs that take a second to start."""
 
+_LONGEST_WAIT_S = 10.0
+"""The most that the cloud takes as its `max_wait_s`."""
+
 _EDGE_SHARE = 0.4
 """Of the cores: teacher, link, writing and the runner itself need the rest."""
+
+
+def check_speed(scenario: Scenario, speed: float) -> None:
+    """Refuse a speed that a scenario's people or programs cannot follow.
+
+    Args:
+        scenario: in seconds of flight.
+        speed: seconds of flight in one second.
+
+    Raises:
+        ScenarioError: names the speed, the limit and the cure.
+    """
+    if scenario.operator is not None and speed > _FASTEST_WITH_OPERATOR:
+        raise ScenarioError(
+            f"--speed {speed:g}: {scenario.name} has an operator, who can follow {_FASTEST_WITH_OPERATOR:g} at most; "
+            "fly slower, or leave out [operator]"
+        )
+    delay_s = scenario.teacher.delay_s
+    if delay_s / speed > _LONGEST_WAIT_S:
+        raise ScenarioError(
+            f"--speed {speed:g}: teacher.delay_s = {delay_s:g} would be {delay_s / speed:g} s of the cloud's clock, "
+            f"which waits {_LONGEST_WAIT_S:g} s at most; shorten it, or fly at {delay_s / _LONGEST_WAIT_S:g} or faster"
+        )
 
 
 def hurried(scenario: Scenario, speed: float) -> Scenario:
@@ -52,17 +77,6 @@ def _hurried_link(link: LinkProfile, speed: float) -> LinkProfile:
     """As many bits for each second of flight; windows are left alone, the proxy is told of spans."""
     rates = {name: min(getattr(link, name) * speed, _MOST_BPS) for name in ("edge_to_cloud_bps", "cloud_to_edge_bps")}
     return link.model_copy(update={**rates, "latency_ms": link.latency_ms / speed, "jitter_ms": link.jitter_ms / speed})
-
-
-def quicken(flight: Path, speed: float) -> None:
-    """Make a rendered flight's recorded times come faster, by rewriting its `frames.jsonl` and `fps.txt`."""
-    if speed == 1.0:
-        return
-    records = [json.loads(line) for line in (flight / "frames.jsonl").read_text().splitlines()]
-    for record in records:
-        record["time_s"] /= speed
-    (flight / "frames.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    (flight / "fps.txt").write_text(f"{float((flight / 'fps.txt').read_text()) * speed:g}\n")
 
 
 def fastest_speed(scenario: Scenario) -> float:

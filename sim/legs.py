@@ -34,17 +34,26 @@ def put_leg_aside(edge: Path, number: int) -> None:
             (edge / name).replace(_aside(edge / name, number))
 
 
-def tail_of(flight: Path, first: int, number: int) -> Path:
-    """A folder with the frames of a flight from one on, as a source that begins at second 0."""
-    folder = flight / "legs" / str(number)
+def leg_source(flight: Path, leg: int, first: int = 0, speed: float = 1.0) -> Path:
+    """A folder with the frames of a flight from one on, as a source that begins at second 0.
+
+    Args:
+        flight: as rendered, which stays as it is; it is the source itself where nothing differs.
+        leg: number of the leg, from 1.
+        first: index of its first frame.
+        speed: seconds of flight in one second of the source.
+    """
+    if first == 0 and speed == 1.0:
+        return flight
+    folder = flight / "legs" / str(leg)
     (folder / "images").mkdir(parents=True)
     records = [json.loads(line) for line in (flight / "frames.jsonl").read_text().splitlines()][first:]
     begin_s = records[0]["time_s"]
     for record in records:
         os.link(flight / record["file"], folder / record["file"])
-        record["time_s"] -= begin_s
+        record["time_s"] = (record["time_s"] - begin_s) / speed
     (folder / "frames.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    (folder / "fps.txt").write_text((flight / "fps.txt").read_text())
+    (folder / "fps.txt").write_text(f"{float((flight / 'fps.txt').read_text()) * speed:g}\n")
     return folder
 
 
@@ -70,8 +79,13 @@ def flown_frames(edge: Path, legs: Sequence[Leg], fps: float, speed: float = 1.0
     return frames
 
 
-def joined_summary(edge: Path, legs: Sequence[Leg]) -> dict[str, Any]:
-    """The last leg's summary with the counts of all legs.
+def joined_summary(edge: Path, legs: Sequence[Leg], speed: float = 1.0) -> dict[str, Any]:
+    """The last leg's summary with the counts of all legs; frame rate and loop times are told in seconds of flight.
+
+    Args:
+        edge: the craft's output folder.
+        legs: of its flight.
+        speed: seconds of flight in one second.
 
     Raises:
         RecordError: a leg left none.
@@ -81,7 +95,12 @@ def joined_summary(edge: Path, legs: Sequence[Leg]) -> dict[str, Any]:
     best = max(all_legs, key=lambda summary: int(summary["loop_ms"]["count"]))
     counts = {name: _added([summary[name] or {} for summary in all_legs]) for name in ("cases", "link")}
     frames = sum(int(summary["frames"]) for summary in all_legs)
-    return {**last, **counts, "frames": frames, "loop_ms": best["loop_ms"]}
+    loop_ms = {
+        name: value if name == "count" or value is None else round(value * speed, 1)
+        for name, value in best["loop_ms"].items()
+    }
+    fps = last["fps"] and round(last["fps"] / speed, 2)  # None of a single frame
+    return {**last, **counts, "frames": frames, "fps": fps, "loop_ms": loop_ms}
 
 
 def _added(counts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

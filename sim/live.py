@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import Any
@@ -32,6 +34,8 @@ _TAIL_BYTES = 65_536
 _WINDOW_S = 0.1
 _JPEG_QUALITY = 80
 _STRIP_PX = 28
+_PROBE = "import cv2; cv2.namedWindow('skyloop'); cv2.waitKey(1)"
+_PROBE_S = 20.0
 
 
 class LiveView:
@@ -80,10 +84,10 @@ class LiveView:
 
     def look(self) -> None:
         """Bring the window up to date, ten times a second."""
-        mission = self._mission
-        if not self._has_window or mission is None or mission.now_s - self._shown_s < _WINDOW_S:
+        mission, now_s = self._mission, time.monotonic()
+        if not self._has_window or mission is None or now_s - self._shown_s < _WINDOW_S:
             return
-        self._shown_s = mission.now_s
+        self._shown_s = now_s
         try:
             for craft in mission.craft:
                 picture = newest_picture(craft)
@@ -118,8 +122,19 @@ def captioned(picture: ImageArray, words: str) -> ImageArray:
 
 
 def has_screen() -> bool:
-    """Whether a window can be opened here."""
-    return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    """Whether a window can be opened here.
+
+    Tried in a process of its own: on a screen that does not answer OpenCV's Qt ends the whole process.
+    """
+    name = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if sys.platform not in ("win32", "darwin") and not name:
+        return False
+    command = [sys.executable, "-c", _PROBE]
+    with suppress(subprocess.TimeoutExpired):
+        if not subprocess.run(command, capture_output=True, timeout=_PROBE_S, check=False).returncode:  # noqa: S603 - ours
+            return True
+    sys.stderr.write(f"no window can be opened on the screen {name or 'here'}; the page shows the same\n")
+    return False
 
 
 def state_of(mission: Mission) -> dict[str, Any]:
@@ -181,6 +196,11 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, port: int, mission: Mission) -> None:
         super().__init__((LOOPBACK, port), _Page)
         self.mission = mission
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - the base class's
+        """Say nothing of a browser that left in mid-transfer; tell anything else as usual."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Page(BaseHTTPRequestHandler):

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from sim.display import Display
 from sim.errors import OutputError, ScenarioError
+from sim.seed_option import parse_seed
 
 MISSIONS = Path(__file__).parent / "missions"
 
@@ -23,7 +24,7 @@ _OURS = {EVENTS_FILE, SUMMARY_FILE, FIGURE_FILE}
 
 def mission(
     file: Annotated[Path, typer.Argument(help="Mission file, or the name of a bundled one: constellation")],
-    seed: Annotated[int, typer.Option(min=0, help="Another seed is another run of captures; the orbits stay")] = 1,
+    seed: Annotated[str, typer.Option(help="Another seed is another run of captures; the orbits stay")] = "1",
     out: Annotated[Path, typer.Option(help="Output folder; an earlier mission there is replaced")] = Path(
         "mission-out"
     ),
@@ -51,13 +52,14 @@ def mission(
     if template:
         typer.echo(_find(file).read_text(), nl=False)
         return
+    number = parse_seed(seed)
     settings = load_mission(_find(file))
     _prepare(out)
     display = Display()
     length_h = settings.hours if hours is None else hours
     with display.stage(f"simulating {len(settings.craft)} craft for {length_h:g} h", 1000) as advance:
         result = run_mission(
-            settings, seed, hours, lambda done_h: advance(round(1000 * done_h / length_h), f"{done_h:.1f} h")
+            settings, number, hours, lambda done_h: advance(round(1000 * done_h / length_h), f"{done_h:.1f} h")
         )
     summary = summarize(result)
     with display.stage("writing"):

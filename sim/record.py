@@ -77,10 +77,9 @@ class FlightRecord:
     Attributes:
         frames: in order.
         truth: the rendered images with their boxes; item `i` is the frame of index `i`.
-        summary: the edge's `summary.json`.
+        summary: the edge's `summary.json`, its frame rate and loop times in seconds of flight.
         banks: revisions seen while flying, in order.
         traffic: byte counters seen while flying, in order.
-        speed: seconds of flight in one second of the summary's frame rate; all other times are of the flight.
     """
 
     frames: Sequence[FlownFrame]
@@ -88,7 +87,6 @@ class FlightRecord:
     summary: Mapping[str, Any]
     banks: Sequence[BankSeen] = ()
     traffic: Sequence[BytesSeen] = ()
-    speed: float = 1.0
 
     def __post_init__(self) -> None:
         if not self.frames:
@@ -108,7 +106,7 @@ class FlightRecord:
         recorded_s = self.frames[-1].time_s - self.frames[0].time_s
         if not self.summary.get("fps") or recorded_s <= 0:
             return 1.0
-        flown_s = self.speed * (len(self.frames) - 1) / float(self.summary["fps"])
+        flown_s = (len(self.frames) - 1) / float(self.summary["fps"])
         return max(flown_s / recorded_s, 1.0)
 
     def first_revision(self, label: str) -> int | None:

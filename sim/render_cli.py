@@ -14,6 +14,7 @@ from rich.console import Console
 
 from sim.display import Display
 from sim.errors import OutputError, ScenarioError
+from sim.seed_option import parse_seed
 from sim.world.layout import Look
 
 if TYPE_CHECKING:
@@ -61,11 +62,16 @@ def render(
     mix: Annotated[Mix | None, typer.Option(help="A training set of many worlds, in visible light and heat")] = None,
     frames: Annotated[int | None, typer.Option(min=1, max=200_000, help="How many; default the whole flight")] = None,
     layout: Annotated[
-        Layout, typer.Option("--as", help="Boxes in COCO, or one tracking sequence per target")
+        Layout,
+        typer.Option(
+            "--as", help="Boxes in COCO, or one tracking sequence per target; of a mix, 60 frames of each world"
+        ),
     ] = Layout.COCO,
-    look: Annotated[Look | None, typer.Option(help="Another sensor than the scenario's")] = None,
+    look: Annotated[
+        Look | None, typer.Option(help="Another sensor than the scenario's, or the only one of a mix")
+    ] = None,
     masks: Annotated[bool, typer.Option("--masks", help="Also object ids and land cover per pixel, as PNG")] = False,
-    seed: Annotated[int, typer.Option(min=0, max=10_000, help="Same seed, same images")] = 1,
+    seed: Annotated[str, typer.Option(help="Same seed, same images")] = "1",
 ) -> None:
     """Render labelled images: the flights of a scenario, or a training set.
 
@@ -88,7 +94,10 @@ def render(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out}: is not empty; choose a new folder, or remove it first")
     how = Recording(layout, look, masks)
-    written = _render_scenario(scenario, frames, seed, out, how) if scenario else _render_mix(mix, frames, seed, out)
+    if mix is None:
+        written = _render_scenario(scenario or "", frames, parse_seed(seed), out, how)
+    else:
+        written = _render_mix(mix, frames or 1, parse_seed(seed), out, how)
     typer.echo(f"{written} in {out}")
 
 
@@ -111,17 +120,26 @@ def bench_render_command(
         typer.echo(f"{result['fps_1core']} frames/s on one core ({spread}), {result['prepare_s']} s for the ground")
 
 
-def _render_mix(mix: Mix | None, frames: int | None, seed: int, out: Path) -> str:
+def _render_mix(mix: Mix, count: int, seed: int, out: Path, how: Recording) -> str:
     from sim.dataset import render_training_set
+    from sim.tracks import SHORTEST, render_training_tracks
 
-    is_teacher, count = mix is Mix.TEACHER, frames or 1
+    if how.layout is Layout.TRACKING and count <= SHORTEST:
+        raise ScenarioError(f"--frames {count}: a tracking sequence has more than {SHORTEST}; ask for more")
+    is_teacher = mix is Mix.TEACHER
     # The student's visible light comes from renders alone, its heat also from real images.
-    looks = (Look.RGB, Look.THERMAL) if is_teacher else (Look.RGB, Look.RGB, Look.THERMAL)
+    usual = (Look.RGB, Look.THERMAL) if is_teacher else (Look.RGB, Look.RGB, Look.THERMAL)
+    looks = (how.look,) if how.look else usual
+    contents = {"novel": True, "debris": is_teacher, "bicycles": is_teacher}
     with Display(error_console).stage(f"rendering {count} images", count) as advance:
-        render_training_set(
-            out, count, seed, looks, novel=True, debris=is_teacher, bicycles=is_teacher,
-            on_frame=lambda done: advance(done, ""),
-        )  # fmt: skip
+
+        def on_frame(done: int) -> None:
+            advance(done, "")
+
+        if how.layout is Layout.TRACKING:
+            targets = render_training_tracks(out, count, seed, looks, on_frame=on_frame, **contents)
+            return f"{count} images with {targets} targets"
+        render_training_set(out, count, seed, looks, masks=how.masks, on_frame=on_frame, **contents)
     return f"{count} images"
 
 

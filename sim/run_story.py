@@ -91,7 +91,8 @@ class CraftStory:
     @cached_property
     def power(self) -> PowerCurve:
         """The estimate of its power."""
-        return power_curve(self.record, self.scenario.seconds)
+        settings = next(craft.power for craft in self.scenario.craft if craft.name == self.name)
+        return power_curve(self.record, self.scenario.seconds, settings)
 
     def link_spans(self, until_s: float | None = None) -> list[tuple[float, float]]:
         """When the link was up, up to a moment; None is the end of the flight."""

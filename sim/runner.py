@@ -18,7 +18,7 @@ from sim.display import Advance, Display
 from sim.errors import OutputError
 from sim.event_log import write_event_log
 from sim.flying import CraftFlight, Mission, Onlooker, fly
-from sim.hurry import fastest_speed
+from sim.hurry import check_speed, fastest_speed
 from sim.record import FlightRecord
 from sim.run_folder import RunFolder, make_ready
 from sim.run_report import craft_measures, write_run_report
@@ -69,6 +69,8 @@ def run_scenario(options: RunOptions, display: Display, onlooker: Onlooker | Non
     start_s = time.monotonic()
     scenario = options.scenario
     folder = RunFolder.of(options.out, [craft.name for craft in scenario.craft])
+    if options.speed is not None:
+        check_speed(scenario, options.speed)
     scenes = scenes_of(scenario, options.seed)
     _check_bundles(scenario)
     speed = fastest_speed(scenario) if options.speed is None else options.speed

@@ -50,7 +50,16 @@ def scenes_of(scenario: Scenario, seed: int) -> list[Scene]:
     _let_happen(scenario, town, ways, chase, seed)
     furnish_world(town, scenario.world)
     return [
-        Scene(scenario.name, seed, town.world, _camera(craft), path, Look(craft.camera.look), scenario.seconds)
+        Scene(
+            scenario.name,
+            seed,
+            town.world,
+            _camera(craft),
+            path,
+            Look(craft.camera.look),
+            scenario.seconds,
+            is_rough=craft.camera.rough,
+        )
         for craft, path in zip(scenario.craft, paths, strict=True)
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -45,7 +46,7 @@ class FlightPath(Protocol):
 
 @dataclass(frozen=True)
 class Scene:
-    """A world, a camera, a flight, and how long it lasts."""
+    """A world, a camera, a flight, how long it lasts (seconds), and whether its sensor is a rough one."""
 
     name: str
     seed: int
@@ -54,16 +55,17 @@ class Scene:
     flight: FlightPath
     look: Look
     duration_s: float
+    is_rough: bool = False
 
-    def renderer(self, *, is_rough: bool = False) -> Renderer:
+    def renderer(self) -> Renderer:
         """Paints this scene's frames, its ground about as sharp as the camera sees it."""
         finest = min(self.camera.gsd_m(self.flight.pose_at(t)) for t in np.linspace(0.0, self.duration_s, 9))
         sharpness = max(0.1, round(0.9 * finest, 2), 2 * self.world.half_m / MAX_GROUND_PX)
-        return Renderer(self.world, self.camera, self.look, sharpness, is_rough=is_rough)
+        return Renderer(self.world, self.camera, self.look, sharpness, is_rough=self.is_rough)
 
 
 def training_scene(seed: int, look: Look | str, novel: bool, debris: bool, bicycles: bool) -> Scene:
-    """A world of its own, half of them towns, with a wandering flight of varied altitude, pitch and heading.
+    """A world of its own, half of them towns, and a wandering flight of varied altitude and heading; a rough sensor.
 
     Args:
         seed: >= 0; the same seed and arguments give the same scene.
@@ -86,7 +88,19 @@ def training_scene(seed: int, look: Look | str, novel: bool, debris: bool, bicyc
     )
     flight = Flight(rng.uniform(-reach, reach, (6, 2)), flying, rng)
     camera = Camera(focal_px=float(rng.uniform(780, 1250)))
-    return Scene("training", seed, world, camera, flight, Look(look), flight.duration_s)
+    return Scene("training", seed, world, camera, flight, Look(look), flight.duration_s, is_rough=True)
+
+
+def training_world(seed: int, number: int, looks: Sequence[Look | str], **contents: bool) -> Scene:
+    """One of the many scenes of a training set.
+
+    Args:
+        seed: of the set.
+        number: of the world in it, 0 to 99,999.
+        looks: worlds take them in turn.
+        contents: `novel`, `debris` and `bicycles` as for `training_scene`.
+    """
+    return training_scene(seed * 100_000 + number, looks[number % len(looks)], **contents)
 
 
 def training_settings(

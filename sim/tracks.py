@@ -8,33 +8,67 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-import cv2
-
-from sim.scenes import Scene
+from sim.dataset import write_image
+from sim.scenes import Scene, training_world
+from sim.world.layout import Look
 from sim.world.truth import TruthObject
 
-JPEG_QUALITY = 92
 SHORTEST = 20
 """Frames in view from which a thing is a target."""
+
+FRAMES_PER_WORLD, WORLD_FPS = 60, 15.0
+"""Of a training set: each world is flown over for four seconds."""
 
 SMALLEST_PX = 8.0
 IN_VIEW = 0.1
 """Visible share below which a target is absent: its line says 0,0,0,0."""
 
 
+class _Seen(NamedTuple):
+    """What is known about a target in one frame in which it meets the picture; the box in pixels."""
+
+    frame: float
+    visible: float
+    occluded: float
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+    @property
+    def is_in_view(self) -> bool:
+        return self.visible >= IN_VIEW
+
+    @property
+    def is_whole(self) -> bool:
+        return self.visible > 0.9 and min(self.x2 - self.x1, self.y2 - self.y1) >= SMALLEST_PX
+
+
 @dataclass
 class _Target:
-    """One thing over the flight: what is known about it in each frame in which it meets the picture."""
+    """One thing over the flight.
+
+    Attributes:
+        first: what it is.
+        numbers: those of `_Seen`, frame after frame: a long flight sees hundreds of things in 100,000 frames.
+    """
 
     first: TruthObject
-    frames: dict[int, TruthObject] = field(default_factory=dict)
+    numbers: array[float] = field(default_factory=lambda: array("f"))
 
-    def in_view(self) -> list[int]:
-        return [index for index, seen in self.frames.items() if seen.visible >= IN_VIEW]
+    def add(self, frame: int, seen: TruthObject) -> None:
+        self.numbers.extend((frame, seen.visible, seen.occluded, *seen.box_xyxy))
+
+    def seen(self) -> Iterator[_Seen]:
+        width = len(_Seen._fields)
+        return (_Seen(*self.numbers[at : at + width]) for at in range(0, len(self.numbers), width))
 
 
 def render_tracks(
@@ -59,45 +93,77 @@ def render_tracks(
     pictures.mkdir(parents=True, exist_ok=True)
     renderer = scene.renderer()
     targets: dict[int, _Target] = {}
-    for index in range(round(seconds * fps)):
-        image, truth = renderer.render(scene.flight.pose_at(index / fps), index / fps)
-        if not cv2.imwrite(str(pictures / f"{index:06d}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]):
-            raise OSError(f"could not write {pictures}: is the disk full or the folder read-only?")
-        for seen in truth:
-            targets.setdefault(seen.object_id, _Target(seen)).frames[index] = seen
-        if on_frame is not None:
-            on_frame(index + 1)
-    chosen = [sequence for target in targets.values() if (sequence := _span(target)) is not None]
-    for target, span in chosen:
-        _write_sequence(out_dir, target, span, fps)
+    try:
+        for index in range(round(seconds * fps)):
+            image, truth = renderer.render(scene.flight.pose_at(index / fps), index / fps)
+            write_image(pictures / f"{index:06d}.jpg", image)
+            for seen in truth:
+                targets.setdefault(seen.object_id, _Target(seen)).add(index, seen)
+            if on_frame is not None:
+                on_frame(index + 1)
+    finally:  # a flight that is cut short keeps its sequences
+        chosen = [(target, span) for target in targets.values() if (span := _span(target)) is not None]
+        for target, span in chosen:
+            _write_sequence(out_dir, target, span, fps)
     return len(chosen)
 
 
-def _span(target: _Target) -> tuple[_Target, range] | None:
+def render_training_tracks(
+    out_dir: Path,
+    frames: int,
+    seed: int,
+    looks: Sequence[Look | str],
+    *,
+    on_frame: Callable[[int], None] | None = None,
+    **contents: bool,
+) -> int:
+    """Renders a short flight over each of many worlds as tracking sequences.
+
+    Args:
+        out_dir: gets a folder for each world, as `render_tracks` writes it.
+        frames: how many images, over all worlds.
+        seed: same arguments, same bytes.
+        looks: worlds take them in turn; one given twice gets twice as many.
+        on_frame: called with the number of frames done.
+        contents: `novel`, `debris` and `bicycles` as for `training_scene`.
+
+    Returns:
+        How many targets there are.
+    """
+    targets = 0
+    for first in range(0, frames, FRAMES_PER_WORLD):
+        scene = training_world(seed, first // FRAMES_PER_WORLD, looks, **contents)
+        folder = out_dir / f"{first // FRAMES_PER_WORLD:05d}-{scene.look.value}"
+        seconds = min(FRAMES_PER_WORLD, frames - first) / WORLD_FPS
+        told = None if on_frame is None else partial(_add_first, on_frame, first)
+        targets += render_tracks(scene, folder, seconds, WORLD_FPS, on_frame=told)
+    return targets
+
+
+def _add_first(on_frame: Callable[[int], None], first: int, done: int) -> None:
+    on_frame(first + done)
+
+
+def _span(target: _Target) -> range | None:
     """The frames of a target's sequence; None when it is never whole, too small, or gone too soon."""
-    whole = [i for i, seen in target.frames.items() if seen.visible > 0.9 and _side_px(seen) >= SMALLEST_PX]
-    in_view = target.in_view()
-    if not whole or len(in_view) < SHORTEST or in_view[-1] - whole[0] < SHORTEST:
+    whole = next((int(seen.frame) for seen in target.seen() if seen.is_whole), None)
+    in_view = [int(seen.frame) for seen in target.seen() if seen.is_in_view]
+    if whole is None or len(in_view) < SHORTEST or in_view[-1] - whole < SHORTEST:
         return None
-    return target, range(whole[0], in_view[-1] + 1)
-
-
-def _side_px(seen: TruthObject) -> float:
-    x1, y1, x2, y2 = seen.box_xyxy
-    return min(x2 - x1, y2 - y1)
+    return range(whole, in_view[-1] + 1)
 
 
 def _write_sequence(out_dir: Path, target: _Target, span: range, fps: float) -> None:
     folder = out_dir / f"{target.first.label.value}-{target.first.object_id:05d}"
     (folder / "img").mkdir(parents=True, exist_ok=True)
+    frames = {int(seen.frame): seen for seen in target.seen()}
     boxes, visibility = [], []
     for number, index in enumerate(span):
         picture = folder / "img" / f"{number:06d}.jpg"
         picture.unlink(missing_ok=True)
         os.link(out_dir / "frames" / f"{index:06d}.jpg", picture)  # the same bytes, once on the disk
-        seen = target.frames.get(index)
-        is_there = seen is not None and seen.visible >= IN_VIEW
-        boxes.append(_xywh(seen) if seen is not None and is_there else "0,0,0,0")
+        seen = frames.get(index)
+        boxes.append(_xywh(seen) if seen is not None and seen.is_in_view else "0,0,0,0")
         visibility.append(f"{seen.visible:.3f},{seen.occluded:.3f}" if seen is not None else "0,0")
     (folder / "groundtruth.txt").write_text("\n".join(boxes) + "\n")
     (folder / "visibility.txt").write_text("\n".join(visibility) + "\n")
@@ -106,6 +172,5 @@ def _write_sequence(out_dir: Path, target: _Target, span: range, fps: float) -> 
     (folder / "target.json").write_text(json.dumps(about) + "\n")
 
 
-def _xywh(seen: TruthObject) -> str:
-    x1, y1, x2, y2 = seen.box_xyxy
-    return ",".join(f"{v:.2f}" for v in (x1, y1, x2 - x1, y2 - y1))
+def _xywh(seen: _Seen) -> str:
+    return ",".join(f"{v:.2f}" for v in (seen.x1, seen.y1, seen.x2 - seen.x1, seen.y2 - seen.y1))

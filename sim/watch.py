@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
@@ -11,30 +10,30 @@ from prometheus_client.parser import text_string_to_metric_families
 from edge.bank import FILE_NAME as BANK_FILE
 from edge.bank import BankStore
 from sim.processes import fetch
-from sim.record import BankSeen, BytesSeen
+from sim.record import BankSeen
 
-_TRAFFIC_EVERY_S = 0.25
+_LOOK_EVERY_S = 0.25
 
 
 class FlightWatch:
-    """Collects the craft's bank revisions and the byte counters while a flight goes on; call `poll` often."""
+    """Collects the craft's bank revisions and frames while a flight goes on; call `poll` often.
 
-    def __init__(self, edge_dir: Path, http_port: int) -> None:
+    Attributes:
+        banks: revisions seen, in order.
+        frames: written so far.
+    """
+
+    def __init__(self, edge_dir: Path) -> None:
         """Watch a flight.
 
         Args:
             edge_dir: the edge's output folder.
-            http_port: the cloud's, on this machine.
         """
         self.banks: list[BankSeen] = []
         self.frames = 0
-        self.cases = 0
-        self._edge_dir, self._http_port = edge_dir, http_port
+        self._edge_dir = edge_dir
         self._bank_stamp = 0
         self._read_bytes = 0
-        self._start_wall_s: float | None = None
-        self._next_traffic_s = 0.0
-        self._traffic: list[tuple[float, int, int]] = []
 
     @property
     def prompts(self) -> int:
@@ -49,16 +48,6 @@ class FlightWatch:
         """Look once; cheap when nothing changed."""
         self._look_at_bank()
         self._count_frames()
-        if time.monotonic() >= self._next_traffic_s:
-            self._next_traffic_s = time.monotonic() + _TRAFFIC_EVERY_S
-            self._look_at_traffic()
-
-    def traffic(self) -> list[BytesSeen]:
-        """The byte counters over the flight's time, from its first frame on."""
-        start_s = self._start_wall_s
-        if start_s is None:
-            return []
-        return [BytesSeen(max(wall_s - start_s, 0.0), up, down) for wall_s, up, down in self._traffic]
 
     def _look_at_bank(self) -> None:
         folder = self._edge_dir / "state" / "bank"
@@ -81,20 +70,35 @@ class FlightWatch:
                 new = file.read()
         except FileNotFoundError:
             return
-        if self._start_wall_s is None and b"\n" in new:
-            self._start_wall_s = float(json.loads(new.split(b"\n", 1)[0])["time_s"])
         self._read_bytes += len(new)
         self.frames += new.count(b"\n")
 
-    def _look_at_traffic(self) -> None:
-        page = fetch(self._http_port, "/metrics")
-        if page is None:
+
+class CloudWatch:
+    """Counts what the one cloud of a mission has answered; call `poll` often.
+
+    Attributes:
+        cases: interpreted so far, of all craft.
+    """
+
+    def __init__(self, http_port: int) -> None:
+        """Watch a cloud.
+
+        Args:
+            http_port: the cloud's, on this machine.
+        """
+        self.cases = 0
+        self._http_port, self._next_look_s = http_port, 0.0
+
+    def poll(self) -> None:
+        """Look, at most four times a second."""
+        if time.monotonic() < self._next_look_s:
             return
-        counts = read_counters(page)
-        self.cases = sum(n for (name, _), n in counts.items() if name == "skyloop_interpreted_total")
-        up = counts.get(("skyloop_bytes_total", "edge_to_cloud"), 0)
-        down = counts.get(("skyloop_bytes_total", "cloud_to_edge"), 0)
-        self._traffic.append((time.time(), up, down))
+        page = fetch(self._http_port, "/metrics")
+        self._next_look_s = time.monotonic() + _LOOK_EVERY_S
+        if page is not None:
+            counts = read_counters(page)
+            self.cases = sum(n for (name, _), n in counts.items() if name == "skyloop_interpreted_total")
 
 
 def read_counters(page: str) -> dict[tuple[str, str], int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
@@ -141,6 +142,11 @@ def _check_faults(scenario: Scenario) -> None:
             raise ScenarioError(
                 f"fault[{index}] ({fault.kind}) would end at {end_s:g} s, after the end of the flight at "
                 f"{scenario.seconds:g} s; shorten for_s or set at_s earlier"
+            )
+        if isinstance(fault, EdgeRestart) and math.ceil(end_s * scenario.fps) >= scenario.frames:
+            raise ScenarioError(
+                f"fault[{index}] (edge-restart) would end at {end_s:g} s, after the last frame at "
+                f"{(scenario.frames - 1) / scenario.fps:g} s; shorten for_s or set at_s earlier"
             )
         if isinstance(fault, LinkCut | EdgeRestart) and fault.craft and fault.craft not in names:
             raise ScenarioError(f"fault[{index}].craft = {fault.craft!r} does not fly; {nearest(fault.craft, names)}")

@@ -12,10 +12,10 @@ def up_spans(seconds: float, windows: Sequence[Span], cuts: Iterable[Span]) -> l
 
     Args:
         seconds: length of the flight.
-        windows: when it may be up, in order and without overlap; empty is always.
+        windows: when it may be up, in any order, without overlap; empty is always.
         cuts: when it is down all the same.
     """
-    spans = [(start, min(end, seconds)) for start, end in windows or ((0.0, seconds),)]
+    spans = [(start, min(end, seconds)) for start, end in sorted(windows) or ((0.0, seconds),)]
     for cut in cuts:
         spans = [piece for span in spans for piece in _without(span, cut)]
     return [(start, end) for start, end in spans if end > start]

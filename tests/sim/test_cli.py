@@ -50,7 +50,6 @@ def test_demo_prints_its_requirements(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     "words",
     [
-        pytest.param(["demo", "--seed", "-1"], id="negative seed"),
         pytest.param(["demo", "--seconds", "2"], id="too short"),
         pytest.param(["render", "--frames", "3", "--out", "x", "--mix", "nobody"], id="unknown mix"),
     ],
@@ -86,6 +85,33 @@ def test_render_asks_for_the_mixs_contents(mix, tmp_path, monkeypatch):
     assert result.exit_code == 0
     assert asked["novel"]
     assert asked["debris"] is asked["bicycles"] is (mix == "teacher")
+
+
+def test_render_writes_a_mix_with_masks_and_another_look(tmp_path):
+    out = tmp_path / "mix"
+    words = ["render", "--mix", "student", "--frames", "1", "--look", "multispectral", "--masks", "--out", str(out)]
+    result = runner.invoke(cli.app, words)
+    assert result.exit_code == 0, result.output
+    written = {str(path.relative_to(out)) for path in out.rglob("*.*")}
+    name = "000000_multispectral"
+    assert written == {f"images/{name}.npy", f"ids/{name}.png", f"cover/{name}.png", "annotations.json"}
+
+
+def test_render_writes_a_mix_as_tracking_sequences(tmp_path):
+    out = tmp_path / "mix"
+    words = ["render", "--mix", "student", "--frames", "82", "--as", "tracking", "--look", "thermal", "--out", str(out)]
+    result = runner.invoke(cli.app, words)
+    assert result.exit_code == 0, result.output
+    assert {path.name: len(list((path / "frames").iterdir())) for path in out.iterdir()} == {
+        "00000-thermal": 60,
+        "00001-thermal": 22,
+    }
+    assert list(out.glob("00000-thermal/*/visibility.txt"))
+
+
+def test_a_mix_too_short_for_a_sequence_is_refused(tmp_path):
+    words = ["render", "--mix", "student", "--frames", "20", "--as", "tracking", "--out", str(tmp_path / "x")]
+    assert "a tracking sequence has more than 20; ask for more" in str(runner.invoke(cli.app, words).exception)
 
 
 def test_render_writes_a_flight(tmp_path):

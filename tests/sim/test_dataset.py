@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from sim.dataset import CATEGORIES, render_sequence, render_training_set
+from sim.craft.camera import Camera
+from sim.dataset import CATEGORIES, CocoWriter, render_sequence, render_training_set
 from sim.scenes import training_scene
 from sim.world import Label, Look
 
@@ -42,6 +43,32 @@ def test_training_set_is_coco(training_set):
     names = {image["file_name"] for image in content["images"]}
     assert names == {path.name for path in (training_set / "images").iterdir()}
     assert cv2.imread(str(training_set / "images" / min(names))).shape == (512, 640, 3)
+
+
+class Unplugged(Exception):
+    """The power goes in mid-rendering."""
+
+
+def test_training_set_that_is_cut_short_keeps_its_annotations(training_set, tmp_path):
+    def stop(done):
+        if done == 3:
+            raise Unplugged
+
+    with pytest.raises(Unplugged):
+        render_training_set(tmp_path, 9, 5, ["rgb", "thermal"], novel=True, debris=False, bicycles=False, on_frame=stop)
+    whole, cut = (json.loads((folder / "annotations.json").read_text()) for folder in (training_set, tmp_path))
+    assert cut["images"] == whole["images"][:3]
+    assert cut["annotations"] == [a for a in whole["annotations"] if a["image_id"] <= 3]
+    assert {path.name for path in tmp_path.iterdir()} == {"images", "annotations.json"}
+
+
+def test_annotations_lie_on_the_disk_before_the_end(tmp_path):
+    writer = CocoWriter(tmp_path / "annotations.json")
+    for index in range(500):
+        writer.add(f"{index:06d}.jpg", Camera(500.0), [])
+    assert (tmp_path / "annotations.images.jsonl").stat().st_size > 20_000
+    writer.close()
+    assert len(json.loads((tmp_path / "annotations.json").read_text())["images"]) == 500
 
 
 def test_training_set_boxes_lie_in_the_frame(training_set):

@@ -6,6 +6,7 @@ import pytest
 import sim.demo as demo
 from cloud.teachers import bundled_teacher
 from edge.bundle import bundled_student
+from sim.crew import Launcher
 from sim.demo import DemoOptions, demo_scenario, prepare_folder, run_demo
 from sim.display import Display
 from sim.errors import OutputError, ProcessError, ScenarioError
@@ -56,7 +57,7 @@ def test_the_command_repeats_the_run(tmp_path):
     assert command == f"skyloop-sim demo --out {tmp_path} --seconds 8 --seed 4 --teacher other"
 
 
-def test_both_programs_are_gone_when_the_edge_fails(tmp_path, monkeypatch):
+def test_both_programs_are_gone_when_the_edge_fails(tmp_path):
     started = []
 
     class Remembered(Child):
@@ -68,18 +69,15 @@ def test_both_programs_are_gone_when_the_edge_fails(tmp_path, monkeypatch):
         code = "import time; time.sleep(60)" if program == "skyloop-cloud" else "raise SystemExit('error: no camera')"
         return [sys.executable, "-c", code]
 
-    monkeypatch.setattr(demo, "Child", Remembered)
-    monkeypatch.setattr(demo, "command_of", command)
-    monkeypatch.setattr(demo, "wait_ready", lambda *_: None)
-    monkeypatch.setattr(demo, "run_program", lambda *_, **__: None)
+    launcher = Launcher(child=Remembered, command=command, run=lambda *_, **__: None, wait=lambda *_: None)
     with pytest.raises(ProcessError, match="no camera"):
-        demo._fly(options(tmp_path), Display())
+        demo._fly(options(tmp_path), Display(), launcher)
     assert len(started) == 2
     assert all(child.returncode is not None for child in started)
 
 
 def test_watch_counts_frames_as_lines_grow(tmp_path):
-    watch = FlightWatch(tmp_path, http_port=1)
+    watch = FlightWatch(tmp_path)
     watch.poll()
     assert watch.frames == 0
     path = tmp_path / "detections.jsonl"
@@ -95,7 +93,7 @@ def test_watch_sees_each_bank_revision_once(tmp_path):
     from edge.bank import BankStore
     from protocols.values import PromptBank, diff_banks
 
-    watch = FlightWatch(tmp_path, http_port=1)
+    watch = FlightWatch(tmp_path)
     BankStore(tmp_path / "state" / "bank").apply(diff_banks(None, PromptBank(epoch="e", revision=3)))
     watch.poll()
     watch.poll()

@@ -1,18 +1,20 @@
-import json
-
 import pytest
+from pydantic import ValidationError
 from tiny_run import pretend, rendered, tiny_scenario
 
+from cloud.config import CloudSettings
 from edge.agent import AgentSettings
 from edge.bundle import bundled_student
+from edge.cli import RunConfig
+from edge.config import read_toml
 from sim.cli import parse_speed
 from sim.crew import edge_config
 from sim.display import Display
 from sim.errors import ScenarioError
 from sim.flying import fly
-from sim.hurry import FASTEST, fastest_speed, hurried, quicken
+from sim.hurry import FASTEST, check_speed, fastest_speed, hurried
 from sim.run_folder import RunFolder
-from sim.runner import RunOptions
+from sim.runner import RunOptions, run_scenario
 
 SCENARIO = tiny_scenario(
     link={"edge_to_cloud_bps": 1000, "cloud_to_edge_bps": 800_000_000, "latency_ms": 40, "jitter_ms": 8},
@@ -32,21 +34,9 @@ def test_a_second_of_flight_holds_as_much_at_any_speed():
     assert told.operator.delay_s == 1.5
 
 
-def test_at_its_own_speed_a_scenario_is_left_alone(tmp_path):
-    rendered(tmp_path, 3)
-    before = (tmp_path / "frames.jsonl").read_bytes()
-    quicken(tmp_path, 1.0)
-    assert (tmp_path / "frames.jsonl").read_bytes() == before
+def test_at_its_own_speed_a_scenario_is_left_alone():
     assert hurried(SCENARIO, 1.0) is SCENARIO
     assert "min_interval_s" not in edge_config(SCENARIO)
-
-
-def test_frames_come_so_much_faster(tmp_path):
-    rendered(tmp_path, 3, fps=5)
-    quicken(tmp_path, 4.0)
-    times = [json.loads(line)["time_s"] for line in (tmp_path / "frames.jsonl").read_text().splitlines()]
-    assert times == pytest.approx([0.0, 0.05, 0.1])
-    assert float((tmp_path / "fps.txt").read_text()) == 20.0
 
 
 def test_the_edge_waits_shorter_between_cases(tmp_path):
@@ -55,6 +45,13 @@ def test_the_edge_waits_shorter_between_cases(tmp_path):
     usual = AgentSettings().scheduler
     assert f"min_interval_s = {usual.min_interval_s / 4}" in told
     assert f"cooldown_s = {usual.cooldown_s / 4}" in told
+
+
+def test_the_edge_tries_again_sooner_where_windows_pass_sooner(tmp_path):
+    for speed in (0.1, 50.0):
+        (tmp_path / "edge.toml").write_text(edge_config(hurried(SCENARIO, speed), speed))
+        link = read_toml(tmp_path / "edge.toml", RunConfig).link
+        assert (link.retry_first_s, link.retry_most_s) == pytest.approx((0.5 / speed, 2 / speed))
 
 
 def test_a_hurried_flight_is_told_in_seconds_of_flight(tmp_path):
@@ -70,7 +67,29 @@ def test_a_hurried_flight_is_told_in_seconds_of_flight(tmp_path):
     assert [frame.time_s for frame in record.frames] == pytest.approx([f.index / 5 for f in record.frames], abs=0.3)
     assert [leg.first for leg in craft.edge.legs] == [0, 30]
     assert record.frames[-1].index == 59
+    assert record.summary["fps"] == pytest.approx(5 / 6, abs=0.01)  # the pretended edge says 5 in each of its seconds
+    assert float((folder.craft[0].flight / "fps.txt").read_text()) == 5.0
     assert record.traffic[-1].time_s > 11.0
+
+
+@pytest.mark.parametrize(
+    ("speed", "words"),
+    [
+        (50.0, r"--speed 50: tiny has an operator, who can follow 4 at most; fly slower"),
+        (0.125, r"teacher\.delay_s = 2 would be 16 s of the cloud's clock.*fly at 0\.2 or faster"),
+    ],
+)
+def test_a_speed_that_cannot_be_followed_is_refused_before_anything_is_rendered(tmp_path, speed, words):
+    with pytest.raises(ScenarioError, match=words):
+        run_scenario(RunOptions(SCENARIO, 1, tmp_path / "out", "tiny", speed), Display())
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_longest_wait_is_the_clouds():
+    check_speed(tiny_scenario(teacher={"delay_s": 5}), 0.5)
+    assert CloudSettings(max_wait_s=10).max_wait_s == 10
+    with pytest.raises(ValidationError):
+        CloudSettings(max_wait_s=10.1)
 
 
 def test_as_fast_as_this_machine_goes_depends_on_the_frames_there_are():

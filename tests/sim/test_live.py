@@ -1,5 +1,6 @@
 """The page of a flight, asked for over real HTTP."""
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -65,6 +66,16 @@ def test_a_flight_is_seen_on_the_page(tmp_path):
         get(visitor.address)
 
 
+def test_the_window_is_drawn_ten_times_in_a_second_of_the_onlookers(monkeypatch):
+    drawn = []
+    monkeypatch.setattr("sim.live.cv2.waitKey", drawn.append)
+    view = LiveView(window=True)
+    for flight_s in (0.0, 5.0, 10.0):  # fast: all three within the same tenth
+        view._mission = SimpleNamespace(craft=(), now_s=flight_s)
+        view.look()
+    assert drawn == [1]
+
+
 def test_a_port_in_use_is_told():
     import socket
 
@@ -76,13 +87,38 @@ def test_a_port_in_use_is_told():
             pass
 
 
-def test_a_screen_is_known_by_its_variables(monkeypatch):
+@pytest.mark.parametrize(("error", "is_told"), [(BrokenPipeError(), False), (ValueError("a mistake"), True)])
+def test_a_browser_that_leaves_is_no_error(monkeypatch, capfd, error, is_told):
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr("sim.live._Page.do_GET", fail)
+    view = LiveView(window=False)
+    with view.watching(SimpleNamespace(craft=())), pytest.raises((OSError, http.client.HTTPException)):
+        get(view.address)
+    assert ("Traceback" in capfd.readouterr().err) is is_told
+
+
+def test_without_a_screens_name_there_is_no_screen(monkeypatch):
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.setattr("sim.live.sys.platform", "linux")
     assert not has_screen()
+
+
+def test_a_screen_that_does_not_answer_is_none_and_ends_nothing(monkeypatch, capsys):
+    monkeypatch.setenv("DISPLAY", ":9876")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setenv("QT_QPA_PLATFORM", "xcb")
+    assert not has_screen()
+    assert capsys.readouterr().err == "no window can be opened on the screen :9876; the page shows the same\n"
+
+
+@pytest.mark.parametrize(("code", "is_there"), [("pass", True), ("raise SystemExit(3)", False)])
+def test_a_screen_is_there_when_a_window_opens(monkeypatch, code, is_there):
     monkeypatch.setenv("DISPLAY", ":0")
-    assert has_screen()
+    monkeypatch.setattr("sim.live._PROBE", code)
+    assert has_screen() is is_there
 
 
 def test_the_window_tells_the_state_below_the_picture():

@@ -58,7 +58,7 @@ def test_unknown_mission_is_named_with_the_bundled_ones(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("words", [["--seed", "-1"], ["--seed", "many"], ["--hours", "long"]])
+@pytest.mark.parametrize("words", [["--hours", "long"], ["--hours"]])
 def test_bad_options_are_refused(words, tmp_path):
     assert call("constellation", "--out", str(tmp_path / "out"), *words).exit_code == 2
 

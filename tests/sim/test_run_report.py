@@ -113,3 +113,9 @@ def test_poses_are_read_where_they_are_known(tmp_path):
     lines = [{"index": 0, "pose": pose}, {"index": 1, "pose": {}}, {"index": 2}]
     (tmp_path / "frames.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert list(read_poses(tmp_path)) == [0]
+
+
+def test_power_is_that_of_the_crafts_battery_and_module(told):
+    craft = told.scenario.craft[0].model_dump()
+    hungry = told.scenario.changed(craft=[{**craft, "power": {"battery": {"base_w": 110.0}}}])
+    assert replace(told, scenario=hungry).power.mean_w == pytest.approx(told.power.mean_w + 100)

@@ -56,6 +56,28 @@ def test_run_prints_what_became_of_every_craft(asked):
     assert asked[0][1] is not None
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["demo"], id="demo"),
+        pytest.param(["run", "disaster"], id="run"),
+        pytest.param(["render", "disaster"], id="render"),
+        pytest.param(["render", "--mix", "student", "--frames", "1"], id="mix"),
+        pytest.param(["mission", "constellation"], id="mission"),
+    ],
+)
+def test_every_command_takes_the_same_seeds(asked, words, tmp_path):
+    error = runner.invoke(cli.app, [*words, "--out", str(tmp_path / "x"), "--seed", "2147483648"]).exception
+    assert "--seed '2147483648' is not a whole number from 0 to 2147483647" in str(error)
+    assert not (tmp_path / "x").exists()
+
+
+def test_what_was_flown_with_a_great_seed_can_be_rendered(tmp_path):
+    words = ["render", "disaster", "--frames", "1", "--seed", "2147483647", "--out", str(tmp_path / "x")]
+    result = runner.invoke(cli.app, words)
+    assert result.exit_code == 0, result.output
+
+
 @pytest.mark.parametrize("seed", ["x", "-1", "1.5", "99999999999", "²"])
 def test_a_seed_that_is_no_number_is_told(asked, seed):
     error = runner.invoke(cli.app, ["run", "disaster", f"--seed={seed}"]).exception

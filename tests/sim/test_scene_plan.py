@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from tiny_run import tiny_scenario
 
 from sim.errors import ScenarioError
 from sim.scenario import bundled_names, find_scenario
@@ -141,3 +142,14 @@ def test_disaster_debris_looks_like_nothing_in_training():
     names = {t.name for t in scene.world.things if t.label is Label.DEBRIS}
     assert names == {"debris"}
     assert not any(t.label is Label.NOVEL for t in scene.world.things)
+
+
+def test_a_rough_camera_sees_another_picture_of_the_same_scene():
+    craft = tiny_scenario().craft[0].model_dump()
+    rough = tiny_scenario(craft=[{**craft, "camera": {**craft["camera"], "rough": True}}])
+    pictures = []
+    for scenario in (tiny_scenario(), rough):
+        (scene,) = scenes_of(scenario, 1)
+        pictures.append(scene.renderer().render(scene.flight.pose_at(1.0), 1.0))
+    assert pictures[0][1] == pictures[1][1]
+    assert (pictures[0][0] != pictures[1][0]).any()

@@ -7,18 +7,18 @@ from edge.capture import open_source
 from sim.craft.camera import Camera
 from sim.craft.flight import Flight, FlightStyle
 from sim.scenes import Scene
-from sim.tracks import render_tracks
+from sim.tracks import _Target, render_tracks
 from sim.world import Look, Sun, World, rng_for
 from sim.world.buildings import BuildingSize, building
 from sim.world.catalogue import KINDS
 from sim.world.layout import Label, Thing
 from sim.world.motion import Motion
+from sim.world.truth import TruthObject
 
 FRAMES = 40
 
 
-@pytest.fixture(scope="module")
-def sequences(tmp_path_factory):
+def tower_scene() -> Scene:
     """A car drives behind a tower and out again, seen by a hovering craft; a second car is never whole."""
     car, tower = KINDS["car"], BuildingSize(4.0, 4.0, 9.0, is_pitched=False)
     things = [
@@ -32,9 +32,13 @@ def sequences(tmp_path_factory):
     world = World(("test", 0), 80.0, [], [], sun, (52.0, 105.0, 78.0), things)
     style = FlightStyle(speed_mps=0.01, altitude_m=(60.0, 60.0), pitch_deg=(-65.0, -65.0), jitter_deg=0.0)
     flight = Flight(np.array([[0.0, -40.0], [0.0, -30.0]]), style, np.random.default_rng(0))
-    scene = Scene("test", 0, world, Camera(500.0, 320, 256), flight, Look.RGB, 10.0)
+    return Scene("test", 0, world, Camera(500.0, 320, 256), flight, Look.RGB, 10.0)
+
+
+@pytest.fixture(scope="module")
+def sequences(tmp_path_factory):
     out = tmp_path_factory.mktemp("tracks")
-    return out, render_tracks(scene, out, FRAMES / 10.0, 10.0)
+    return out, render_tracks(tower_scene(), out, FRAMES / 10.0, 10.0)
 
 
 def _numbers(path):
@@ -64,3 +68,23 @@ def test_target_moves_and_visibility_tells_when_it_is_hidden(sequences):
     assert (np.diff(boxes[there, 0]) > 0).all()
     assert ((seen[:, 0] < 0.1) == ~there).all()
     assert (boxes[~there] == 0).all()
+
+
+def test_a_flight_that_is_cut_short_keeps_its_sequences(sequences, tmp_path):
+    def stop(done):
+        if done == FRAMES - 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        render_tracks(tower_scene(), tmp_path, FRAMES / 10.0, 10.0, on_frame=stop)
+    whole, cut = (_numbers(folder / "Car-00001" / "groundtruth.txt") for folder in (sequences[0], tmp_path))
+    assert 20 < len(cut) < len(whole)
+    assert (cut == whole[: len(cut)]).all()
+
+
+def test_what_is_known_of_a_target_takes_28_bytes_a_frame():
+    target = _Target(TruthObject(1, Label.CAR, 1, (1.0, 2.0, 9.0, 8.0), 1.0, 0.0))
+    for frame in range(1000):
+        target.add(frame, target.first)
+    assert len(target.numbers) * target.numbers.itemsize == 28_000
+    assert list(target.seen())[999] == (999.0, 1.0, 0.0, 1.0, 2.0, 9.0, 8.0)

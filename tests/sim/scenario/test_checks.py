@@ -50,6 +50,14 @@ BAD = {
         CRAFT.replace('roads"', 'roads", altitude_m = [50, 9000]'),
         r"craft\[0\]\.flight\.altitude_m\[1\] = 9000: should be less than or equal to 500",
     ),
+    "unknown power mode": (
+        CRAFT + '[craft.power.compute]\nmode = "orin"\n',
+        r"craft\[0\]\.power\.compute\.mode = 'orin': unknown power mode; choose one of orin-nano-7w, ",
+    ),
+    "panels": (
+        CRAFT + "[craft.power.battery]\nsolar_w = 5\n",
+        r"craft\[0\]\.power = .*: battery\.solar_w = 5, and the estimate of a run knows no panels; leave it at 0",
+    ),
     "span upside down": (
         CRAFT.replace('roads"', 'roads", altitude_m = [80, 50]'),
         r"altitude_m = \(80\.0, 50\.0\)|altitude_m = \[80, 50\]: the lower end 80 lies above",
@@ -110,6 +118,10 @@ BAD = {
         r"fault\[0\]\.craft = 'c' does not fly; choose one of a, b",
     ),
     "never back": (fault('kind = "cloud-kill"\nat_s = 18\nfor_s = 5'), r"fault\[0\] \(cloud-kill\) would end at 23 s"),
+    "back after the last frame": (
+        fault('kind = "edge-restart"\nat_s = 15\nfor_s = 4.95'),
+        r"fault\[0\] \(edge-restart\) would end at 19\.95 s, after the last frame at 19\.9333 s; shorten",
+    ),
     "two cloud faults": (
         fault('kind = "cloud-kill"\nat_s = 1\nfor_s = 5') + '[[fault]]\nkind = "cloud-restart"\nat_s = 3\nfor_s = 1\n',
         "two faults of the cloud overlap",

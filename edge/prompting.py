@@ -34,7 +34,7 @@ holds towards negatives too, which come from background that may hold a thing th
 
 NEGATIVE_SLACK = 0.05
 """A negative outweighs a positive only when it is nearer by so much (cosine): some negatives are things of the prompt's
-kind that the teacher missed. On five rendered flights 0.05 found a quarter more, with half as many more false alarms."""
+kind that the teacher missed. On five rendered flights 0.05 found a quarter more, and half as many more false alarms."""
 
 SIZE_SLACK = 1.6
 """How far outside a prompt's size range (in either direction, as a factor) a candidate may lie."""

@@ -74,10 +74,8 @@ class Batch:
     bounds: FloatArray
 
     def whole_per_padded(self, index: int, camera: Camera) -> float:
-        """How much larger a thing's hull is than the part of it that the padded frame holds; 1 where it holds all."""
+        """How much larger a thing's hull is than the part of it that the padded frame holds."""
         low, high = -float(PAD_PX), np.array([camera.width, camera.height]) + float(PAD_PX)
-        if (self.bounds[index, :2] >= low).all() and (self.bounds[index, 2:] <= high).all():
-            return 1.0
         hull = cv2.convexHull(self.hulls[index].astype(np.float32) / (1 << SHIFT) + 0.5)
         frame = np.array([[low, low], [high[0], low], high, [low, high[1]]], dtype=np.float32)
         held, _ = cv2.intersectConvexConvex(hull, frame)

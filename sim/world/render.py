@@ -270,11 +270,21 @@ class Renderer:
             rows.start + PAD_PX : max(rows.stop + PAD_PX, 0), columns.start + PAD_PX : max(columns.stop + PAD_PX, 0)
         ]
         is_own = drawn == index + 1
+        area = int(np.count_nonzero(is_own))
+        if (
+            rows.start >= 0
+            and columns.start >= 0
+            and rows.stop <= self.camera.height
+            and columns.stop <= self.camera.width
+        ):
+            return area, area
         inside = is_own[
             max(-rows.start, 0) : self.camera.height - rows.start,
             max(-columns.start, 0) : self.camera.width - columns.start,
         ]
-        return batch.whole_per_padded(index, self.camera) * np.count_nonzero(is_own), int(np.count_nonzero(inside))
+        is_cut = min(x1, y1) < -PAD_PX or x2 > self.camera.width + PAD_PX or y2 > self.camera.height + PAD_PX
+        whole = batch.whole_per_padded(index, self.camera) if is_cut else 1.0
+        return whole * area, int(np.count_nonzero(inside))
 
     def _truth(self, drawing: _Drawing) -> list[TruthObject]:
         if drawing.batch is None:

@@ -33,8 +33,9 @@ FAINT_LIKENESS = 0.06
 holds towards negatives too, which come from background that may hold a thing the teacher missed."""
 
 NEGATIVE_SLACK = 0.05
-"""A negative outweighs a positive only when it is nearer by so much (cosine): some negatives are things of the prompt's
-kind that the teacher missed. On five rendered flights 0.05 found a quarter more, and half as many more false alarms."""
+"""A negative outweighs a positive only when it is nearer by so much (cosine): some may be things of the prompt's kind
+that the teacher missed. Replayed on five rendered flights, 0.05 found 0.68 of the debris at 0.14 false alarms a frame,
+no slack 0.52 at 0.10."""
 
 SIZE_SLACK = 1.6
 """How far outside a prompt's size range (in either direction, as a factor) a candidate may lie."""

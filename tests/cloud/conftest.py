@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import structlog
+from gateway_peers import Cloud, Peer
 
 from cloud.config import CloudSettings
 from cloud.metrics import CloudMetrics
@@ -14,6 +15,10 @@ from cloud.prompt_desk import PromptDesk
 from cloud.store import CaseStore
 from cloud.teachers import TeacherAnswer
 from cloud.twins import Twins
+from edge.bank import BankStore
+from edge.keys import KeyPair, new_keys
+from edge.link import HelloProfile, Link, LinkSettings
+from edge.spool import Spool
 from edge.student import Student
 from protocols import Case, FrameHeader, encode_image, new_case_id
 
@@ -120,3 +125,63 @@ def _fresh_logging():
     """A command line run in this process points the log at a stderr that is gone after its test."""
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def cloud(tmp_path):
+    store = CaseStore(tmp_path / "data")
+    cloud = Cloud(store, new_keys(tmp_path / "cloud-keys", "cloud"))
+    cloud.start()
+    yield cloud
+    cloud.close()
+    store.close()
+
+
+@pytest.fixture
+def keys_of(cloud, tmp_path):
+    """Keys of a craft, enrolled under its name."""
+
+    def make(name, enrolled=True):
+        keys = new_keys(tmp_path / f"keys-{name}", "edge")
+        if enrolled:
+            cloud.store.enroll(name, keys.public.decode())
+        return keys
+
+    return make
+
+
+@pytest.fixture
+def connect(cloud, keys_of):
+    """A peer with the keys of a craft."""
+    peers = []
+
+    def make(name_or_keys, **options):
+        keys = name_or_keys if isinstance(name_or_keys, KeyPair) else keys_of(name_or_keys)
+        peer = Peer(cloud.endpoint, keys, cloud.keys.public, **options)
+        peers.append(peer)
+        return peer
+
+    yield make
+    for peer in peers:
+        peer.close()
+
+
+@pytest.fixture
+def fly(cloud, tmp_path):
+    """A whole edge link with its spool and bank."""
+    links = []
+
+    def make(keys):
+        settings = LinkSettings(endpoint=cloud.endpoint, retry_first_s=0.05, retry_most_s=0.2)
+        spool, bank, answers = Spool(tmp_path / "spool"), BankStore(tmp_path / "bank"), []
+        profile = HelloProfile("space", "fp32", ("Car",))
+        link = Link(settings, keys, cloud.keys.public, spool, bank, profile, on_interpretation=answers.append)
+        links.append(link)
+        link.start()
+        return link, spool, bank, answers
+
+    yield make
+    assert all(link.close() for link in links)
+
+
+# --- the loop ---

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from sim.world.materials import Material
-from sim.world.mesh import FloatArray, Mesh, MeshBuilder, Paint, hull_outline
+from sim.world.mesh import FloatArray, Mesh, MeshBuilder, Paint, at_height, hull_outline
 
 
 def _grey(rng: np.random.Generator, heat: float) -> Paint:
@@ -22,11 +24,18 @@ def _brick(rng: np.random.Generator, heat: float) -> Paint:
 
 def _tilted(outline: FloatArray, thick_m: float, tilt: float, turn: float) -> tuple[FloatArray, FloatArray]:
     """Bottom and top (N, 3) of a slab tilted by `tilt` about a horizontal axis at angle `turn`; radians."""
-    flat = np.column_stack([outline, np.zeros(len(outline))])
+    flat = at_height(outline, 0.0)
     both = np.concatenate([flat, flat + np.array([0.0, 0.0, thick_m])])
-    axis = np.array([np.cos(turn), np.sin(turn), 0.0])
-    cos, sin = np.cos(tilt), np.sin(tilt)
-    turned = both * cos + np.cross(axis, both) * sin + np.outer(both @ axis, axis) * (1 - cos)
+    x, y, cos, sin = math.cos(turn), math.sin(turn), math.cos(tilt), math.sin(tilt)
+    # Rodrigues' formula for an axis (x, y, 0).
+    rotation = np.array(
+        [
+            [cos + x * x * (1 - cos), x * y * (1 - cos), y * sin],
+            [x * y * (1 - cos), cos + y * y * (1 - cos), -x * sin],
+            [-y * sin, x * sin, cos],
+        ]
+    )
+    turned = both @ rotation.T
     return turned[: len(outline)], turned[len(outline) :]
 
 

@@ -195,17 +195,19 @@ class MeshBuilder:
         centre = outline.mean(axis=0)
         low = at_height(outline, z_m[0])
         high = at_height((outline - centre) * style.shrink + centre + np.asarray(style.shift_m), z_m[1])
-        for i in range(len(outline)):
-            j = (i + 1) % len(outline)
-            self.face(np.stack([low[i], low[j], high[j], high[i]]), walls)
+        self._walls(low, high, walls)
         self._add(high, paint, (True, style.is_convex, False))
 
     def solid(self, low: FloatArray, high: FloatArray, paint: Paint) -> None:
         """Adds a slab between two (N, 3) outlines of the same corner count; nobody sees its underside from above."""
-        for i in range(len(low)):
-            j = (i + 1) % len(low)
-            self.face(np.stack([low[i], low[j], high[j], high[i]]), paint.scaled(0.85))
+        self._walls(low, high, paint.scaled(0.85))
         self.face(high, paint)
+
+    def _walls(self, low: FloatArray, high: FloatArray, paint: Paint) -> None:
+        """Adds the quads between two (N, 3) outlines."""
+        following = [*range(1, len(low)), 0]
+        for wall in np.stack([low, low[following], high[following], high], axis=1):
+            self.face(wall, paint)
 
     def build(self, *, is_dented: bool = False) -> Mesh:
         """The collected faces as a Mesh; `is_dented` where the convex hull is not a good outline."""
@@ -248,11 +250,13 @@ def ellipse(radii_m: Sequence[float], corners: int = 8, turn: float = 0.0) -> Fl
 
 def at_height(outline: FloatArray, z_m: float) -> FloatArray:
     """(N, 3) the outline laid at one height."""
-    return np.column_stack([outline, np.full(len(outline), z_m)])
+    points = np.empty((len(outline), 3))
+    points[:, :2], points[:, 2] = outline, z_m
+    return points
 
 
 def hull_outline(points: FloatArray) -> FloatArray:
     """(M, 2) counter-clockwise convex hull of (N, 2) points."""
-    hull: FloatArray = cv2.convexHull(points.astype(np.float32), clockwise=False)[:, 0].astype(np.float64)
-    area = np.sum(hull[:, 0] * np.roll(hull[:, 1], -1) - np.roll(hull[:, 0], -1) * hull[:, 1])
-    return hull if area > 0 else hull[::-1].copy()
+    hull = cv2.convexHull(points.astype(np.float32), clockwise=False)
+    ordered = hull if cv2.contourArea(hull, oriented=True) > 0 else hull[::-1]
+    return ordered[:, 0].astype(np.float64)

@@ -1,7 +1,8 @@
 """One index over the data sets we read: images, boxes, labels, kinds and ignore regions.
 
-Three layouts, told apart by their files: HIT-UAV (`annotations/<split>.json`), COCO JSON as renders write it
-(`annotations.json` beside `images/`), and YOLO (`*.names`, and a text file beside each image; see `yolo.py`).
+Layouts are told apart by their files: HIT-UAV (`annotations/<split>.json`), COCO JSON as renders write it
+(`annotations.json` beside `images/`), YOLO (`*.names`, and a text file beside each image; see `yolo.py`), Pascal VOC
+(an XML file beside each image; see `voc.py`), and images alone.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from distill.errors import DataSetError
-from distill.labelled import LabelledImage, read_image
+from distill.labelled import LabelledImage, image_files, read_image
+from distill.voc import read_voc
 from distill.yolo import names_file, read_yolo
 from protocols.arrays import ImageArray
 
@@ -85,8 +87,9 @@ def read_data_set(folder: Path, split: str) -> DataSet:
     """The data set in a folder.
 
     Args:
-        folder: a HIT-UAV folder (holds `annotations/`), a COCO folder (holds `annotations.json`) or a YOLO folder
-            (holds a `.names` file).
+        folder: a HIT-UAV folder (holds `annotations/`), a COCO folder (holds `annotations.json`), a YOLO folder
+            (holds a `.names` file), a VOC folder (holds `.xml` files), or a folder of images: nothing is known about
+            what they show, so that they neither teach nor count but in distillation.
         split: HIT-UAV: `train` (less dev), `dev` or `val`; other folders are one split, whatever it is called here.
 
     Raises:
@@ -98,14 +101,25 @@ def read_data_set(folder: Path, split: str) -> DataSet:
         data_set = DataSet(f"{folder.name}/{split}", tuple(_read_hit_uav(folder, split)))
     elif names := names_file(folder):
         data_set = DataSet(folder.name, tuple(read_yolo(folder, names)))
+    elif files := sorted(folder.glob("*.xml")):
+        data_set = DataSet(folder.name, tuple(read_voc(files)))
+    elif images := image_files(folder):
+        data_set = DataSet(folder.name, tuple(_unlabelled(number, path) for number, path in enumerate(images)))
     else:
         raise DataSetError(
-            f"{folder}: holds no annotations.json (COCO), no annotations/ (HIT-UAV) and no .names file (YOLO); check "
-            "the path"
+            f"{folder}: holds no annotations.json (COCO), no annotations/ (HIT-UAV), no .names file (YOLO), no .xml "
+            "files (VOC) and no images; check the path"
         )
     if not data_set.items:
         raise DataSetError(f"{folder}: split {split!r} holds no image; choose another split")
     return data_set
+
+
+def _unlabelled(number: int, path: Path) -> LabelledImage:
+    """An image that is one ignore region from edge to edge."""
+    height, width = read_image(path).shape[:2]
+    everything = np.array([[0, 0, width, height]], np.float32)
+    return LabelledImage(path, everything, (IGNORED_LABEL,), np.array([-1], np.int64), np.array([True]), number)
 
 
 def _read_hit_uav(folder: Path, split: str) -> Iterator[LabelledImage]:

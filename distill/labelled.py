@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from distill.errors import DataSetError
+from edge.capture import IMAGE_SUFFIXES
 from protocols.arrays import Boxes, ImageArray
 
 
@@ -32,6 +33,11 @@ class LabelledImage:
     kinds: np.ndarray[Any, np.dtype[np.int64]]
     ignore: np.ndarray[Any, np.dtype[np.bool_]]
     image_id: int
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The images in a folder, by name; none where it is no folder."""
+    return sorted(path for path in folder.glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def read_image(path: Path) -> ImageArray:

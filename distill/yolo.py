@@ -8,15 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from distill.errors import DataSetError
-from distill.labelled import LabelledImage, read_image
-from edge.capture import IMAGE_SUFFIXES
+from distill.labelled import LabelledImage, image_files, read_image
+from distill.words import in_our_words
 from protocols.arrays import FloatArray
-
-SYNONYMS = {
-    "car": "Car", "truck": "OtherVehicle", "bus": "OtherVehicle", "minibus": "OtherVehicle", "van": "OtherVehicle",
-    "cyclist": "Bicycle", "bicycle": "Bicycle", "person": "Person", "pedestrian": "Person",
-}  # fmt: skip
-"""Common names in this project's words; other names stay as they are."""
 
 
 def names_file(folder: Path) -> Path | None:
@@ -35,9 +29,8 @@ def read_yolo(folder: Path, names: Path) -> Iterator[LabelledImage]:
     Raises:
         DataSetError: a file is damaged, or names a class or a box that there cannot be.
     """
-    labels = [SYNONYMS.get(name.strip(), name.strip()) for name in names.read_text().splitlines() if name.strip()]
-    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    for number, path in enumerate(images):
+    labels = [in_our_words(name) for name in names.read_text().splitlines() if name.strip()]
+    for number, path in enumerate(image_files(folder)):
         height, width = read_image(path).shape[:2]
         boxes, classes = _read_boxes(path.with_suffix(".txt"), len(labels))
         scale = np.array([width, height, width, height], np.float32)

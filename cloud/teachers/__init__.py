@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from cloud.teachers.bundled import BundledTeacher, bundled_teacher, open_teacher
+from cloud.teachers.bundled import BundledTeacher, bundled_teacher
+from cloud.teachers.onnx_detector import OnnxDetector
+from cloud.teachers.opening import open_teacher
 from cloud.teachers.teacher import Teacher, TeacherAnswer
 
-__all__ = ["BundledTeacher", "Teacher", "TeacherAnswer", "bundled_teacher", "open_teacher"]
+__all__ = ["BundledTeacher", "OnnxDetector", "Teacher", "TeacherAnswer", "bundled_teacher", "open_teacher"]

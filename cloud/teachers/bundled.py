@@ -10,8 +10,6 @@ import numpy as np
 
 from cloud.errors import TeacherError
 from cloud.teachers.teacher import TeacherAnswer
-from edge.bundle import load_bundle
-from edge.errors import ModelError
 from edge.student import Student
 from protocols.arrays import FloatArray, ImageArray
 
@@ -52,22 +50,3 @@ class BundledTeacher:
 def bundled_teacher() -> Path:
     """Folder of the teacher that comes with the package."""
     return Path(str(files("cloud"))) / "bundles" / "teacher"
-
-
-def open_teacher(name_or_path: str = "bundled", *, threads: int = 0) -> BundledTeacher:
-    """The teacher of a name or a bundle folder.
-
-    Args:
-        name_or_path: `bundled`, or the folder of any skyloop bundle.
-        threads: ONNX Runtime threads, 0 for all cores.
-
-    Raises:
-        TeacherError: there is none, or its files are damaged.
-    """
-    folder = bundled_teacher() if name_or_path == "bundled" else Path(name_or_path)
-    if not folder.is_dir():
-        raise TeacherError(f"teacher {name_or_path!r}: no such folder; choose 'bundled' or the folder of a bundle")
-    try:
-        return BundledTeacher(Student.open(load_bundle(folder), threads=threads))
-    except ModelError as exc:
-        raise TeacherError(f"teacher {name_or_path!r}: {exc}") from exc

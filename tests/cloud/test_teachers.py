@@ -24,7 +24,7 @@ def test_dense_features_have_one_shape(tiny_bundle, painting):
 
 
 def test_open_teacher_names_the_choices(tmp_path):
-    with pytest.raises(TeacherError, match=r"choose 'bundled', the folder of a bundle, or an \.onnx file"):
+    with pytest.raises(TeacherError, match=r"choose 'bundled', the folder of a bundle, an \.onnx or a \.toml file"):
         open_teacher("clip")
     with pytest.raises(TeacherError, match=r"bundle\.json"):
         open_teacher(str(tmp_path))

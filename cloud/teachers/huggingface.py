@@ -1,0 +1,201 @@
+"""Foundation models from local folders as a teacher: open-vocabulary boxes, dense features, masks from boxes.
+
+A TOML file names up to three folders that `transformers` can load; nothing is ever fetched from a hub. Tried with
+DINOv2, DINOv3 and ViT-MAE for features, OWLv2 and Grounding DINO for boxes, SAM for masks. torch and transformers are
+imported when a teacher of this kind is opened, not before.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from cloud.errors import TeacherError
+from cloud.teachers.teacher import TeacherAnswer
+from edge.config import Settings, read_toml
+from edge.errors import ConfigError
+from edge.student import as_bgr
+from protocols.arrays import FloatArray, ImageArray
+from protocols.boxes import clip_boxes
+
+_INSTALL = "pip install -c constraints.txt '.[huggingface]'"
+
+
+class FoundationSettings(Settings):
+    """Which models make up the teacher.
+
+    Attributes:
+        labels: what it can name.
+        words: what the detector is asked for instead of a label, e.g. `{ Debris = "pile of rubble" }`.
+        detector: folder of a zero-shot object detector; without one the teacher finds nothing by itself.
+        features: folder of a vision backbone; without one there are no dense features.
+        masks: folder of a promptable segmenter; without one there are no masks.
+        score_floor: least score of a detection.
+        device: where the models run.
+    """
+
+    labels: tuple[str, ...] = Field(min_length=1, max_length=1000)
+    words: dict[str, str] = Field(default={})
+    detector: Path | None = None
+    features: Path | None = None
+    masks: Path | None = None
+    score_floor: float = Field(default=0.25, ge=0, le=1)
+    device: Literal["cpu", "cuda"] = "cpu"
+
+
+class FoundationTeacher:
+    """Up to three models of `transformers` as one teacher."""
+
+    def __init__(self, file: Path) -> None:
+        """Load what a file names; folders are relative to it.
+
+        Raises:
+            TeacherError: torch or transformers are not installed, or a folder is missing or does not load.
+        """
+        try:
+            self._settings = read_toml(file, FoundationSettings)
+        except ConfigError as exc:
+            raise TeacherError(str(exc)) from exc
+        self._torch, self._library = _libraries()
+        self.labels = self._settings.labels
+        self.name = f"{file.stem}/transformers"[:128]
+        folders = (self._settings.detector, self._settings.features, self._settings.masks)
+        found = [None if folder is None else _checked(file.parent / folder) for folder in folders]
+        self._detector = self._load(found[0], "AutoProcessor", "AutoModelForZeroShotObjectDetection")
+        self._features = self._load(found[1], "AutoImageProcessor", "AutoModel")
+        self._masks = self._load(found[2], "AutoProcessor", "AutoModelForMaskGeneration")
+        self.space = f"{self.name}:{self._settings.features or 'none'}"[:128]
+
+    def interpret(self, frames: Sequence[ImageArray]) -> list[TeacherAnswer]:
+        """One answer for each image; see `Teacher`."""
+        if self._detector is None:
+            nothing = TeacherAnswer(np.zeros((0, 4), np.float32), (), np.zeros(0, np.float32))
+            return [nothing for _ in frames]
+        return [self._interpret(frame) for frame in frames]
+
+    def dense_features(self, frames: Sequence[ImageArray]) -> FloatArray:
+        """(N, D, h, w) features of the last layer of images of one size; see `Teacher`.
+
+        Images are scaled to whole patches; a model that was trained for one size alone sees them at that size.
+        """
+        processor, model = self._given(self._features, "features")
+        if len({frame.shape[:2] for frame in frames}) > 1:
+            raise TeacherError("dense features need images of one size; give them one by one")
+        maps = [self._map_of(processor, model, frame) for frame in frames]
+        return np.stack(maps) if maps else np.zeros((0, int(model.config.hidden_size), 0, 0), np.float32)
+
+    def masks(self, frame: ImageArray, boxes_xyxy: FloatArray) -> NDArray[np.bool_]:
+        """(N, H, W) which pixels belong to the thing in each of (N, 4) boxes.
+
+        Raises:
+            TeacherError: the teacher has no segmenter, or it fails.
+        """
+        processor, model = self._given(self._masks, "masks")
+        height, width = frame.shape[:2]
+        if not len(boxes_xyxy):
+            return np.zeros((0, height, width), np.bool_)
+        inputs = processor(images=_rgb(frame), input_boxes=[boxes_xyxy.astype(float).tolist()], return_tensors="pt")
+        outputs = self._run(model, {**inputs, "multimask_output": False})
+        sizes = [inputs[key] for key in ("original_sizes", "reshaped_input_sizes") if key in inputs]
+        masks = processor.post_process_masks(outputs.pred_masks.cpu(), *sizes)[0]
+        return np.asarray(masks[:, 0].numpy(), dtype=np.bool_)
+
+    def _interpret(self, frame: ImageArray) -> TeacherAnswer:
+        processor, model = self._detector
+        height, width = frame.shape[:2]
+        asked = [self._settings.words.get(label, label.lower()) for label in self.labels]
+        inputs = processor(text=[asked], images=[_rgb(frame)], return_tensors="pt")
+        outputs = self._run(model, inputs)
+        floor, after = self._settings.score_floor, processor.post_process_grounded_object_detection
+        extra = {"input_ids": inputs["input_ids"]} if "input_ids" in inspect.signature(after).parameters else {}
+        (found,) = after(outputs, target_sizes=[(height, width)], threshold=floor, text_labels=[asked], **extra)
+        scores = found["scores"].cpu().numpy().astype(np.float32)
+        boxes = clip_boxes(found["boxes"].cpu().numpy().astype(np.float32), width, height)
+        named = [_asked_for(phrase, asked) for phrase in found["text_labels"]]
+        rows = [row for row in np.argsort(-scores, kind="stable").tolist() if named[row] is not None]
+        labels = tuple(self.labels[named[row] or 0] for row in rows)
+        return TeacherAnswer(boxes[rows].reshape(-1, 4), labels, scores[rows])
+
+    def _map_of(self, processor: Any, model: Any, frame: ImageArray) -> FloatArray:  # noqa: ANN401
+        """(D, h, w) of one image."""
+        patch, parameters = int(model.config.patch_size), inspect.signature(model.forward).parameters
+        is_free = "interpolate_pos_encoding" in parameters or "dinov3" in model.config.model_type
+        sides = [max(round(side / patch), 1) * patch if is_free else _fixed(model) for side in frame.shape[:2]]
+        size = {"height": sides[0], "width": sides[1]}
+        inputs = processor(images=_rgb(frame), return_tensors="pt", do_resize=True, size=size, do_center_crop=False)
+        given = {"pixel_values": inputs["pixel_values"]}
+        if "interpolate_pos_encoding" in parameters:
+            given["interpolate_pos_encoding"] = True
+        grid = (sides[0] // patch, sides[1] // patch)
+        if (
+            getattr(model.config, "mask_ratio", 0) or "noise" in parameters
+        ):  # a masked autoencoder: hide and shuffle nothing
+            model.config.mask_ratio = 0.0
+            given["noise"] = self._torch.arange(grid[0] * grid[1])[None].float()
+        tokens = self._run(model, given).last_hidden_state[0].float().cpu().numpy()
+        # What comes before the patches are class and register tokens.
+        return np.asarray(tokens[-grid[0] * grid[1] :].T.reshape(-1, *grid), dtype=np.float32)
+
+    def _run(self, model: Any, given: Mapping[str, Any]) -> Any:  # noqa: ANN401 - transformers publishes no types
+        accepted = inspect.signature(model.forward).parameters
+        device = self._settings.device
+        moved = {k: v.to(device) if hasattr(v, "to") else v for k, v in given.items() if k in accepted}
+        try:
+            with self._torch.no_grad():
+                return model(**moved)
+        except (RuntimeError, ValueError) as exc:
+            raise TeacherError(f"{self.name}: {type(model).__name__} failed ({str(exc)[:200]})") from exc
+
+    def _given(self, pair: Any, what: str) -> Any:  # noqa: ANN401 - processor and model
+        if pair is None:
+            raise TeacherError(f'{self.name}: has no {what}; name a folder as {what} = "..." in its file')
+        return pair
+
+    def _load(self, folder: Path | None, processor: str, model: str) -> Any:  # noqa: ANN401 - processor and model
+        if folder is None:
+            return None
+        try:
+            pair = [
+                getattr(self._library, name).from_pretrained(str(folder), local_files_only=True)
+                for name in (processor, model)
+            ]
+            return pair[0], pair[1].eval().to(self._settings.device)
+        except (OSError, ValueError, RuntimeError, ImportError, KeyError) as exc:
+            raise TeacherError(f"{folder}: {model} does not load ({' '.join(str(exc).split())[:300]})") from exc
+
+
+def _libraries() -> tuple[Any, Any]:
+    try:
+        import torch
+        import transformers
+    except ImportError as exc:
+        raise TeacherError(f"this teacher needs torch and transformers ({exc}); install them: {_INSTALL}") from exc
+    return torch, transformers
+
+
+def _checked(folder: Path) -> Path:
+    if not (folder / "config.json").is_file():
+        raise TeacherError(f"{folder}: holds no config.json; save a model there with save_pretrained, or copy one")
+    return folder
+
+
+def _rgb(frame: ImageArray) -> ImageArray:
+    return np.ascontiguousarray(as_bgr(frame)[..., ::-1])
+
+
+def _fixed(model: Any) -> int:  # noqa: ANN401
+    side = model.config.image_size
+    return int(side if isinstance(side, int) else side[0])
+
+
+def _asked_for(phrase: str, asked: Sequence[str]) -> int | None:
+    """Which of the words asked for a detector's phrase repeats; some answer with a part of the whole question."""
+    if phrase in asked:
+        return asked.index(phrase)
+    return next((number for number, words in enumerate(asked) if words and words in phrase), None)

@@ -1,0 +1,168 @@
+"""Teachers from local folders: the real code of `transformers` on small models with random weights, made here."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from cloud.errors import TeacherError
+from cloud.teachers import open_teacher
+
+transformers = pytest.importorskip("transformers")
+SMALL = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+FRAME = np.random.default_rng(0).integers(0, 255, (48, 80, 3), dtype=np.uint8)
+
+
+def pil(name):
+    """The image processor that does without torchvision."""
+    return getattr(transformers, f"{name}Pil", None) or getattr(transformers, name)
+
+
+@pytest.fixture(autouse=True)
+def _same_weights(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    torch.manual_seed(0)
+
+
+def told(folder, **settings):
+    lines = [f"{name} = {json.dumps(value)}" for name, value in {"labels": ["Car", "Boat"], **settings}.items()]
+    (folder / "big.toml").write_text("\n".join(lines))
+    return open_teacher(str(folder / "big.toml"))
+
+
+def save_backbone(kind, folder):
+    config = getattr(transformers, f"{kind}Config")
+    sides = {"image_size": 64, "patch_size": 16}
+    more = {"decoder_hidden_size": 32, "decoder_num_hidden_layers": 1, "decoder_num_attention_heads": 2}
+    model = getattr(transformers, f"{kind}Model")(config(**SMALL, **sides, **(more if kind == "ViTMAE" else {})))
+    model.save_pretrained(folder)
+    pil("ViTImageProcessor")(size={"height": 64, "width": 64}).save_pretrained(folder)
+    return model.eval()
+
+
+def save_owl(folder):
+    folder.mkdir()
+    letters = [*"abcdefghijklmnopqrstuvwxyz", *(f"{letter}</w>" for letter in "abcdefghijklmnopqrstuvwxyz")]
+    words = {word: number for number, word in enumerate([*letters, "<|startoftext|>", "<|endoftext|>"])}
+    (folder / "vocab.json").write_text(json.dumps(words))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    tokens = {"bos_token_id": words["<|startoftext|>"], "eos_token_id": words["<|endoftext|>"], "pad_token_id": 0}
+    text = {**SMALL, **tokens, "vocab_size": len(words), "max_position_embeddings": 16}
+    config = transformers.Owlv2Config(
+        text_config=text, vision_config={**SMALL, "image_size": 64, "patch_size": 16}, projection_dim=32
+    )
+    transformers.Owlv2ForObjectDetection(config).save_pretrained(folder)
+    tokenizer = transformers.CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=16)
+    images = pil("Owlv2ImageProcessor")(size={"height": 64, "width": 64})
+    transformers.Owlv2Processor(image_processor=images, tokenizer=tokenizer).save_pretrained(folder)
+
+
+def save_grounding_dino(folder):
+    folder.mkdir()
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "car", "a", "boat", ".", "?"]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    swin = transformers.SwinConfig(
+        embed_dim=8, depths=[1] * 4, num_heads=[1, 1, 2, 2], window_size=4, image_size=64,
+        out_features=["stage2", "stage3", "stage4"],
+    )  # fmt: skip
+    text = transformers.BertConfig(**SMALL, vocab_size=len(words), max_position_embeddings=64)
+    config = transformers.GroundingDinoConfig(
+        backbone_config=swin, text_config=text, d_model=32, num_queries=10, max_text_len=32,
+        encoder_layers=1, encoder_attention_heads=2, encoder_ffn_dim=32,
+        decoder_layers=2, decoder_attention_heads=2, decoder_ffn_dim=32,
+    )  # fmt: skip
+    transformers.GroundingDinoForObjectDetection(config).save_pretrained(folder)
+    images = pil("GroundingDinoImageProcessor")(size={"shortest_edge": 64, "longest_edge": 128})
+    tokenizer = transformers.BertTokenizer(str(folder / "vocab.txt"))
+    transformers.GroundingDinoProcessor(image_processor=images, tokenizer=tokenizer).save_pretrained(folder)
+
+
+def save_sam(folder):
+    sides = {"image_size": 64, "patch_size": 16}
+    vision = transformers.SamVisionConfig(
+        **sides, hidden_size=32, output_channels=16, num_hidden_layers=1, num_attention_heads=2, mlp_dim=32,
+        window_size=2, global_attn_indexes=[0], num_pos_feats=8,
+    )  # fmt: skip
+    prompts = transformers.SamPromptEncoderConfig(**sides, hidden_size=16, mask_input_channels=4)
+    decoder = transformers.SamMaskDecoderConfig(
+        hidden_size=16, mlp_dim=16, num_hidden_layers=1, num_attention_heads=2, iou_head_hidden_dim=16
+    )
+    config = transformers.SamConfig(vision_config=vision, prompt_encoder_config=prompts, mask_decoder_config=decoder)
+    transformers.SamModel(config).save_pretrained(folder)
+    images = pil("SamImageProcessor")(
+        size={"longest_edge": 64}, pad_size={"height": 64, "width": 64},
+        mask_size={"longest_edge": 32}, mask_pad_size={"height": 32, "width": 32},
+    )  # fmt: skip
+    transformers.SamProcessor(images).save_pretrained(folder)
+
+
+@pytest.mark.parametrize("kind", ["Dinov2", "DINOv3ViT", "ViTMAE"])
+def test_features_stand_where_their_patches_are(tmp_path, kind):
+    save_backbone(kind, tmp_path / "vit")
+    teacher = told(tmp_path, features="vit")
+    half = np.full((64, 64, 3), 40, np.uint8)
+    half[:, 32:] = 220
+    first, second = teacher.dense_features([half, half])
+    assert first.shape == (32, 4, 4)
+    assert np.allclose(first, second, atol=1e-5)  # nothing is hidden or shuffled
+    assert np.abs(first[:, 1, 0] - first[:, 1, 3]).max() > 1e-3
+    assert teacher.interpret([half])[0].labels == ()
+
+
+def test_features_of_any_size_come_in_whole_patches(tmp_path):
+    save_backbone("DINOv3ViT", tmp_path / "vit")
+    assert told(tmp_path, features="vit").dense_features([FRAME]).shape == (1, 32, 3, 5)
+
+
+@pytest.mark.parametrize("save", [save_owl, save_grounding_dino])
+def test_detectors_find_what_they_are_asked_for(tmp_path, save):
+    save(tmp_path / "detector")
+    teacher = told(tmp_path, detector="detector", score_floor=0.0)
+    (answer,) = teacher.interpret([FRAME])
+    assert len(answer.labels) > 3
+    assert set(answer.labels) <= {"Car", "Boat"}
+    assert (np.diff(answer.scores) <= 0).all()
+    assert answer.boxes_xyxy.min() >= 0
+    assert (answer.boxes_xyxy.max(axis=0) <= [80, 48, 80, 48]).all()
+
+
+def test_floor_keeps_weak_finds_out(tmp_path):
+    save_owl(tmp_path / "detector")
+    every, strong = (
+        told(tmp_path, detector="detector", score_floor=floor).interpret([FRAME])[0].scores for floor in (0.0, 0.9)
+    )
+    assert strong.tolist() == [score for score in every.tolist() if score > 0.9]
+    assert 0 < len(strong) < len(every)
+
+
+def test_every_box_has_its_mask(tmp_path):
+    save_sam(tmp_path / "sam")
+    teacher = told(tmp_path, masks="sam")
+    masks = teacher.masks(FRAME, np.array([[2, 3, 30, 40], [10, 10, 20, 20]], np.float32))
+    assert (masks.shape, masks.dtype) == ((2, 48, 80), np.dtype(bool))
+    assert teacher.masks(FRAME, np.zeros((0, 4), np.float32)).shape == (0, 48, 80)
+
+
+def test_what_it_was_not_given_it_names(tmp_path):
+    teacher = told(tmp_path)
+    with pytest.raises(TeacherError, match=r'has no features; name a folder as features = "\.\.\."'):
+        teacher.dense_features([FRAME])
+    with pytest.raises(TeacherError, match="has no masks"):
+        teacher.masks(FRAME, np.zeros((1, 4), np.float32))
+
+
+def test_folder_that_lacks_a_file_is_named(tmp_path):
+    with pytest.raises(TeacherError, match=r"gone: holds no config\.json; save a model there"):
+        told(tmp_path, detector="gone")
+    save_backbone("Dinov2", tmp_path / "vit")
+    (tmp_path / "vit" / "model.safetensors").unlink()
+    with pytest.raises(TeacherError, match="vit: AutoModel does not load"):
+        told(tmp_path, features="vit")
+
+
+def test_missing_library_is_named_with_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(TeacherError, match=r"needs torch and transformers .* pip install .*huggingface"):
+        told(tmp_path)

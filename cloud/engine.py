@@ -85,6 +85,10 @@ class Interpreter:
             answers = self._teacher.interpret([image.image for image in images]) if images else []
             if len(answers) != len(images):
                 raise TeacherError(f"{len(answers)} answers to {len(images)} images")
+            # A teacher may be another package's, which no type checker has seen.
+            strange = [type(answer).__name__ for answer in answers if not isinstance(answer, TeacherAnswer)]
+            if strange:
+                raise TeacherError(f"an answer is a {strange[0]}, TeacherAnswer wanted")
             return [*answers]
         except Exception as exc:
             if len(images) > 1:

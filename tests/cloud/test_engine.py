@@ -132,6 +132,15 @@ def test_teacher_without_any_answer_fails_the_case(
     assert open_store.case_state("uav", case.case_id)[1] == "failed"
 
 
+def test_answer_of_another_kind_fails_the_case(open_store, interpreter, notified, add, painting, teacher, monkeypatch):
+    monkeypatch.setattr(teacher, "interpret", lambda frames: [{"boxes": []} for _ in frames])
+    case = add((50, 50, painting.GREEN))
+    answer_all(open_store, interpreter, notified)
+    (stored,) = open_store.list_cases(unsure_only=False)
+    assert (stored.case.case_id, stored.state) == (case.case_id, "failed")
+    assert "an answer is a dict, TeacherAnswer wanted" in stored.reason
+
+
 def test_store_failure_leaves_cases_waiting(open_store, interpreter, notified, add, painting, monkeypatch):
     add((50, 50, painting.GREEN))
 

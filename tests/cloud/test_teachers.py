@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cloud.errors import PromptRefused, TeacherError
-from cloud.teachers import open_teacher
+from cloud.teachers import TeacherAnswer, open_teacher
 from cloud.twins import Twins
 
 
@@ -28,6 +28,21 @@ def test_open_teacher_names_the_choices(tmp_path):
         open_teacher("clip")
     with pytest.raises(TeacherError, match=r"bundle\.json"):
         open_teacher(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("boxes", "labels", "scores", "problem"),
+    [
+        pytest.param([[1, 2, 3, 4]], ("Car", "Boat"), [0.5, 0.4], r"2 labels, boxes \(1, 4\)", id="a-box-short"),
+        pytest.param([1, 2, 3, 4], ("Car",), [0.5], r"boxes \(4,\) .* \(1, 4\) and \(1,\) wanted", id="flat-boxes"),
+        pytest.param([[1, 2, 3, 4]], ("Car",), [[0.5]], r"scores \(1, 1\)", id="nested-scores"),
+        pytest.param([[1, 2, 3, np.inf]], ("Car",), [0.5], "not finite", id="endless-box"),
+        pytest.param([[1, 2, 3, 4]], ("Car",), [np.nan], "not finite", id="no-score"),
+    ],
+)
+def test_answer_that_does_not_add_up_is_refused(boxes, labels, scores, problem):
+    with pytest.raises(TeacherError, match=problem):
+        TeacherAnswer(np.array(boxes, np.float32), labels, np.array(scores, np.float32))
 
 
 def test_twin_of_a_variant_that_is_not_here_is_the_closest(tiny_bundle):

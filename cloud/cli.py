@@ -63,7 +63,10 @@ def serve(
     http: Annotated[str | None, typer.Option(help="HOST:PORT of /healthz /readyz /metrics")] = None,
     data: Annotated[Path | None, typer.Option(help="Data folder; default skyloop-data")] = None,
     keys: Annotated[Path | None, typer.Option(help="Folder with cloud.key; default keys in the data folder")] = None,
-    teacher: Annotated[str | None, typer.Option(help="`bundled`, the folder of a bundle, or an .onnx detector")] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="`bundled`, a bundle's folder, an .onnx or .toml file, or a plug-in's NAME[:TEXT]"),
+    ] = None,
     student: Annotated[list[Path] | None, typer.Option(help="Further student bundle that crafts fly")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file; options win over it")] = None,
     json_logs: Annotated[bool, typer.Option("--json-logs", help="One JSON object per log line")] = False,

@@ -49,7 +49,8 @@ class CloudSettings(GatewaySettings):
         http: host:port of /healthz, /readyz and /metrics; loopback, for it asks nobody who they are.
         data: folder of the case store.
         keys: folder with cloud.key and cloud.pub; None is `keys` inside the data folder.
-        teacher: `bundled`, the folder of a bundle, or an ONNX detector (`.onnx`, its `.toml` beside it).
+        teacher: `bundled`, the folder of a bundle, an ONNX detector (`.onnx`, its `.toml` beside it), a `.toml` that
+            names `transformers` models, or a plug-in's `NAME` or `NAME:TEXT` (docs/teachers.md).
         students: further student bundles that crafts fly; the bundled one is always known.
         threads: ONNX Runtime threads, 0 for all cores.
         max_batch: cases one run of the teacher takes at most.

@@ -1,8 +1,8 @@
 """Foundation models from local folders as a teacher: open-vocabulary boxes, dense features, masks from boxes.
 
 A TOML file names up to three folders that `transformers` can load; nothing is ever fetched from a hub. Tried with
-DINOv2, DINOv3 and ViT-MAE for features, OWLv2 and Grounding DINO for boxes, SAM for masks. torch and transformers are
-imported when a teacher of this kind is opened, not before.
+small random models of DINOv2, DINOv3 and ViT-MAE for features, OWLv2 and Grounding DINO for boxes, SAM and SAM 2 for
+masks. torch and transformers are imported when a teacher of this kind is opened, not before.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from cloud.errors import TeacherError
+from cloud.teachers.pictures import Preparation, preparation_of
 from cloud.teachers.teacher import TeacherAnswer
 from edge.config import Settings, read_toml
 from edge.errors import ConfigError
@@ -24,6 +26,7 @@ from edge.student import as_bgr
 from protocols.arrays import FloatArray, ImageArray
 from protocols.boxes import clip_boxes
 
+_STRETCHED = ("sam2", "sam2_video")
 _INSTALL = "pip install -c constraints.txt '.[huggingface]'"
 
 
@@ -68,7 +71,7 @@ class FoundationTeacher:
         folders = (self._settings.detector, self._settings.features, self._settings.masks)
         found = [None if folder is None else _checked(file.parent / folder) for folder in folders]
         self._detector = self._load(found[0], "AutoProcessor", "AutoModelForZeroShotObjectDetection")
-        self._features = self._load(found[1], "AutoImageProcessor", "AutoModel")
+        self._features = self._load(found[1], None, "AutoModel")
         self._masks = self._load(found[2], "AutoProcessor", "AutoModelForMaskGeneration")
         self.space = f"{self.name}:{self._settings.features or 'none'}"[:128]
 
@@ -84,10 +87,10 @@ class FoundationTeacher:
 
         Images are scaled to whole patches; a model that was trained for one size alone sees them at that size.
         """
-        processor, model = self._given(self._features, "features")
+        preparation, model = self._given(self._features, "features")
         if len({frame.shape[:2] for frame in frames}) > 1:
             raise TeacherError("dense features need images of one size; give them one by one")
-        maps = [self._map_of(processor, model, frame) for frame in frames]
+        maps = [self._map_of(preparation, model, frame) for frame in frames]
         return np.stack(maps) if maps else np.zeros((0, int(model.config.hidden_size), 0, 0), np.float32)
 
     def masks(self, frame: ImageArray, boxes_xyxy: FloatArray) -> NDArray[np.bool_]:
@@ -100,11 +103,32 @@ class FoundationTeacher:
         height, width = frame.shape[:2]
         if not len(boxes_xyxy):
             return np.zeros((0, height, width), np.bool_)
+        if isinstance(processor, Preparation):
+            return self._stretched_masks(processor, model, frame, boxes_xyxy)
         inputs = processor(images=_rgb(frame), input_boxes=[boxes_xyxy.astype(float).tolist()], return_tensors="pt")
         outputs = self._run(model, {**inputs, "multimask_output": False})
         sizes = [inputs[key] for key in ("original_sizes", "reshaped_input_sizes") if key in inputs]
         masks = processor.post_process_masks(outputs.pred_masks.cpu(), *sizes)[0]
         return np.asarray(masks[:, 0].numpy(), dtype=np.bool_)
+
+    def _stretched_masks(
+        self,
+        preparation: Preparation,
+        model: Any,  # noqa: ANN401 - transformers publishes no types
+        frame: ImageArray,
+        boxes_xyxy: FloatArray,
+    ) -> NDArray[np.bool_]:
+        """Masks of a model that sees every image as a square of one size, as SAM 2 does."""
+        height, width = frame.shape[:2]
+        side = int(model.config.prompt_encoder_config.image_size)
+        scale = np.array([side / width, side / height] * 2, np.float32)
+        given = {
+            "pixel_values": self._torch.from_numpy(preparation.tensor(frame, side, side)),
+            "input_boxes": self._torch.from_numpy(np.asarray(boxes_xyxy * scale, dtype=np.float32)[None]),
+            "multimask_output": False,
+        }
+        logits = self._run(model, given).pred_masks[0, :, 0].float().cpu().numpy()
+        return np.stack([cv2.resize(item, (width, height), interpolation=cv2.INTER_LINEAR) > 0 for item in logits])
 
     def _interpret(self, frame: ImageArray) -> TeacherAnswer:
         processor, model = self._detector
@@ -122,20 +146,17 @@ class FoundationTeacher:
         labels = tuple(self.labels[named[row] or 0] for row in rows)
         return TeacherAnswer(boxes[rows].reshape(-1, 4), labels, scores[rows])
 
-    def _map_of(self, processor: Any, model: Any, frame: ImageArray) -> FloatArray:  # noqa: ANN401
+    def _map_of(self, preparation: Preparation, model: Any, frame: ImageArray) -> FloatArray:  # noqa: ANN401
         """(D, h, w) of one image."""
         patch, parameters = int(model.config.patch_size), inspect.signature(model.forward).parameters
         is_free = "interpolate_pos_encoding" in parameters or "dinov3" in model.config.model_type
         sides = [max(round(side / patch), 1) * patch if is_free else _fixed(model) for side in frame.shape[:2]]
-        size = {"height": sides[0], "width": sides[1]}
-        inputs = processor(images=_rgb(frame), return_tensors="pt", do_resize=True, size=size, do_center_crop=False)
-        given = {"pixel_values": inputs["pixel_values"]}
+        given: dict[str, Any] = {"pixel_values": self._torch.from_numpy(preparation.tensor(frame, sides[0], sides[1]))}
         if "interpolate_pos_encoding" in parameters:
             given["interpolate_pos_encoding"] = True
         grid = (sides[0] // patch, sides[1] // patch)
-        if (
-            getattr(model.config, "mask_ratio", 0) or "noise" in parameters
-        ):  # a masked autoencoder: hide and shuffle nothing
+        # A masked autoencoder: hide and shuffle nothing.
+        if getattr(model.config, "mask_ratio", 0) or "noise" in parameters:
             model.config.mask_ratio = 0.0
             given["noise"] = self._torch.arange(grid[0] * grid[1])[None].float()
         tokens = self._run(model, given).last_hidden_state[0].float().cpu().numpy()
@@ -157,17 +178,25 @@ class FoundationTeacher:
             raise TeacherError(f'{self.name}: has no {what}; name a folder as {what} = "..." in its file')
         return pair
 
-    def _load(self, folder: Path | None, processor: str, model: str) -> Any:  # noqa: ANN401 - processor and model
+    def _load(self, folder: Path | None, processor: str | None, model: str) -> Any:  # noqa: ANN401 - processor and model
+        """Both of a folder; None for the processor is our own preparation."""
         if folder is None:
             return None
         try:
-            pair = [
-                getattr(self._library, name).from_pretrained(str(folder), local_files_only=True)
-                for name in (processor, model)
-            ]
-            return pair[0], pair[1].eval().to(self._settings.device)
+            opened = getattr(self._library, model).from_pretrained(str(folder), local_files_only=True)
+            if processor is None or opened.config.model_type in _STRETCHED:
+                return self._preparation(folder), opened.eval().to(self._settings.device)
+            read = getattr(self._library, processor).from_pretrained(str(folder), local_files_only=True)
+            return read, opened.eval().to(self._settings.device)
         except (OSError, ValueError, RuntimeError, ImportError, KeyError) as exc:
             raise TeacherError(f"{folder}: {model} does not load ({' '.join(str(exc).split())[:300]})") from exc
+
+    def _preparation(self, folder: Path) -> Preparation:
+        told, _ = self._library.ImageProcessingMixin.get_image_processor_dict(str(folder), local_files_only=True)
+        try:
+            return preparation_of(told)
+        except TeacherError as exc:
+            raise TeacherError(f"{folder}: {exc}") from exc
 
 
 def _libraries() -> tuple[Any, Any]:

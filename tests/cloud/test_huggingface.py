@@ -32,6 +32,12 @@ def told(folder, **settings):
     return open_teacher(str(folder / "big.toml"))
 
 
+def say_processor(folder, kind):
+    """Name an image processor as published folders do; the library's own class of that name needs torchvision."""
+    look = {"image_mean": [0.43, 0.411, 0.296], "image_std": [0.213, 0.156, 0.143], "rescale_factor": 1 / 255}
+    (folder / "preprocessor_config.json").write_text(json.dumps({"image_processor_type": kind, **look}))
+
+
 def save_backbone(kind, folder):
     config = getattr(transformers, f"{kind}Config")
     sides = {"image_size": 64, "patch_size": 16}
@@ -98,6 +104,25 @@ def save_sam(folder):
     transformers.SamProcessor(images).save_pretrained(folder)
 
 
+def save_sam2(folder):
+    backbone = transformers.Sam2HieraDetConfig(
+        hidden_size=8, image_size=[64, 64], blocks_per_stage=[1, 2, 1, 1], embed_dim_per_stage=[8, 16, 32, 64],
+        num_attention_heads_per_stage=[1, 1, 2, 2], window_size_per_stage=[4] * 4, global_attention_blocks=[2],
+        window_positional_embedding_background_size=[4, 4],
+    )  # fmt: skip
+    vision = transformers.Sam2VisionConfig(
+        backbone_config=backbone, backbone_channel_list=[64, 32, 16, 8], fpn_hidden_size=16,
+        backbone_feature_sizes=[[16, 16], [8, 8], [4, 4]],
+    )  # fmt: skip
+    prompts = transformers.Sam2PromptEncoderConfig(hidden_size=16, image_size=64, patch_size=16, mask_input_channels=4)
+    decoder = transformers.Sam2MaskDecoderConfig(
+        hidden_size=16, mlp_dim=16, num_hidden_layers=1, num_attention_heads=2, iou_head_hidden_dim=16
+    )
+    config = transformers.Sam2Config(vision_config=vision, prompt_encoder_config=prompts, mask_decoder_config=decoder)
+    transformers.Sam2Model(config).save_pretrained(folder)
+    say_processor(folder, "Sam2ImageProcessorFast")
+
+
 @pytest.mark.parametrize("kind", ["Dinov2", "DINOv3ViT", "ViTMAE"])
 def test_features_stand_where_their_patches_are(tmp_path, kind):
     save_backbone(kind, tmp_path / "vit")
@@ -114,6 +139,39 @@ def test_features_stand_where_their_patches_are(tmp_path, kind):
 def test_features_of_any_size_come_in_whole_patches(tmp_path):
     save_backbone("DINOv3ViT", tmp_path / "vit")
     assert told(tmp_path, features="vit").dense_features([FRAME]).shape == (1, 32, 3, 5)
+
+
+def test_features_are_those_of_the_model_behind_its_own_image_processor(tmp_path):
+    model = save_backbone("Dinov2", tmp_path / "vit")
+    frame = np.random.default_rng(1).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    inputs = pil("ViTImageProcessor").from_pretrained(tmp_path / "vit")(images=frame[..., ::-1], return_tensors="pt")
+    with torch.no_grad():
+        tokens = model(**inputs).last_hidden_state[0, 1:].numpy()
+    (features,) = told(tmp_path, features="vit").dense_features([frame])
+    assert np.abs(features - tokens.T.reshape(-1, 4, 4)).max() < 1e-4
+
+
+def test_published_dinov3_folder_opens_without_torchvision(tmp_path):
+    save_backbone("DINOv3ViT", tmp_path / "vit")
+    say_processor(tmp_path / "vit", "DINOv3ViTImageProcessorFast")
+    assert told(tmp_path, features="vit").dense_features([FRAME]).shape == (1, 32, 3, 5)
+
+
+@pytest.mark.parametrize(
+    ("look", "problem"),
+    [
+        pytest.param({}, "image_mean is None, three numbers wanted", id="nothing"),
+        pytest.param({"image_mean": [0, 0, 0], "image_std": [1, 1]}, r"image_std is \[1, 1\], three", id="two-bands"),
+        pytest.param(
+            {"image_mean": [0, 0, 0], "image_std": [1, 0, 1]}, "image_std is .*, numbers above 0 wanted", id="no-spread"
+        ),
+    ],
+)
+def test_folder_that_does_not_say_how_images_are_made_is_named(tmp_path, look, problem):
+    save_backbone("Dinov2", tmp_path / "vit")
+    (tmp_path / "vit" / "preprocessor_config.json").write_text(json.dumps(look))
+    with pytest.raises(TeacherError, match=rf"vit: preprocessor_config\.json: {problem}"):
+        told(tmp_path, features="vit")
 
 
 @pytest.mark.parametrize("save", [save_owl, save_grounding_dino])
@@ -137,12 +195,30 @@ def test_floor_keeps_weak_finds_out(tmp_path):
     assert 0 < len(strong) < len(every)
 
 
-def test_every_box_has_its_mask(tmp_path):
-    save_sam(tmp_path / "sam")
+@pytest.mark.parametrize("save", [save_sam, save_sam2])
+def test_every_box_has_its_mask(tmp_path, save):
+    save(tmp_path / "sam")
     teacher = told(tmp_path, masks="sam")
     masks = teacher.masks(FRAME, np.array([[2, 3, 30, 40], [10, 10, 20, 20]], np.float32))
     assert (masks.shape, masks.dtype) == ((2, 48, 80), np.dtype(bool))
     assert teacher.masks(FRAME, np.zeros((0, 4), np.float32)).shape == (0, 48, 80)
+
+
+def test_sam2_is_asked_about_the_box_where_it_sees_it(tmp_path):
+    save_sam2(tmp_path / "sam")
+    frame = np.full((32, 128, 3), (123, 50, 200), np.uint8)  # one colour: stretching makes no difference to it
+    (mask,) = told(tmp_path, masks="sam").masks(frame, np.array([[64, 8, 128, 24]], np.float32))
+    model = transformers.Sam2Model.from_pretrained(tmp_path / "sam").eval()
+    look = (torch.tensor([200, 50, 123]) / 255 - torch.tensor([0.43, 0.411, 0.296])) / torch.tensor(
+        [0.213, 0.156, 0.143]
+    )
+    seen = {"pixel_values": look[None, :, None, None].expand(1, 3, 64, 64)}
+    seen["input_boxes"] = torch.tensor([[[32.0, 16.0, 64.0, 48.0]]])
+    with torch.no_grad():
+        logits = model(**seen, multimask_output=False).pred_masks[0]
+    expected = torch.nn.functional.interpolate(logits, (32, 128), mode="bilinear")[0, 0].numpy()
+    assert 0 < mask.mean() < 1
+    assert (mask == (expected > 0))[np.abs(expected) > 1e-4].all()
 
 
 def test_what_it_was_not_given_it_names(tmp_path):

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from cloud.teachers.huggingface import FoundationSettings
+from cloud.teachers.onnx_detector import DetectorSettings
 from edge.cli import RunConfig
 from edge.config import read_toml
 from sim.scenario.loader import parse_scenario
@@ -21,6 +23,13 @@ def test_configuration_page_edge_file_is_accepted(tmp_path):
     file.write_text(blocks("docs/configuration.md", "toml")[0])
     config = read_toml(file, RunConfig)
     assert config.link is not None
+
+
+@pytest.mark.parametrize(("number", "model"), [(0, DetectorSettings), (1, FoundationSettings)])
+def test_teachers_page_files_name_every_key(tmp_path, number, model):
+    file = tmp_path / "teacher.toml"
+    file.write_text(blocks("docs/teachers.md", "toml")[number])
+    assert read_toml(file, model).model_fields_set == set(model.model_fields)
 
 
 def test_scenario_page_file_is_accepted():

@@ -7,6 +7,7 @@ masks. torch and transformers are imported when a teacher of this kind is opened
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -73,7 +74,7 @@ class FoundationTeacher:
         self._detector = self._load(found[0], "AutoProcessor", "AutoModelForZeroShotObjectDetection")
         self._features = self._load(found[1], None, "AutoModel")
         self._masks = self._load(found[2], "AutoProcessor", "AutoModelForMaskGeneration")
-        self.space = f"{self.name}:{self._settings.features or 'none'}"[:128]
+        self.space = "none" if found[1] is None else _digest(found[1])
 
     def interpret(self, frames: Sequence[ImageArray]) -> list[TeacherAnswer]:
         """One answer for each image; see `Teacher`."""
@@ -206,6 +207,17 @@ def _libraries() -> tuple[Any, Any]:
     except ImportError as exc:
         raise TeacherError(f"this teacher needs torch and transformers ({exc}); install them: {_INSTALL}") from exc
     return torch, transformers
+
+
+def _digest(folder: Path) -> str:
+    """32 hex digits of a model's configuration and weights, so that features of other weights are never mixed."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.iterdir() if p.suffix in (".json", ".safetensors", ".bin")):
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()[:32]
 
 
 def _checked(folder: Path) -> Path:

@@ -151,6 +151,16 @@ def test_features_are_those_of_the_model_behind_its_own_image_processor(tmp_path
     assert np.abs(features - tokens.T.reshape(-1, 4, 4)).max() < 1e-4
 
 
+def test_space_is_that_of_the_weights_whatever_the_folder_is_called(tmp_path):
+    spaces = []
+    for name in ("vit", "moved", "other"):
+        torch.manual_seed(name == "other")
+        save_backbone("Dinov2", tmp_path / name)
+        spaces.append(told(tmp_path, features=name).space)
+    assert spaces[0] == spaces[1] != spaces[2]
+    assert len(spaces[0]) == 32
+
+
 def test_published_dinov3_folder_opens_without_torchvision(tmp_path):
     save_backbone("DINOv3ViT", tmp_path / "vit")
     say_processor(tmp_path / "vit", "DINOv3ViTImageProcessorFast")

@@ -181,7 +181,7 @@ def _print_scores(result: dict[str, Any]) -> None:
     table.add_column("measure")
     table.add_column("value", justify="right")
     rows = {f"AP50 {label}": value for label, value in result["ap50"].items()}
-    rows |= {"mAP50": result["map50"], "mAP50-95": result["map50_95"]}
+    rows |= {"mAP50": result["map50"], "mAP50-95": result["map50_95"], "mAP50 under 16x16 px": result["ap50_small"]}
     for name, value in rows.items():
         table.add_row(name, "no such box" if value is None else f"{value:.3f}")
     table.add_row("ms per image", f"{result['ms_per_image']:.1f}")

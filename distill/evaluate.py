@@ -21,6 +21,9 @@ from distill.dataset import DataSet
 from edge.student import Student
 from protocols.arrays import Boxes, FloatArray
 
+SMALL_SIDE_PX = 16
+"""Boxes of less than this side squared are small objects."""
+
 REPORT_FLOOR = 0.02
 """Known-class score from which a detection enters the precision-recall curve."""
 
@@ -54,8 +57,8 @@ def coco_scores(
         labels: scored classes; every other box of the truth is an ignore region.
 
     Returns:
-        `map50`, `map50_95` and `ap50` per label; a label without any box of its own scores None and is left out of
-        the means.
+        `map50`, `map50_95`, `ap50` per label, and `ap50_small`, the mean over labels of AP50 among boxes smaller than
+        16 x 16 px. A label without any box of its own scores None and is left out of the means.
     """
     numbers = {label: i + 1 for i, label in enumerate(labels)}
     truth = _coco_truth(truths, numbers)
@@ -65,19 +68,27 @@ def coco_scores(
         for box, label, score in zip(result.boxes_xyxy, result.labels, result.scores, strict=True)
         if label in numbers
     ]
-    present = [la for la in labels if any(a["category_id"] == numbers[la] and not a["iscrowd"] for a in truth)]
+    present = _present(truth, numbers)
+    small = _present([a for a in truth if a["area"] < SMALL_SIDE_PX**2], numbers)
     if not rows or not present:
         empty = dict.fromkeys(labels, None) | dict.fromkeys(present, 0.0)
-        return {"map50": 0.0 if present else None, "map50_95": 0.0 if present else None, "ap50": empty}
+        nothing = 0.0 if present else None
+        return {"map50": nothing, "map50_95": nothing, "ap50": empty, "ap50_small": 0.0 if small else None}
     precision = _precision(truth, rows, len(truths), numbers)
-    ap50 = {la: float(_mean(precision[0, :, numbers[la] - 1])) if la in present else None for la in labels}
-    every = [float(_mean(precision[:, :, numbers[la] - 1])) for la in present]
-    means = [ap50[la] for la in present]
+    ap50 = {la: _mean(precision[0, :, numbers[la] - 1, 0]) for la in present}
+    ap50_small = [_mean(precision[0, :, numbers[la] - 1, 1]) for la in small]
     return {
-        "map50": statistics.fmean(v for v in means if v is not None),
-        "map50_95": statistics.fmean(every),
-        "ap50": ap50,
+        "map50": statistics.fmean(ap50.values()),
+        "map50_95": statistics.fmean(_mean(precision[:, :, numbers[la] - 1, 0]) for la in present),
+        "ap50": dict.fromkeys(labels, None) | ap50,
+        "ap50_small": statistics.fmean(ap50_small) if small else None,
     }
+
+
+def _present(truth: list[dict[str, Any]], numbers: dict[str, int]) -> list[str]:
+    """The labels that have boxes of their own."""
+    own = {a["category_id"] for a in truth if not a["iscrowd"]}
+    return [label for label, number in numbers.items() if number in own]
 
 
 def _mean(values: FloatArray) -> float:
@@ -112,7 +123,10 @@ def _coco_truth(truths: Sequence[ImageTruth], numbers: dict[str, int]) -> list[d
 
 
 def _precision(truth: list[dict[str, Any]], rows: list[dict[str, Any]], images: int, numbers: dict[str, int]) -> Any:  # noqa: ANN401
-    """(IoU thresholds, recalls, classes) interpolated precision over all sizes, at most 300 detections an image."""
+    """(IoU thresholds, recalls, classes, sizes) interpolated precision, at most 300 detections an image.
+
+    The sizes are all, and small.
+    """
     content = {
         "images": [{"id": i, "width": 1, "height": 1} for i in range(images)],
         "annotations": truth,
@@ -122,9 +136,11 @@ def _precision(truth: list[dict[str, Any]], rows: list[dict[str, Any]], images: 
         coco = COCO(content)
         evaluation = COCOeval_faster(coco, coco.loadRes(rows), "bbox")
         evaluation.params.maxDets = [1, 10, 300]
+        evaluation.params.areaRng = [[0.0, 1e10], [0.0, float(SMALL_SIDE_PX**2)]]
+        evaluation.params.areaRngLbl = ["all", "small"]
         evaluation.evaluate()
         evaluation.accumulate()
-    return np.asarray(evaluation.eval["precision"])[:, :, :, 0, 2]
+    return np.asarray(evaluation.eval["precision"])[..., 2]
 
 
 def detect_all(

@@ -5,23 +5,22 @@ from __future__ import annotations
 import errno
 import json
 import math
-import signal
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import structlog
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from protocols.errors import SkyloopError
+from sim.bench_cli import bench_app
 from sim.compare_cli import compare
-from sim.display import Display
+from sim.display import Display, quiet_logs
 from sim.errors import ScenarioError
 from sim.mission_cli import mission
-from sim.render_cli import bench_render_command, render
+from sim.processes import end_children_on_sigterm
+from sim.render_cli import render
 from sim.seed_option import parse_seed
 
 app = typer.Typer(
@@ -31,12 +30,10 @@ app = typer.Typer(
     "Start with:  skyloop-sim demo",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-bench_app = typer.Typer(no_args_is_help=True, help="Measure what the software costs on this machine.")
 app.add_typer(bench_app, name="bench")
 app.command()(mission)
 app.command()(compare)
 app.command()(render)
-bench_app.command("render")(bench_render_command)
 console = Console(soft_wrap=True)
 error_console = Console(stderr=True, soft_wrap=True)
 
@@ -82,8 +79,8 @@ def demo(
     """
     from sim.demo import DemoOptions, run_demo
 
-    configure_logging()
-    _end_children_on_sigterm()
+    quiet_logs()
+    end_children_on_sigterm()
     report = run_demo(DemoOptions(out, seconds, parse_seed(seed), bundle, teacher), Display(error_console))
     if as_json:
         typer.echo(json.dumps(report))
@@ -133,8 +130,8 @@ def run(
     from sim.runner import RunOptions, run_scenario
     from sim.scenario import find_scenario
 
-    configure_logging()
-    _end_children_on_sigterm()
+    quiet_logs()
+    end_children_on_sigterm()
     found = find_scenario(scenario)
     out = out or Path(f"{found.name}-out")
     options = RunOptions(found, parse_seed(seed), out, scenario, parse_speed(speed))
@@ -156,52 +153,6 @@ def new(
     path = out or Path(f"{name}.toml")
     new_scenario(name, path)
     typer.echo(f"{path}; fly it with: skyloop-sim run {path}")
-
-
-@bench_app.command()
-def overhead(
-    bundle: Bundle = None,
-    threads: Annotated[int, typer.Option(min=0, help="ONNX Runtime threads of both sides; 0 is all cores")] = 0,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds of each side")] = 12,
-    frames: Annotated[int, typer.Option(min=2, help="Frames in a round")] = 50,
-    as_json: AsJson = False,
-) -> None:
-    """Frame rate of the whole agent over that of the bare ONNX Runtime session, interleaved, medians.
-
-    The agent holds 32 prompts, tracks, writes its detections and sends one case a second to a real gateway in another
-    process, whose teacher does nothing: in a deployment it would not run on the craft's cores.
-
-    Example:  skyloop-sim bench overhead --json
-    """
-    from sim.bench import OverheadOptions, bench_overhead
-
-    configure_logging()
-    _end_children_on_sigterm()
-    options = OverheadOptions(bundle=bundle, threads=threads, rounds=rounds, frames=frames)
-    result = bench_overhead(options, Display(error_console))
-    if as_json:
-        typer.echo(json.dumps(result))
-    else:
-        console.print(
-            f"agent {result['agent_fps']:.1f} frames/s, bare session {result['session_fps']:.1f} frames/s, "
-            f"ratio [bold]{result['ratio']:.3f}[/bold]  ({result['bundle']}/{result['variant']}, "
-            f"{result['threads']} threads, {rounds} rounds of {frames} frames, {result['prompts']} prompts, "
-            f"{result['cases_delivered']} cases)",
-            highlight=False,
-        )
-
-
-def configure_logging() -> None:
-    """Only warnings, to stderr: the programs we start keep logs of their own."""
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(30),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-
-
-def _end_children_on_sigterm() -> None:
-    """SIGTERM leaves through every `with`, so that the programs we started end before we do."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def parse_speed(text: str) -> float | None:

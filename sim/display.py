@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import structlog
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -43,3 +45,11 @@ class Display:
         if not self._console.is_terminal:
             tail = f"  {said}" if said else ""
             self._console.print(f"{name}{tail}  ({time.monotonic() - start_s:.1f} s)", highlight=False)
+
+
+def quiet_logs() -> None:
+    """Only warnings, to stderr: the programs we start keep logs of their own."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(30),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

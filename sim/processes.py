@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -226,3 +227,8 @@ def _tail(path: Path, limit_bytes: int = 16_384) -> str:
             return file.read().decode("utf-8", "replace")
     except OSError:
         return ""
+
+
+def end_children_on_sigterm() -> None:
+    """SIGTERM leaves through every `with`, so that the programs we started end before we do."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

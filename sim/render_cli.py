@@ -1,8 +1,7 @@
-"""`skyloop-sim render` and `skyloop-sim bench render`: pictures with their truth, and how fast they come."""
+"""`skyloop-sim render`: pictures with their truth."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -99,25 +98,6 @@ def render(
     else:
         written = _render_mix(mix, frames or 1, parse_seed(seed), out, how)
     typer.echo(f"{written} in {out}")
-
-
-def bench_render_command(
-    rounds: Annotated[int, typer.Option(min=1, help="Flights")] = 5,
-    frames: Annotated[int, typer.Option(min=2, max=400, help="Frames in a flight")] = 225,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program")] = False,
-) -> None:
-    """Frames a second that one core renders of the disaster flight, 640x512, median over rounds.
-
-    Example:  skyloop-sim bench render --json
-    """
-    from sim.bench_render import RenderBench, bench_render
-
-    result = bench_render(RenderBench(rounds=rounds, frames=frames), Display(error_console))
-    if as_json:
-        typer.echo(json.dumps(result))
-    else:
-        spread = f"{min(result['rounds'])} to {max(result['rounds'])}"
-        typer.echo(f"{result['fps_1core']} frames/s on one core ({spread}), {result['prepare_s']} s for the ground")
 
 
 def _render_mix(mix: Mix, count: int, seed: int, out: Path, how: Recording) -> str:

@@ -169,7 +169,8 @@ def test_evaluate_json_prints_the_documented_keys(run_cli, tiny_bundle, coco_fol
     result = json.loads(out)
     assert code == 0
     assert set(result) == {
-        "bundle", "variant", "data", "images", "map50", "map50_95", "ap50", "ms_per_image", "file_bytes",
+        "bundle", "variant", "data", "images", "map50", "map50_95", "ap50", "ap50_small",
+        "ms_per_image", "file_bytes",
     }  # fmt: skip
     assert result["ap50"]["Red"] > 0.8
     assert result["ap50"]["Green"] is None

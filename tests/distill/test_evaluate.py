@@ -31,7 +31,24 @@ def ap50(truths, detections, label="Car", labels=("Car",)):
 def test_perfect_detections_score_one():
     scores = coco_scores([truth([A, B]), truth([C])], [found([A, B]), found([C])], ["Car"])
     assert scores.pop("ap50") == {"Car": pytest.approx(1.0)}
+    assert scores.pop("ap50_small") is None  # all of them are larger
     assert scores == pytest.approx({"map50": 1.0, "map50_95": 1.0})
+
+
+def test_small_objects_are_scored_apart():
+    small = [200, 200, 212, 212]
+    scores = coco_scores([truth([A, B, small])], [found([A, B])], ["Car"])
+    assert scores["ap50_small"] == pytest.approx(0.0)
+    scores = coco_scores([truth([A, B, small])], [found([C, small], scores=[0.9, 0.4])], ["Car"])
+    assert scores["ap50_small"] == pytest.approx(1.0)  # a false alarm of another size is no false small thing
+    assert scores["map50"] < 0.5
+
+
+def test_label_without_small_objects_does_not_count_among_them():
+    small = [200, 200, 212, 212]
+    both = truth([A, small], ["Person", "Car"])
+    scores = coco_scores([both], [found([A, small], ["Person", "Car"])], ["Person", "Car"])
+    assert scores["ap50_small"] == pytest.approx(1.0)
 
 
 def test_image_without_objects_or_detections_changes_nothing():
@@ -77,11 +94,12 @@ def test_label_with_only_ignored_boxes_scores_none():
 
 def test_no_detection_at_all_scores_zero():
     scores = coco_scores([truth([A])], [found([])], ["Car", "Person"])
-    assert scores == {"map50": 0.0, "map50_95": 0.0, "ap50": {"Car": 0.0, "Person": None}}
+    assert scores == {"map50": 0.0, "map50_95": 0.0, "ap50": {"Car": 0.0, "Person": None}, "ap50_small": None}
 
 
 def test_no_truth_at_all_scores_none():
-    assert coco_scores([truth([])], [found([A])], ["Car"]) == {"map50": None, "map50_95": None, "ap50": {"Car": None}}
+    nothing = {"map50": None, "map50_95": None, "ap50": {"Car": None}, "ap50_small": None}
+    assert coco_scores([truth([])], [found([A])], ["Car"]) == nothing
 
 
 def test_detections_of_other_labels_do_not_count():
@@ -140,6 +158,7 @@ def test_evaluate_student_reports_scores_speed_and_files(tiny_bundle, coco_folde
         "map50",
         "map50_95",
         "ap50",
+        "ap50_small",
         "ms_per_image",
         "file_bytes",
     ]

@@ -1,0 +1,153 @@
+"""`skyloop-sim bench`: what the software costs, and what the models reach, on this machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from sim.display import Display, quiet_logs
+from sim.processes import end_children_on_sigterm
+
+bench_app = typer.Typer(
+    no_args_is_help=True, help="Measure what the software costs and what the models reach on this machine."
+)
+console = Console(soft_wrap=True)
+error_console = Console(stderr=True, soft_wrap=True)
+
+Bundle = Annotated[Path | None, typer.Option(help="Student bundle; by default the one in the package")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program")]
+Data = Annotated[Path, typer.Option("--data", help="HIT-UAV folder")]
+DATA_DEFAULT = Path("../shared/data/hit_uav")
+
+
+@bench_app.command()
+def overhead(
+    bundle: Bundle = None,
+    threads: Annotated[int, typer.Option(min=0, help="ONNX Runtime threads of both sides; 0 is all cores")] = 0,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of each side")] = 12,
+    frames: Annotated[int, typer.Option(min=2, help="Frames in a round")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Frame rate of the whole agent over that of the bare ONNX Runtime session, interleaved, medians.
+
+    The agent holds 32 prompts, tracks, writes its detections and sends one case a second to a real gateway in another
+    process, whose teacher does nothing: in a deployment it would not run on the craft's cores.
+
+    Example:  skyloop-sim bench overhead --json
+    """
+    from sim.bench import OverheadOptions, bench_overhead
+
+    quiet_logs()
+    end_children_on_sigterm()
+    options = OverheadOptions(bundle=bundle, threads=threads, rounds=rounds, frames=frames)
+    result = bench_overhead(options, Display(error_console))
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        console.print(
+            f"agent {result['agent_fps']:.1f} frames/s, bare session {result['session_fps']:.1f} frames/s, "
+            f"ratio [bold]{result['ratio']:.3f}[/bold]  ({result['bundle']}/{result['variant']}, "
+            f"{result['threads']} threads, {rounds} rounds of {frames} frames, {result['prompts']} prompts, "
+            f"{result['cases_delivered']} cases)",
+            highlight=False,
+        )
+
+
+@bench_app.command()
+def render(
+    rounds: Annotated[int, typer.Option(min=1, help="Flights")] = 5,
+    frames: Annotated[int, typer.Option(min=2, max=400, help="Frames in a flight")] = 225,
+    as_json: AsJson = False,
+) -> None:
+    """Frames a second that one core renders of the disaster flight, 640x512, median over rounds.
+
+    Example:  skyloop-sim bench render --json
+    """
+    from sim.bench_render import RenderBench, bench_render
+
+    result = bench_render(RenderBench(rounds=rounds, frames=frames), Display(error_console))
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        spread = f"{min(result['rounds'])} to {max(result['rounds'])}"
+        typer.echo(f"{result['fps_1core']} frames/s on one core ({spread}), {result['prepare_s']} s for the ground")
+
+
+@bench_app.command()
+def models(
+    data: Data = DATA_DEFAULT,
+    images: Annotated[int | None, typer.Option(min=1, help="Images of each split to score; default all")] = None,
+    timed: Annotated[int, typer.Option(min=3, help="Images that the models are timed on")] = 40,
+    as_json: AsJson = False,
+) -> None:
+    """Teacher, FP32 student and INT8 student on HIT-UAV val and dev: AP50, milliseconds, megabytes.
+
+    Times are interleaved medians at one and two threads. Example:  skyloop-sim bench models --json
+    """
+    from sim.bench_models import bench_models, default_bench
+
+    result = bench_models(default_bench(data, images=images, timed=timed), Display(error_console))
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        console.print(_models_table(result))
+        console.print(", ".join(f"{name} {value:.2f}" for name, value in result["ratios"].items()), highlight=False)
+
+
+@bench_app.command()
+def fewshot(
+    data: Data = DATA_DEFAULT,
+    split: Annotated[str, typer.Option(help="dev, val or both")] = "both",
+    seeds: Annotated[int, typer.Option(min=1, help="Draws of as many boxes")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """A student that never saw a bicycle is shown 1 to 10 boxes and finds the others: AP50 on HIT-UAV.
+
+    Beside it: the same student trained on everything, no prompt at all, and prompts without negatives.
+
+    Example:  skyloop-sim bench fewshot --split dev
+    """
+    from sim.bench_fewshot import FewShotBench, bench_fewshot, kept_bundle
+
+    splits = ("dev", "val") if split == "both" else (split,)
+    options = FewShotBench(data, kept_bundle("leaveout"), kept_bundle("reference"), splits=splits, seeds=seeds)
+    result = bench_fewshot(options, Display(error_console))
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        console.print(_fewshot_table(result, splits))
+
+
+def _models_table(result: dict[str, Any]) -> Table:
+    table = Table(title="HIT-UAV")
+    for name in ("model", "split", "mAP50", "mAP50-95", "Person", "Car", "Bicycle", "< 16 px", "ms 1t", "ms 2t", "MB"):
+        table.add_column(name, justify="left" if name in ("model", "split") else "right")
+    for model, cost in result["cost"].items():
+        for split in ("val", "dev"):
+            row = result[split][model]
+            scores = [row["map50"], row["map50_95"], *row["ap50"].values(), row["ap50_small"]]
+            table.add_row(model, split, *map(_score, scores), *(f"{cost[key]:.1f}" for key in ("ms_1t", "ms_2t", "mb")))
+    return table
+
+
+def _fewshot_table(result: dict[str, Any], splits: tuple[str, ...]) -> Table:
+    table = Table(title=f"Bicycle, AP50, {result['seeds']} draws ({result['refused']} shots gave no prompt)")
+    columns = ("split", "no prompt", *(f"{count} shots" for count in result[splits[0]]["shots"]), "reference")
+    for name in columns:
+        table.add_column(name, justify="right")
+    for split in splits:
+        row = result[split]
+        shots = [f"{at['mean']:.3f} ({at['min']:.3f}-{at['max']:.3f})" for at in row["shots"].values()]
+        table.add_row(split, _score(row["none_ap50"]), *shots, _score(row["reference_ap50"]))
+        bare = [_score(value) for value in row["prototypes_ap50"].values()]
+        table.add_row("", "without negatives", *bare, "")
+    return table
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

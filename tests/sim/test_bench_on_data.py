@@ -12,10 +12,12 @@ from onnx import numpy_helper
 from typer.testing import CliRunner
 
 from distill.dataset import read_data_set
+from distill.errors import DataSetError
+from distill.fewshot import draw_shots
 from edge.bundle import load_bundle
 from edge.errors import ModelError
 from sim.bench_cli import bench_app
-from sim.bench_fewshot import FewShotBench, bench_fewshot, draw_shots
+from sim.bench_fewshot import FewShotBench, bench_fewshot
 from sim.bench_models import ModelsBench, bench_models
 from sim.display import Display
 from sim.errors import SimError
@@ -108,7 +110,7 @@ def test_shots_are_drawn_by_seed_from_images_of_their_own(hit_uav):
 
 
 def test_more_shots_than_images_are_refused(hit_uav, tiny_bundle, reference):
-    with pytest.raises(SimError, match="12 images show Bicycle, 13 shots wanted; ask for fewer"):
+    with pytest.raises(DataSetError, match="12 images show Bicycle, 13 shots wanted; ask for fewer"):
         bench_fewshot(replace(options(hit_uav, tiny_bundle, reference), shots=(13,)), Display())
 
 

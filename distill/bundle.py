@@ -16,7 +16,7 @@ from distill.train import load_network, read_card
 from edge.bundle import MANIFEST_NAME, Manifest
 from edge.durable import write_durably
 
-_SUITS = {"fp32": ("cpu", "cuda"), "u8s8": ("cpu",)}
+_SUITS = {"fp32": ("cpu", "cuda"), "u8s8": ("cpu",), "s8s8": ("tensorrt",)}
 
 ATTRIBUTION = {
     "hit_uav": "HIT-UAV, Suo et al., Scientific Data 2023, doi 10.1038/s41597-023-02066-6, CC BY 4.0",
@@ -49,7 +49,7 @@ def write_bundle(recipe: Recipe, workspace: Workspace, out: Path, metrics: dict[
     files = {name: run / f"{name}.onnx" for name in _SUITS if (run / f"{name}.onnx").is_file()}
     if "fp32" not in files:
         raise DistillError(f"{run}: holds no fp32.onnx; train the run first")
-    manifest = _manifest(recipe, workspace, files, metrics or {})
+    manifest = make_manifest(recipe, workspace, files, metrics)
     text = json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n"
     with disk_errors(out):
         contents = {path.name: path.read_bytes() for path in files.values()}
@@ -78,7 +78,10 @@ def _replace_folder(out: Path, contents: dict[str, bytes]) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _manifest(recipe: Recipe, workspace: Workspace, files: dict[str, Path], metrics: dict[str, Any]) -> Manifest:
+def make_manifest(
+    recipe: Recipe, workspace: Workspace, files: dict[str, Path], metrics: dict[str, Any] | None = None
+) -> Manifest:
+    """The manifest of a finished run with some of its files."""
     weights = workspace.weights(recipe.name)
     network, labels = load_network(weights)
     card = read_card(weights)
@@ -99,5 +102,5 @@ def _manifest(recipe: Recipe, workspace: Workspace, files: dict[str, Path], metr
             "torch": card["torch"],
             "attribution": sorted(ATTRIBUTION.get(name, f"{name}: not recorded") for name in sources),
         },
-        metrics=metrics,
+        metrics=metrics or {},
     )

@@ -109,7 +109,7 @@ def _train_with_progress(recipe: Recipe, workspace: Workspace) -> None:
 
 @app.command()
 def quantize(config: Config, data: DataRoot = DATA_DEFAULT, runs: RunsRoot = RUNS_DEFAULT) -> None:
-    """Quantize a trained run to INT8 (QDQ, U8S8) and check that its embedding stayed where it was."""
+    """Quantize a trained run to INT8 (QDQ; U8S8 for CPUs, S8S8 for TensorRT) and check what it kept of the original."""
     from distill.quantize import quantize_run
 
     typer.echo(json.dumps(quantize_run(read_toml(config, Recipe), Workspace(data, runs))))

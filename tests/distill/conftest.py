@@ -13,7 +13,7 @@ import torch
 
 from distill.bundle import export_run
 from distill.network import SkyNet
-from distill.quantize import quantize_u8s8
+from distill.quantize import quantize_files
 from distill.recipe import NetworkConfig, Recipe, Source, Workspace
 from distill.train import train
 
@@ -172,7 +172,7 @@ def quantized(finished, calibration, tmp_path_factory):
     """The finished run's INT8 file."""
     recipe, workspace = finished
     path = tmp_path_factory.mktemp("quantized") / "u8s8.onnx"
-    quantize_u8s8(workspace.folder(recipe.name) / "fp32.onnx", path, calibration)
+    quantize_files(workspace.folder(recipe.name) / "fp32.onnx", {"u8s8": path}, calibration)
     return path
 
 

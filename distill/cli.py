@@ -16,6 +16,7 @@ from rich.text import Text
 from distill.errors import DistillError
 from distill.recipe import Recipe, Workspace, open_source
 from edge.config import read_toml
+from edge.tiling import MIN_TILE_PX
 from protocols.errors import SkyloopError
 
 app = typer.Typer(
@@ -148,6 +149,10 @@ def evaluate(
         str, typer.Option(help="Scored classes; every other box is an ignore region")
     ] = "Person,Car,Bicycle",
     threads: Annotated[int, typer.Option(help="ONNX Runtime threads; 0 is all cores")] = 0,
+    tile: Annotated[
+        int | None,
+        typer.Option(min=MIN_TILE_PX, help="Look at larger images in overlapping tiles of this side, pixels"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
 ) -> None:
     """Score a student or teacher: AP50 per class, mAP50, mAP50-95, milliseconds per image, file sizes.
@@ -158,10 +163,10 @@ def evaluate(
     from distill.evaluate import bundle_folder
     from distill.evaluate import evaluate as score
     from edge.bundle import load_bundle
-    from edge.student import Student
+    from edge.tiling import open_student
 
     data_set = read_data_set(data, split).named(_listed(only))
-    student = Student.open(load_bundle(bundle_folder(bundle_or_teacher), variant), threads=threads)
+    student = open_student(load_bundle(bundle_folder(bundle_or_teacher), variant), threads=threads, tile_px=tile)
     with _progress() as progress:
         task = progress.add_task("evaluating", total=len(data_set))
         advance: Callable[[int], None] = lambda _: progress.advance(task)  # noqa: E731

@@ -23,17 +23,14 @@ from distill.dataset import DataSet, LabelledImage
 from distill.errors import DataSetError
 from distill.evaluate import ImageDetections, coco_scores, truths_of
 from edge.prompting import PromptMatcher
-from edge.runtime import RawOutputs
-from edge.student import Known, Perception, Student
+from edge.student import NO_MAPS, Known, Perception, Student
 from protocols.arrays import Boxes, FloatArray
 from protocols.values import Prompt, PromptBank, Vectors
-
-_NO_MAPS = RawOutputs(*(np.zeros((0, 0, 0), np.float32),) * 4)
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One image as the student sees it; its maps, 5 MB, are let go."""
+    """One image as the student sees it, without its maps."""
 
     seen: Perception
     known: Known
@@ -103,7 +100,7 @@ def prompts_after(
 def fly(student: Student, data: DataSet, on_image: Callable[[int], None] | None = None) -> Iterator[Seen]:
     """Every image of a set as a student sees it."""
     for index in range(len(data)):
-        seen = replace(student.perceive(data.image(index)), raw=_NO_MAPS)
+        seen = replace(student.perceive(data.image(index)), raw=NO_MAPS)
         yield Seen(seen, student.known(seen))
         if on_image:
             on_image(index)

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import cv2
 import structlog
 import typer
+from pydantic import Field
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -29,7 +30,7 @@ from edge.link import HelloProfile, Link, LinkSettings, check_security
 from edge.outputs import RunOutputs, draw
 from edge.pipeline import FrameResult
 from edge.spool import Spool
-from edge.student import Student
+from edge.tiling import MIN_TILE_PX, open_student
 from protocols.errors import SkyloopError
 
 app = typer.Typer(
@@ -51,6 +52,7 @@ class RunConfig(Settings):
         spool_max_bytes, spool_max_cases: caps of the durable queue; the least valuable case goes first.
         threads: ONNX Runtime threads, 0 for all cores.
         variant: which file of the bundle; None takes the best for this machine.
+        tile_px: frames larger than this are looked at in overlapping tiles of this side; None looks at them whole.
         paced: give recorded frames at their recorded times instead of as fast as they are taken.
         video: write the annotated video.
     """
@@ -61,6 +63,7 @@ class RunConfig(Settings):
     spool_max_cases: int = 10_000
     threads: int = 0
     variant: str | None = None
+    tile_px: int | None = Field(default=None, ge=MIN_TILE_PX)
     paced: bool = False
     video: bool = True
 
@@ -99,6 +102,10 @@ def run(
     bundle: Annotated[Path | None, typer.Option(help="Student bundle; by default the one in the package")] = None,
     out: Annotated[Path, typer.Option(help="Where results go")] = Path("out"),
     max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames")] = None,
+    tile: Annotated[
+        int | None,
+        typer.Option(min=MIN_TILE_PX, help="Look at larger frames in overlapping tiles of this side, pixels"),
+    ] = None,
     show: Annotated[bool, typer.Option("--show", help="Open a window with the annotated video")] = False,
     config: Annotated[Path | None, typer.Option(help="TOML file, see docs/configuration.md")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON")] = False,
@@ -110,6 +117,7 @@ def run(
     """
     configure_logging()
     settings = read_toml(config, RunConfig) if config else RunConfig()
+    settings = settings.model_copy(update={"tile_px": tile}) if tile else settings
     with ExitStack() as stack:
         # Our matrices are small: a second, spinning BLAS thread would only take the core from ONNX Runtime.
         stack.enter_context(threadpool_limits(1, user_api="blas"))
@@ -143,7 +151,8 @@ def _assemble(
     bundle: Path | None,
     out: Path,
 ) -> tuple[Agent, Source, RunOutputs]:
-    student = Student.open(load_bundle(bundle or bundled_student(), settings.variant), threads=settings.threads)
+    chosen = load_bundle(bundle or bundled_student(), settings.variant)
+    student = open_student(chosen, threads=settings.threads, tile_px=settings.tile_px)
     frames = open_source(source, paced=settings.paced)
     options = _link_settings(settings, cloud)
     identity = _identity(keys, options) if options else (None, None)

@@ -28,6 +28,10 @@ MAX_LOG_CELLS = 5.0
 """exp(5) = 148 cells of 4 px: larger than any frame side we run; keeps a damaged model from overflowing."""
 
 
+NO_MAPS = RawOutputs(*(np.zeros((0, 0, 0), np.float32),) * 4)
+"""In place of maps, 5 MB a frame, that nobody needs any more."""
+
+
 @dataclass(frozen=True)
 class Perception:
     """What the student saw in one image.
@@ -38,7 +42,7 @@ class Perception:
         is_object: (N,) bool, objectness reaches the bundle's `object_floor`: what prompts may claim.
         class_scores: (N, C) float32 probabilities, independent per class, calibrated by the bundle.
         embeddings: (N, D) float32, unit length.
-        raw: the network's maps, for pooling under masks.
+        raw: the network's maps, for pooling under masks; `NO_MAPS` where they were let go.
     """
 
     boxes_xyxy: Boxes

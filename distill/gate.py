@@ -185,9 +185,13 @@ def scores_of(student: Student, held_out: Sequence[DataSet]) -> dict[str, Any]:
 
 
 def _fewshot_scores(student: Student, held_out: Sequence[DataSet]) -> dict[str, Any]:
+    """Of the unfamiliar label that most images of a set show, the first set that shows one often enough."""
     labels = student.manifest.labels
     for data in held_out:
-        for label in sorted({name for item in data for name in item.labels} - {*labels, NOVEL_LABEL, IGNORED_LABEL}):
+        shown = Counter(
+            name for item in data for name in sorted(set(item.labels) - {*labels, NOVEL_LABEL, IGNORED_LABEL})
+        )
+        for label, _ in shown.most_common(1):
             try:
                 draws = [draw_shots(data, label, SHOTS, seed) for seed in range(DRAWS)]
             except DataSetError:

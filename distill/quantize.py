@@ -28,9 +28,10 @@ from edge.student import as_bgr, pad_to_multiple
 from protocols.arrays import ImageArray
 
 CALIBRATION_IMAGES = 512
-RANGE_SHARE = 0.95
-"""Share of the calibration images that an activation's range holds whole. With the whole of 256 images the embedding's
-1st percentile of parity was 0.953, with this share 0.973 (bundled student, 32 images)."""
+RANGE_SHARE = 0.8
+"""Share of the calibration images that an activation's range holds whole. A strange image must not coarsen all others:
+the 1st percentile of parity was 0.969 and 0.979 for U8S8 at shares of 0.95 and 0.8, 0.940 and 0.960 for S8S8 (bundled
+student, 64 images). At 0.5 the file was clipped: few-shot AP50 fell from 0.71 to 0.63."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def quantize_files(fp32: Path, outs: Mapping[str, Path], images: list[ImageArray
 
 
 def _activation_ranges(model: Path, images: list[ImageArray], scratch: Path) -> TensorsData:
-    """The range of each tensor that all but a few images stay within: one strange image must not coarsen all others."""
+    """The range of each tensor that `RANGE_SHARE` of the images stay within."""
     calibrator = create_calibrator(
         model,
         _QUANTIZED_OPS,

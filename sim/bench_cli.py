@@ -104,18 +104,22 @@ def fewshot(
     data: Data = DATA_DEFAULT,
     split: Annotated[str, typer.Option(help="dev, val or both")] = "both",
     seeds: Annotated[int, typer.Option(min=1, help="Draws of as many boxes")] = 10,
+    student: Annotated[Path | None, typer.Option(help="Bundle that never saw a bicycle; default the kept one")] = None,
+    reference: Annotated[Path | None, typer.Option(help="Bundle of the same student, trained on everything")] = None,
     as_json: AsJson = False,
 ) -> None:
     """A student that never saw a bicycle is shown 1 to 10 boxes and finds the others: AP50 on HIT-UAV.
 
-    Beside it: the same student trained on everything, no prompt at all, and prompts without negatives.
+    Beside it: no prompt at all, prompts without negatives and, where one is given, the same student trained on
+    everything.
 
     Example:  skyloop-sim bench fewshot --split dev
     """
     from sim.bench_fewshot import FewShotBench, bench_fewshot, kept_bundle
 
     splits = ("dev", "val") if split == "both" else (split,)
-    options = FewShotBench(data, kept_bundle("leaveout"), kept_bundle("reference"), splits=splits, seeds=seeds)
+    chosen = student or kept_bundle("leaveout")
+    options = FewShotBench(data, chosen, reference, splits=splits, seeds=seeds)
     result = bench_fewshot(options, Display(error_console))
     if as_json:
         typer.echo(json.dumps(result))

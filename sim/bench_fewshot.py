@@ -35,7 +35,7 @@ class FewShotBench:
     Attributes:
         data: the HIT-UAV folder.
         student: bundle of a student that never saw the label.
-        reference: bundle of the same student, trained on everything.
+        reference: bundle of the same student, trained on everything, where there is one.
         splits: `dev`, `val` or both.
         label: of the thing to find.
         rivals: labels that are false alarms when called by it; others are ignore regions.
@@ -45,7 +45,7 @@ class FewShotBench:
 
     data: Path
     student: Path
-    reference: Path
+    reference: Path | None = None
     splits: tuple[str, ...] = ("dev", "val")
     label: str = "Bicycle"
     rivals: tuple[str, ...] = ("Person", "Car")
@@ -59,7 +59,7 @@ class FewShotBench:
 
 
 def kept_bundle(name: str) -> Path:
-    """Folder of a bundle that is kept for this benchmark: `leaveout` or `reference`."""
+    """Folder of a bundle that is kept for this benchmark: `leaveout`."""
     return Path(str(files("sim"))) / "bundles" / name
 
 
@@ -67,9 +67,9 @@ def bench_fewshot(options: FewShotBench, display: Display) -> dict[str, Any]:
     """Show boxes, build prompts, score.
 
     Returns:
-        For each split `reference_ap50`, `none_ap50` (whatever is an object and nothing known, called by the label),
-        `prototypes_ap50` by number of shots (the same prompts without their negatives), `shots` with mean, least and
-        most over the seeds; and how many shots of all were `refused`.
+        For each split `reference_ap50` (None without a reference), `none_ap50` (whatever is an object and nothing
+        known, called by the label), `prototypes_ap50` by number of shots (the same prompts without their negatives),
+        `shots` with mean, least and most over the seeds; and how many shots of all were `refused`.
 
     Raises:
         DataSetError: the folder is no HIT-UAV folder.
@@ -106,10 +106,6 @@ def _split_scores(
 ) -> dict[str, Any]:
     with display.stage(f"{data.name}: the student", len(data)) as advance:
         flight = list(fly(student, data, lambda index: advance(index + 1, "")))
-    with display.stage(f"{data.name}: the reference", len(data)) as advance:
-        reference = Student.open(load_bundle(options.reference))
-        flown = fly(reference, data, lambda index: advance(index + 1, ""))
-        known = [_known(reference, view, options.label) for view in flown]
     shots: dict[str, dict[str, float]] = {}
     prototypes: dict[str, float] = {}
     with display.stage(f"{data.name}: prompts", len(options.shots)) as advance:
@@ -121,11 +117,20 @@ def _split_scores(
             advance(done, f"{count} shots")
     objects = [_objects(view, options.label) for view in flight]
     return {
-        "reference_ap50": round(label_ap50(data, known, options.scored), 3),
+        "reference_ap50": None if options.reference is None else _reference_ap50(data, options, display),
         "none_ap50": round(label_ap50(data, objects, options.scored), 3),
         "prototypes_ap50": prototypes,
         "shots": shots,
     }
+
+
+def _reference_ap50(data: DataSet, options: FewShotBench, display: Display) -> float:
+    assert options.reference is not None
+    reference = Student.open(load_bundle(options.reference))
+    with display.stage(f"{data.name}: the reference", len(data)) as advance:
+        flown = fly(reference, data, lambda index: advance(index + 1, ""))
+        known = [_known(reference, view, options.label) for view in flown]
+    return round(label_ap50(data, known, options.scored), 3)
 
 
 def _objects(view: Seen, label: str) -> ImageDetections:

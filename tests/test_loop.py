@@ -8,15 +8,15 @@ import sys
 import time
 import urllib.request
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from distill.dataset import read_data_set
 from protocols.boxes import box_iou
+from sim.bench_fewshot import kept_bundle
 
-LEAVE_OUT_STUDENT = Path(__file__).parent / "data" / "leaveout"
+LEAVE_OUT_STUDENT = kept_bundle("leaveout")
 IMAGES = 40
 
 

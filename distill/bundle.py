@@ -10,10 +10,11 @@ from typing import Any
 from distill.errors import DistillError
 from distill.export import export_onnx, file_entry, space_id
 from distill.files import disk_errors
+from distill.model_card import CARD_NAME, CURVES_NAME, model_card
 from distill.network import STRIDE_PX
 from distill.recipe import INPUT_MULTIPLE_PX, Recipe, Workspace
 from distill.train import load_network, read_card
-from edge.bundle import MANIFEST_NAME, Manifest
+from edge.bundle import MANIFEST_NAME, Manifest, read_manifest
 from edge.durable import write_durably
 
 _SUITS = {"fp32": ("cpu", "cuda"), "u8s8": ("cpu",), "s8s8": ("tensorrt",)}
@@ -51,8 +52,11 @@ def write_bundle(recipe: Recipe, workspace: Workspace, out: Path, metrics: dict[
         raise DistillError(f"{run}: holds no fp32.onnx; train the run first")
     manifest = make_manifest(recipe, workspace, files, metrics)
     text = json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n"
+    curves = run / CURVES_NAME
     with disk_errors(out):
         contents = {path.name: path.read_bytes() for path in files.values()}
+        contents |= {CURVES_NAME: curves.read_bytes()} if curves.is_file() else {}
+        contents[CARD_NAME] = model_card(manifest, has_curves=curves.is_file()).encode()
         _replace_folder(out.resolve(), contents | {MANIFEST_NAME: text.encode()})
     return manifest
 
@@ -104,3 +108,25 @@ def make_manifest(
         },
         metrics=metrics or {},
     )
+
+
+def add_measurements(folder: Path, command: str, numbers: dict[str, Any]) -> Manifest:
+    """Keep what a command measured in a bundle's manifest and model card; an older measurement of it is replaced.
+
+    Args:
+        folder: the bundle.
+        command: what anybody can type to measure it again.
+        numbers: by name, as that command prints them with `--json`.
+
+    Raises:
+        ModelError: the folder holds no bundle.
+        DistillError: the disk is full.
+    """
+    manifest = read_manifest(folder)
+    measured = manifest.metrics.get("measured", {}) | {command: numbers}
+    manifest = manifest.model_copy(update={"metrics": manifest.metrics | {"measured": measured}})
+    card = model_card(manifest, has_curves=(folder / CURVES_NAME).is_file())
+    with disk_errors(folder):
+        write_durably(folder / CARD_NAME, card.encode())
+        write_durably(folder / MANIFEST_NAME, (manifest.model_dump_json(indent=1) + "\n").encode())
+    return manifest

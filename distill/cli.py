@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from distill.errors import DistillError
+from distill.model_card import CARD_NAME
 from distill.recipe import Recipe, Workspace, open_source
 from edge.config import read_toml
 from edge.tiling import MIN_TILE_PX
@@ -136,6 +138,31 @@ def bundle(
         manifest = calibrate_bundle(folder, [open_source(source, workspace) for source in recipe.held_out])
     size = sum(entry.size_bytes for entry in manifest.variants.values())
     typer.echo(f"{folder}: {', '.join(manifest.variants)}, {size / 1e6:.2f} MB, space {manifest.space_id}")
+
+
+@app.command()
+def card(
+    bundle: Annotated[str, typer.Argument(help="Bundle folder, or the bundled `student` or `teacher`")],
+    command: Annotated[str, typer.Option(help="What was typed to measure the numbers")],
+    numbers: Annotated[Path, typer.Option(help="JSON file with what it printed; - reads standard input")],
+) -> None:
+    """Write measured numbers into a bundle's manifest and model card, beside the command that measures them.
+
+    Example: skyloop-sim bench models --json > found.json, then
+    skyloop-distill card student --command "skyloop-sim bench models" --numbers found.json
+    """
+    from distill.bundle import add_measurements
+    from distill.evaluate import bundle_folder
+
+    folder = bundle_folder(bundle)
+    try:
+        found = json.loads(sys.stdin.read() if str(numbers) == "-" else numbers.read_text())
+    except (OSError, ValueError) as exc:
+        raise DistillError(f"{numbers}: no readable JSON ({exc}); give what the command printed with --json") from exc
+    if not isinstance(found, dict):
+        raise DistillError(f"{numbers}: holds no table of numbers; give what the command printed with --json")
+    add_measurements(folder, command, found)
+    typer.echo(f"{folder / CARD_NAME}")
 
 
 @app.command()

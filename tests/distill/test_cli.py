@@ -6,6 +6,7 @@ import pytest
 
 from distill import bundle as bundling
 from distill import cli, gate, quantize
+from distill.bundle import write_bundle
 from edge.bundle import load_bundle
 
 RECIPE = """
@@ -141,9 +142,24 @@ def test_bundle_command_writes_the_run_bundle(run_cli, write_recipe, run_copy):
 
 def test_bundle_command_puts_parity_into_the_manifest(run_cli, write_recipe, run_copy, tmp_path):
     _, workspace = run_copy
-    (workspace.folder("tiny") / "parity.json").write_text('{"mean_cosine": 0.995}')
+    report = {"mean_cosine": 0.995, "p01_cosine": 0.96, "convolutions": 9, "integer_convolutions": 8}
+    report |= {"before": {}, "after": {}}
+    (workspace.folder("tiny") / "parity.json").write_text(json.dumps({"u8s8": report}))
     run_cli("bundle", write_recipe("tiny"), *places(workspace), "--out", tmp_path / "out")
-    assert load_bundle(tmp_path / "out").manifest.metrics == {"parity": {"mean_cosine": 0.995}}
+    assert load_bundle(tmp_path / "out").manifest.metrics == {"parity": {"u8s8": report}}
+
+
+def test_card_command_keeps_numbers_and_refuses_what_is_none(run_cli, finished, tmp_path):
+    write_bundle(*finished, tmp_path / "bundle")
+    good, bad = tmp_path / "found.json", tmp_path / "bad.json"
+    good.write_text('{"map50": 0.61}')
+    bad.write_text("[1, 2]")
+    code, out, _ = run_cli("card", tmp_path / "bundle", "--command", "measure it", "--numbers", good)
+    assert (code, out.strip()) == (0, str(tmp_path / "bundle" / "MODEL_CARD.md"))
+    assert "| map50 | 0.61 |" in (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
+    code, _, err = run_cli("card", tmp_path / "bundle", "--command", "measure it", "--numbers", bad)
+    assert code == 1
+    assert "holds no table of numbers" in err
 
 
 def test_quantize_command_prints_the_parity(run_cli, write_recipe, run_copy, monkeypatch):

@@ -36,7 +36,7 @@ MIN_P01_COSINE = 0.95
 MAX_AP_LOSS = 0.01
 """Of mAP50 and of few-shot AP50 against FP32."""
 
-SHOTS, DRAWS = 5, 3
+SHOTS, DRAWS = 5, 10
 _WORST_LAYERS = 5
 _FLOAT_CONVS = 1
 """The last layer of the embedding stays in float32."""

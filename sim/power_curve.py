@@ -83,7 +83,7 @@ def _bytes_at(record: FlightRecord, times_s: FloatArray) -> FloatArray:
     """Bytes sent up to some moments of the recording; those after the last moment count to it."""
     if not record.traffic:
         return np.zeros(len(times_s))
-    seen_s = [item.time_s / record.slowdown for item in record.traffic]
+    seen_s = record.recorded_s([item.time_s for item in record.traffic])
     counted = [item.edge_to_cloud for item in record.traffic]
     found = np.interp(times_s, seen_s, counted, left=0.0)
     found[-1] = counted[-1]

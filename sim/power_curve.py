@@ -46,6 +46,7 @@ class PowerCurve:
             "mean_w": round(self.mean_w, 3),
             "used_wh": round(self.used_wh, 4),
             "charge_share": round(self.charge_share, 4),
+            "temperature_deg_c": round(self.temperature_deg_c, 1),
             "over_time": [[round(at_s, 2), round(watts, 3)] for at_s, watts in self.over_time],
         }
 

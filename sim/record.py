@@ -126,9 +126,8 @@ class FlightRecord:
         flown_s = np.maximum.accumulate([frame.clock_s for frame in self.frames])
         shown_s = np.maximum.accumulate([frame.time_s for frame in self.frames])
         asked_s = np.asarray(clock_s, np.float64)
-        inside = np.interp(asked_s, flown_s, shown_s)
-        return np.where(asked_s < flown_s[0], np.minimum(asked_s, shown_s[0]),
-                        inside + np.maximum(asked_s - flown_s[-1], 0.0))  # fmt: skip
+        found = np.interp(asked_s, flown_s, shown_s) + np.maximum(asked_s - flown_s[-1], 0.0)
+        return np.asarray(found, np.float64)
 
     def first_revision(self, label: str) -> int | None:
         """The first bank revision that holds a prompt of a label; None when none ever did."""

@@ -157,5 +157,12 @@ def _craft_report(craft: CraftFlight, record: FlightRecord) -> dict[str, Any]:
             {"revision": bank.revision, "labels": list(bank.labels), "case_ids": list(bank.case_ids)}
             for bank in record.banks
         ],
-        "traffic": [[round(seen.time_s, 2), seen.edge_to_cloud, seen.cloud_to_edge] for seen in record.traffic],
+        "traffic": _traffic(record),
     }
+
+
+def _traffic(record: FlightRecord) -> list[list[float]]:
+    """[recorded second, bytes from edge to cloud, bytes from cloud to edge] for each look at the link."""
+    times = record.recorded_s([seen.time_s for seen in record.traffic]).tolist()
+    rows = zip(times, record.traffic, strict=True)
+    return [[round(at_s, 2), seen.edge_to_cloud, seen.cloud_to_edge] for at_s, seen in rows]

@@ -12,13 +12,12 @@ from typing import Annotated, Any
 
 import structlog
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from protocols.errors import SkyloopError
 from sim.compare_cli import compare
-from sim.display import Display
+from sim.display import Display, console, error_console
 from sim.errors import ScenarioError
 from sim.mission_cli import mission
 from sim.render_cli import bench_render_command, render
@@ -37,8 +36,6 @@ app.command()(mission)
 app.command()(compare)
 app.command()(render)
 bench_app.command("render")(bench_render_command)
-console = Console(soft_wrap=True)
-error_console = Console(stderr=True, soft_wrap=True)
 
 # None: an image library that says no more than that it could not write.
 _OUTPUT_ERRNOS = (None, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR)
@@ -84,7 +81,7 @@ def demo(
 
     configure_logging()
     _end_children_on_sigterm()
-    report = run_demo(DemoOptions(out, seconds, parse_seed(seed), bundle, teacher), Display(error_console))
+    report = run_demo(DemoOptions(out, seconds, parse_seed(seed), bundle, teacher), Display())
     if as_json:
         typer.echo(json.dumps(report))
     else:
@@ -138,7 +135,7 @@ def run(
     found = find_scenario(scenario)
     out = out or Path(f"{found.name}-out")
     options = RunOptions(found, parse_seed(seed), out, scenario, parse_speed(speed))
-    report = run_scenario(options, Display(error_console), LiveView() if live else None)
+    report = run_scenario(options, Display(), LiveView() if live else None)
     if as_json:
         typer.echo(json.dumps(report))
     else:
@@ -178,7 +175,7 @@ def overhead(
     configure_logging()
     _end_children_on_sigterm()
     options = OverheadOptions(bundle=bundle, threads=threads, rounds=rounds, frames=frames)
-    result = bench_overhead(options, Display(error_console))
+    result = bench_overhead(options, Display())
     if as_json:
         typer.echo(json.dumps(result))
     else:

@@ -92,7 +92,9 @@ def test_every_diagram_of_an_edge_that_did_not_keep_pace_has_recorded_seconds(re
 
 
 def test_curves_reach_to_the_last_byte_after_the_recording(record):
-    assert carried_until_s(story(replace(record, traffic=[*record.traffic, BytesSeen(11, 50_000, 0)]))) == pytest.approx(11)
+    assert carried_until_s(
+        story(replace(record, traffic=[*record.traffic, BytesSeen(11, 50_000, 0)]))
+    ) == pytest.approx(11)
 
 
 def test_a_run_without_any_link_says_so(tmp_path, record):

@@ -128,7 +128,10 @@ def _report(options: RunOptions, mission: Mission, stories: Sequence[CraftStory]
         "seconds": options.scenario.seconds,
         "speed": mission.speed,
         "craft": {
-            craft.folder.name: {**_craft_report(craft, story.record), **craft_measures(story)}
+            craft.folder.name: {
+                **_craft_report(craft, story.record, mission.cloud_watch.cases_of.get(craft.folder.name, 0)),
+                **craft_measures(story),
+            }
             for craft, story in zip(mission.craft, stories, strict=True)
         },
         "operator": None if options.scenario.operator is None else {"answers": [asdict(a) for a in mission.given]},
@@ -137,14 +140,14 @@ def _report(options: RunOptions, mission: Mission, stories: Sequence[CraftStory]
     }
 
 
-def _craft_report(craft: CraftFlight, record: FlightRecord) -> dict[str, Any]:
+def _craft_report(craft: CraftFlight, record: FlightRecord, cases_sent: int) -> dict[str, Any]:
     summary = record.summary
     return {
         "frames": summary["frames"],
         "fps": summary["fps"],
         "starts": len(craft.edge.legs),
         "cases": summary["cases"],
-        "cases_sent": (summary["link"] or {}).get("cases_delivered", 0),
+        "cases_sent": cases_sent,
         "connects": (summary["link"] or {}).get("connects", 0),
         "bytes_on_the_wire": {
             "edge_to_cloud": craft.link.edge_to_cloud_bytes,

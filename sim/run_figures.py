@@ -121,7 +121,7 @@ def power_figure(story: CraftStory) -> Picture:
         f"An estimate, not a measurement: frames, inferences and bytes of this flight through the power model with "
         f"{power_words(story.power_settings)}. Mean {power.mean_w:.1f} W (dotted), {power.used_wh * 1000:.0f} mWh in "
         f"all; {100 * power.charge_share:.0f} % of the battery is left, and the module ends at "
-        f"{power.temperature_deg_c:.0f} °C."
+        f"{power.temperature_deg_c:.0f}\u00a0°C."
     )
     return png_picture(figure, f"{story.name}-power.png", caption)
 

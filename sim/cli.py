@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from protocols.errors import SkyloopError
 from sim.bench_cli import bench_app
 from sim.compare_cli import compare
-from sim.display import Display, quiet_logs
+from sim.display import Display, console, error_console, quiet_logs
 from sim.errors import ScenarioError
 from sim.mission_cli import mission
 from sim.processes import end_children_on_sigterm
@@ -34,8 +33,6 @@ app.add_typer(bench_app, name="bench")
 app.command()(mission)
 app.command()(compare)
 app.command()(render)
-console = Console(soft_wrap=True)
-error_console = Console(stderr=True, soft_wrap=True)
 
 # None: an image library that says no more than that it could not write.
 _OUTPUT_ERRNOS = (None, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR)
@@ -81,7 +78,7 @@ def demo(
 
     quiet_logs()
     end_children_on_sigterm()
-    report = run_demo(DemoOptions(out, seconds, parse_seed(seed), bundle, teacher), Display(error_console))
+    report = run_demo(DemoOptions(out, seconds, parse_seed(seed), bundle, teacher), Display())
     if as_json:
         typer.echo(json.dumps(report))
     else:
@@ -135,7 +132,7 @@ def run(
     found = find_scenario(scenario)
     out = out or Path(f"{found.name}-out")
     options = RunOptions(found, parse_seed(seed), out, scenario, parse_speed(speed))
-    report = run_scenario(options, Display(error_console), LiveView() if live else None)
+    report = run_scenario(options, Display(), LiveView() if live else None)
     if as_json:
         typer.echo(json.dumps(report))
     else:

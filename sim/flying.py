@@ -72,7 +72,7 @@ class Mission:
     Attributes:
         scenario: what is flown.
         cloud: the one cloud.
-        cloud_watch: looks at what it says of itself.
+        cloud_watch: counts the cases that it keeps.
         craft: all craft, in the scenario's order.
         given: the operator's answers.
         begin_s: monotonic second 0; None until all craft have begun.
@@ -189,7 +189,8 @@ def _ready(
         program = EdgeProgram(craft, told, f"tcp://{LOOPBACK}:{link.port}", log, launcher, speed=speed)
         edge = stack.enter_context(program)
         flights.append(CraftFlight(craft, edge, link, FlightWatch(craft.edge), scenario.fps, speed))
-    return Mission(scenario, cloud, CloudWatch(http_port), tuple(flights), speed=speed)
+    cloud_watch = stack.enter_context(CloudWatch(folder.cloud_data))
+    return Mission(scenario, cloud, cloud_watch, tuple(flights), speed=speed)
 
 
 def _until_landed(mission: Mission, look: Callable[[], None]) -> None:

@@ -22,6 +22,9 @@ _GAP_S = 2.0
 """A track of the same number that comes back later than that is drawn as another one: programs start anew."""
 
 _LEAST_POINTS = 3
+_WINDING = 4.0
+"""A track so many times longer than the way from its beginning to its end goes nowhere."""
+
 _LOWEST_RAY = -0.02
 """Rays closer to the horizon than this (upward share) hit the ground too far away to draw."""
 
@@ -39,6 +42,19 @@ class GroundTrack:
     label: str
     is_prompted: bool
     points_m: FloatArray
+
+    @property
+    def middle_m(self) -> FloatArray:
+        """(2,) the median of its points."""
+        return np.asarray(np.median(self.points_m, axis=0), np.float64)
+
+    @property
+    def is_scatter(self) -> bool:
+        """Whether its points jump about one place, as those of a standing thing do where the told pose is noisy."""
+        third = max(len(self.points_m) // 3, 1)
+        moved = np.median(self.points_m[-third:], axis=0) - np.median(self.points_m[:third], axis=0)
+        length_m = np.linalg.norm(np.diff(self.points_m, axis=0), axis=1).sum()
+        return bool(length_m > _WINDING * np.linalg.norm(moved))
 
 
 @dataclass(frozen=True)

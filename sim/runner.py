@@ -128,7 +128,10 @@ def _report(options: RunOptions, mission: Mission, stories: Sequence[CraftStory]
         "seconds": options.scenario.seconds,
         "speed": mission.speed,
         "craft": {
-            craft.folder.name: {**_craft_report(craft, story.record), **craft_measures(story)}
+            craft.folder.name: {
+                **_craft_report(craft, story.record, mission.cloud_watch.cases_of.get(craft.folder.name, 0)),
+                **craft_measures(story),
+            }
             for craft, story in zip(mission.craft, stories, strict=True)
         },
         "operator": None if options.scenario.operator is None else {"answers": [asdict(a) for a in mission.given]},
@@ -137,14 +140,14 @@ def _report(options: RunOptions, mission: Mission, stories: Sequence[CraftStory]
     }
 
 
-def _craft_report(craft: CraftFlight, record: FlightRecord) -> dict[str, Any]:
+def _craft_report(craft: CraftFlight, record: FlightRecord, cases_sent: int) -> dict[str, Any]:
     summary = record.summary
     return {
         "frames": summary["frames"],
         "fps": summary["fps"],
         "starts": len(craft.edge.legs),
         "cases": summary["cases"],
-        "cases_sent": (summary["link"] or {}).get("cases_delivered", 0),
+        "cases_sent": cases_sent,
         "connects": (summary["link"] or {}).get("connects", 0),
         "bytes_on_the_wire": {
             "edge_to_cloud": craft.link.edge_to_cloud_bytes,
@@ -157,5 +160,12 @@ def _craft_report(craft: CraftFlight, record: FlightRecord) -> dict[str, Any]:
             {"revision": bank.revision, "labels": list(bank.labels), "case_ids": list(bank.case_ids)}
             for bank in record.banks
         ],
-        "traffic": [[round(seen.time_s, 2), seen.edge_to_cloud, seen.cloud_to_edge] for seen in record.traffic],
+        "traffic": _traffic(record),
     }
+
+
+def _traffic(record: FlightRecord) -> list[list[float]]:
+    """[recorded second, bytes from edge to cloud, bytes from cloud to edge] for each look at the link."""
+    times = record.recorded_s([seen.time_s for seen in record.traffic]).tolist()
+    rows = zip(times, record.traffic, strict=True)
+    return [[round(at_s, 2), seen.edge_to_cloud, seen.cloud_to_edge] for at_s, seen in rows]

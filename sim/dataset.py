@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -15,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.craft.camera import Camera, CameraPose
-from sim.scenes import ORIGIN_LAT_DEG, ORIGIN_LON_DEG, Scene, training_world
+from sim.flat_map import to_degrees
+from sim.scenes import Scene, training_world
 from sim.world.layout import Label, Look
 from sim.world.render import Renderer
 from sim.world.seeds import rng_for
@@ -27,8 +27,6 @@ FRAMES_PER_WORLD = 8
 IGNORE_BELOW_VISIBLE = 0.35
 IGNORE_BELOW_PX = 4.0
 Bytes = NDArray[np.uint8]
-
-METRES_PER_LAT_DEG = 111_320.0
 
 
 class CocoWriter:
@@ -185,10 +183,10 @@ def render_sequence(  # noqa: PLR0913 - every keyword is a way to write it
 
 def pose_record(scene: Scene, pose: CameraPose) -> dict[str, float]:
     """A pose in the words of `frames.jsonl`, on a small flat map about the world's origin."""
-    metres_per_lon_deg = METRES_PER_LAT_DEG * math.cos(math.radians(ORIGIN_LAT_DEG))
+    lat_deg, lon_deg = to_degrees(pose.east_m, pose.north_m)
     return {
-        "lat_deg": ORIGIN_LAT_DEG + pose.north_m / METRES_PER_LAT_DEG,
-        "lon_deg": ORIGIN_LON_DEG + pose.east_m / metres_per_lon_deg,
+        "lat_deg": lat_deg,
+        "lon_deg": lon_deg,
         "altitude_m": pose.up_m,
         "yaw_deg": pose.yaw_deg % 360.0,
         "pitch_deg": pose.pitch_deg,

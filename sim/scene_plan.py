@@ -13,11 +13,12 @@ from sim.craft.flight import Flight, FlightStyle
 from sim.craft.overpass import Overpass, circular_sky, sky_of_orbit
 from sim.craft.target_orbit import Circle, TargetOrbit
 from sim.errors import ScenarioError
+from sim.flat_map import ORIGIN_LAT_DEG, ORIGIN_LON_DEG
 from sim.scenario import CraftSettings, Scenario, find_scenario
 from sim.scenario.events import Appear, Earthquake, Fog, Hide, Rain
 from sim.scenario.flights import DroneFlight, OrbitTarget, RouteFlight, SatellitePass, Waypoints
 from sim.scenario.orbits import orbit_of
-from sim.scenes import ORIGIN_LAT_DEG, ORIGIN_LON_DEG, FlightPath, Scene
+from sim.scenes import FlightPath, Scene
 from sim.world.chase import Chase, add_chase, hide
 from sim.world.incidents import Way, appear, earthquake, proposer
 from sim.world.landscapes import furnish_world, open_world

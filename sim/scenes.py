@@ -19,9 +19,6 @@ from sim.world.settings import Landscape, WeatherSettings, WorldSettings
 
 FloatArray = NDArray[np.float64]
 
-# Where the world's origin lies on the globe; any place but a pole does.
-ORIGIN_LAT_DEG = 47.0
-ORIGIN_LON_DEG = 8.0
 MAX_GROUND_PX = 6000
 """Side of the ground picture: about 0.1 GB in colour, and as much again while it is painted."""
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AwareDatetime, Field, ValidationError, model_validator
 from typing_extensions import Self
 
-from edge.config import Settings, read_toml
-from edge.errors import ConfigError
+from edge.config import Settings
 from edge.scheduler import SchedulerSettings
 from protocols.limits import MAX_CASE_BYTES, MAX_MESSAGE_BYTES
 from sim.craft.contact import Station
@@ -19,6 +19,12 @@ from sim.craft.imager import Imager
 from sim.craft.orbit import MAX_TLE_AGE_DAYS
 from sim.craft.power import PowerSettings
 from sim.errors import ScenarioError
+from sim.scenario.problems import describes_rather, problem_line
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 MAX_HOURS = 24.0 * 60
 MAX_CRAFT = 1000
@@ -274,7 +280,17 @@ def load_mission(path: Path) -> MissionSettings:
     Raises:
         ScenarioError: the file cannot be read, or describes no possible mission; the message names the field.
     """
+    data: dict[str, Any] = {}
     try:
-        return read_toml(path, MissionSettings)
-    except ConfigError as exc:
-        raise ScenarioError(str(exc)) from exc
+        data = tomllib.loads(path.read_text("utf-8"))
+        return MissionSettings.model_validate(data)
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ScenarioError(f"{path}: cannot be read ({exc}); check the path") from exc
+    except tomllib.TOMLDecodeError as exc:
+        raise ScenarioError(f"{path}: not valid TOML: {exc}") from exc
+    except ValidationError as exc:
+        from sim.scenario.schema import Scenario
+
+        if describes_rather(data, Scenario, MissionSettings):
+            raise ScenarioError(f"{path}: this is a scenario; use `skyloop-sim run {path}`") from exc
+        raise ScenarioError(f"{path}: {problem_line(exc, MissionSettings)}") from exc

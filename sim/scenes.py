@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -43,7 +43,19 @@ class FlightPath(Protocol):
 
 @dataclass(frozen=True)
 class Scene:
-    """A world, a camera, a flight, how long it lasts (seconds), and whether its sensor is a rough one."""
+    """A world with a flight over it.
+
+    Attributes:
+        name: of the scenario.
+        seed: it was drawn from.
+        world: what there is to see.
+        camera: the optics.
+        flight: where they are.
+        look: of the sensor.
+        duration_s: of the flight.
+        is_rough: whether the sensor is a rough one.
+        placed: how many things found room, by the number of the `appear` event that wanted them.
+    """
 
     name: str
     seed: int
@@ -53,6 +65,7 @@ class Scene:
     look: Look
     duration_s: float
     is_rough: bool = False
+    placed: Mapping[int, int] = field(default_factory=dict)
 
     def renderer(self) -> Renderer:
         """Paints this scene's frames, its ground about as sharp as the camera sees it."""

@@ -6,7 +6,7 @@ from tiny_run import tiny_scenario
 
 from sim.errors import ScenarioError
 from sim.scenario import bundled_names, find_scenario
-from sim.scene_plan import disaster_scene, scenes_of
+from sim.scene_plan import as_placed, disaster_scene, scenes_of
 from sim.world import HELD_OUT_KINDS, Label, Look, Renderer
 
 TLE = (  # a made-up orbit that passes over the world's middle, with true checksums
@@ -94,6 +94,20 @@ def test_fleet_meets_tents_when_told(scenes):
     tents = [t for t in found[0].world.things if t.label is Label.TENT]
     assert len(tents) >= 0.7 * sum(event.count for event in told)
     assert {t.appears_s for t in tents} == {event.at_s for event in told}
+
+
+def test_what_found_no_room_is_told_and_not_counted():
+    bus = {"kind": "appear", "at_s": 1, "object": "bus", "where": "roads", "count": 500}
+    world = {"half_m": 80}
+    scenario = find_scenario("disaster").changed(event=(bus,), world=world, seconds=2)
+    (scene,) = scenes_of(scenario, 1)
+    notes: list[str] = []
+    flown = as_placed(scenario, scene.placed, notes.append)
+    there = sum(thing.name == "bus" and thing.appears_s == 1 for thing in scene.world.things)
+    assert flown.event[0].count == there < 500
+    assert notes == [
+        f"event[0] (appear): {there} of 500 found room with where = 'roads'; lower its count or choose another place"
+    ]
 
 
 def test_strange_things_of_one_event_are_of_one_kind_that_no_training_set_holds(scenes):

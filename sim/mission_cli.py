@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sim.display import Display
-from sim.errors import ScenarioError
+from sim.errors import OutputError, ScenarioError
 from sim.run_folder import check_free, make_ready
 from sim.seed_option import parse_seed
 
@@ -63,8 +63,12 @@ def mission(
         )
     summary = summarize(result)
     make_ready(out, "mission", "skyloop-sim mission")
-    with display.stage("writing"):
-        _write(out, result, summary)
+    try:
+        with display.stage("writing"):
+            _write(out, result, summary)
+    except OSError as exc:
+        reason = exc.strerror or str(exc)
+        raise OutputError(f"{out}: cannot be written ({reason}); free some space or choose another --out") from exc
     if as_json:
         typer.echo(json.dumps(summary))
     else:

@@ -94,10 +94,17 @@ def render(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out}: is not empty; choose a new folder, or remove it first")
     how = Recording(layout, look, masks)
-    if mix is None:
-        written = _render_scenario(scenario or "", frames, parse_seed(seed), out, how)
-    else:
-        written = _render_mix(mix, frames or 1, parse_seed(seed), out, how)
+    number = parse_seed(seed)
+    try:
+        if mix is not None and frames is not None:
+            written = _render_mix(mix, frames, number, out, how)
+        elif scenario is not None:
+            written = _render_scenario(scenario, frames, number, out, how)
+    except OSError as exc:
+        reason = exc.strerror or str(exc)
+        raise OutputError(
+            f"{out}: {reason}; what is there is kept, free some space or choose another --out for the rest"
+        ) from exc
     typer.echo(f"{written} in {out}")
 
 
@@ -145,7 +152,7 @@ def _render_mix(mix: Mix, count: int, seed: int, out: Path, how: Recording) -> s
 
 def _render_scenario(name: str, frames: int | None, seed: int, out: Path, how: Recording) -> str:
     from sim.scenario import find_scenario
-    from sim.scene_plan import scenes_of
+    from sim.scene_plan import as_placed, scenes_of
 
     scenario = find_scenario(name)
     count = frames or scenario.frames
@@ -153,8 +160,9 @@ def _render_scenario(name: str, frames: int | None, seed: int, out: Path, how: R
         raise ScenarioError(
             f"--frames {count}: {scenario.name} has {scenario.frames}; ask for at most {scenario.frames}"
         )
-    told = []
-    for craft, scene in zip(scenario.craft, scenes_of(scenario, seed), strict=True):
+    told, scenes = [], scenes_of(scenario, seed)
+    as_placed(scenario, scenes[0].placed, Display(error_console).note)
+    for craft, scene in zip(scenario.craft, scenes, strict=True):
         folder = out if len(scenario.craft) == 1 else out / craft.name
         with Display(error_console).stage(f"rendering {craft.name}", count) as advance:
             scene = replace(scene, look=how.look or scene.look)

@@ -100,7 +100,7 @@ class CameraSettings(Settings):
         capture_every_s: between two pictures.
         needs_light: False for thermal or radar.
         min_sun_deg: lowest sun above the horizon for one that needs light.
-        focal_length_m, pixel_pitch_m, width_px, off_nadir_deg: see `Imager`.
+        focal_length_m, pixel_pitch_m, off_nadir_deg: see `Imager`.
         case_bytes: median imagery of a case.
         case_spread: standard deviation of the natural logarithm of its bytes.
     """
@@ -110,7 +110,6 @@ class CameraSettings(Settings):
     min_sun_deg: float = Field(default=5.0, ge=-18, lt=90)
     focal_length_m: float = Field(gt=0)
     pixel_pitch_m: float = Field(gt=0)
-    width_px: int = Field(gt=0)
     off_nadir_deg: float = Field(default=0.0, ge=0, lt=90)
     case_bytes: int = Field(default=60_000, ge=1, le=MAX_CASE_BYTES)
     case_spread: float = Field(default=0.5, ge=0, le=2)
@@ -118,7 +117,7 @@ class CameraSettings(Settings):
     @property
     def imager(self) -> Imager:
         """The same camera for distances on the ground."""
-        return Imager(self.focal_length_m, self.pixel_pitch_m, self.width_px, self.off_nadir_deg)
+        return Imager(self.focal_length_m, self.pixel_pitch_m, self.off_nadir_deg)
 
 
 class SpoolSettings(Settings):

@@ -153,7 +153,7 @@ def new(
     """Write a new scenario file in which every key is explained. Example: skyloop-sim new my-flight."""
     from sim.scenario.loader import new_scenario
 
-    path = out or Path(f"{name}.toml")
+    path = out or Path(f"{name.removesuffix('.toml')}.toml")
     new_scenario(name, path)
     typer.echo(f"{path}; fly it with: skyloop-sim run {path}")
 

@@ -41,6 +41,7 @@ def new_scenario(name: str, path: Path) -> None:
         ScenarioError: the name cannot be a scenario's.
         OutputError: the file exists, or cannot be written.
     """
+    name = name.removesuffix(".toml")  # who types a file's name means the scenario in it
     text = template_text().replace('"NAME"', f'"{name}"').replace("NAME.toml", path.name)
     parse_scenario(text, f"scenario {name!r}")
     try:

@@ -13,13 +13,12 @@ from typing import Annotated, Any
 import structlog
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from protocols.errors import SkyloopError
+from edge.entry import fail, run_program
 from sim.compare_cli import compare
 from sim.display import Display
-from sim.errors import ScenarioError
+from sim.errors import OptionError
 from sim.mission_cli import mission
 from sim.render_cli import bench_render_command, render
 from sim.seed_option import parse_seed
@@ -48,21 +47,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program")
 
 
 def main() -> None:
-    """Entry point: one clear line and exit code 1 for every error we foresee."""
+    """Entry point: one clear line and an exit code for every error we foresee; see `edge.entry`."""
     try:
-        app()
-    except SkyloopError as exc:
-        _fail(str(exc))
+        run_program(app)
     except OSError as exc:
         if exc.errno not in _OUTPUT_ERRNOS:
             raise
         where = exc.filename or "the output folder"
-        _fail(f"{where}: {exc.strerror}; free some space or choose another --out" if exc.errno else str(exc))
-
-
-def _fail(reason: str) -> None:
-    error_console.print(f"[red]error:[/red] {escape(reason)}", highlight=False)
-    raise SystemExit(1)
+        fail(f"{where}: {exc.strerror}; free some space or choose another --out" if exc.errno else str(exc))
 
 
 @app.command()
@@ -208,7 +200,7 @@ def parse_speed(text: str) -> float | None:
     """How fast a flight passes; None is as fast as can be.
 
     Raises:
-        ScenarioError: it is no number, or out of range.
+        OptionError: it is no number, or out of range.
     """
     from sim.hurry import FASTEST
 
@@ -219,7 +211,7 @@ def parse_speed(text: str) -> float | None:
     except ValueError:
         speed = math.nan
     if not 0.1 <= speed <= FASTEST:
-        raise ScenarioError(f"--speed {text!r} is not a number from 0.1 to {FASTEST:g}; give one, or `max`")
+        raise OptionError(f"--speed {text!r} is not a number from 0.1 to {FASTEST:g}; give one, or `max`")
     return speed
 
 

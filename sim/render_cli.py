@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from sim.display import Display
-from sim.errors import OutputError, ScenarioError
+from sim.errors import OptionError, OutputError
 from sim.seed_option import parse_seed
 from sim.world.layout import Look
 
@@ -84,13 +84,13 @@ def render(
     Training set:  skyloop-sim render --mix student --frames 960 --seed 11 --out runs/renders/student
     """
     if (mix is None) == (scenario is None):
-        raise ScenarioError("give one of a scenario's name (its flights) and --mix (a training set)")
+        raise OptionError("give one of a scenario's name (its flights) and --mix (a training set)")
     if layout is Layout.TRACKING and (masks or look is Look.MULTISPECTRAL):
-        raise ScenarioError(
+        raise OptionError(
             "--as tracking writes JPEG pictures and boxes only; leave out --masks and --look multispectral"
         )
     if mix is not None and frames is None:
-        raise ScenarioError("--mix has no end of its own; say how many images with --frames")
+        raise OptionError("--mix has no end of its own; say how many images with --frames")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out}: is not empty; choose a new folder, or remove it first")
     how = Recording(layout, look, masks)
@@ -132,7 +132,7 @@ def _render_mix(mix: Mix, count: int, seed: int, out: Path, how: Recording) -> s
     from sim.tracks import SHORTEST, render_training_tracks
 
     if how.layout is Layout.TRACKING and count <= SHORTEST:
-        raise ScenarioError(f"--frames {count}: a tracking sequence has more than {SHORTEST}; ask for more")
+        raise OptionError(f"--frames {count}: a tracking sequence has more than {SHORTEST}; ask for more")
     is_teacher = mix is Mix.TEACHER
     # The student's visible light comes from renders alone, its heat also from real images.
     usual = (Look.RGB, Look.THERMAL) if is_teacher else (Look.RGB, Look.RGB, Look.THERMAL)
@@ -157,9 +157,7 @@ def _render_scenario(name: str, frames: int | None, seed: int, out: Path, how: R
     scenario = find_scenario(name)
     count = frames or scenario.frames
     if count > scenario.frames:
-        raise ScenarioError(
-            f"--frames {count}: {scenario.name} has {scenario.frames}; ask for at most {scenario.frames}"
-        )
+        raise OptionError(f"--frames {count}: {scenario.name} has {scenario.frames}; ask for at most {scenario.frames}")
     told, scenes = [], scenes_of(scenario, seed)
     as_placed(scenario, scenes[0].placed, Display(error_console).note)
     for craft, scene in zip(scenario.craft, scenes, strict=True):

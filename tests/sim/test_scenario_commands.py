@@ -112,7 +112,7 @@ def test_new_refuses_names_and_folders_that_cannot_be(tmp_path):
 
 
 def test_brackets_of_toml_survive_in_an_error(monkeypatch, capsys):
-    def fail():
+    def fail(**_):
         raise ScenarioError("craft: there is none; add at least one [[craft]] with a [craft.flight]")
 
     monkeypatch.setattr(cli, "app", fail)

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.arrays import Bytes
 from sim.craft.camera import Camera, CameraPose
 from sim.flat_map import to_degrees
 from sim.scenes import Scene, training_world
@@ -30,8 +31,6 @@ IGNORE_BELOW_VISIBLE = 0.35
 IGNORE_BELOW_PX = 4.0
 COVER_INFO = {"land_cover": {str(cover.value): cover.name.lower() for cover in LandCover}}
 """Goes into `info` where there are masks: what the values in `cover/` mean."""
-
-Bytes = NDArray[np.uint8]
 
 
 class CocoWriter:

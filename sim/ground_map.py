@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from protocols.values import Detection
-from sim.craft.camera import Camera, CameraPose, FloatArray
+from sim.arrays import FloatArray
+from sim.craft.camera import Camera, CameraPose
 from sim.flat_map import to_metres
 from sim.record import FlightRecord, FlownFrame
 

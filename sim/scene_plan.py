@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sim.arrays import FloatArray
 from sim.craft.camera import Camera
 from sim.craft.flight import Flight, FlightStyle
 from sim.craft.overpass import Overpass, circular_sky, sky_of_orbit
@@ -26,8 +26,6 @@ from sim.world.landscapes import furnish_world, open_world
 from sim.world.layout import Change, Look, Road
 from sim.world.seeds import rng_for
 from sim.world.town import Town
-
-FloatArray = NDArray[np.float64]
 
 QUAKE_SHARE = 0.1
 """First part of the disaster flight, before the earthquake."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sim.craft.camera import Camera, CameraPose
 from sim.craft.flight import Flight, FlightStyle
@@ -16,8 +15,6 @@ from sim.world.layout import Look, World
 from sim.world.render import Renderer
 from sim.world.seeds import rng_for
 from sim.world.settings import Landscape, WeatherSettings, WorldSettings
-
-FloatArray = NDArray[np.float64]
 
 MAX_GROUND_PX = 6000
 """Side of the ground picture: about 0.1 GB in colour, and as much again while it is painted."""

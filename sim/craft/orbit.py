@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from sgp4.api import SGP4_ERRORS, WGS72, Satrec
 from sgp4.io import verify_checksum
 
-from sim.craft.earth import DAY_S, Epoch, FloatArray, GroundTrack, to_geodetic
+from sim.arrays import FloatArray
+from sim.craft.earth import DAY_S, Epoch, GroundTrack, to_geodetic
 from sim.craft.sun import in_sunlight
 from sim.errors import ScenarioError
 

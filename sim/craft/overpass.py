@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sim.arrays import FloatArray
 from sim.craft.camera import CameraPose
 from sim.craft.earth import DAY_S, MEAN_RADIUS_M, local_up, place_m
 from sim.craft.orbit import Orbit
 from sim.errors import ScenarioError
-
-FloatArray = NDArray[np.float64]
 
 EARTH_MU = 3.986004418e14
 """Gravitational parameter, m^3/s^2 (IERS Conventions 2010, table 1.1)."""

@@ -9,12 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.arrays import FloatArray, IntArray
 from sim.craft.camera import Camera, CameraPose
 from sim.world.layout import Thing
 from sim.world.placing import PlacedMesh
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 SHIFT = 4  # fractional bits of drawn coordinates
 PAD_PX = 160  # the picture of numbers reaches this far beyond the frame, to measure what the frame cuts off

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.arrays import Bytes
 from sim.world.layout import (
     PARKING_M,
     SIDEWALK_M,
@@ -24,7 +25,6 @@ from sim.world.layout import (
 from sim.world.lighting import HEAT_LEVELS, radar_level
 from sim.world.materials import Material, backscatter_db, heat_at, infrared
 
-Bytes = NDArray[np.uint8]
 Field = NDArray[np.float32]
 
 # Per `Soil`: blue, green, red; heat by day; strength of fine and of coarse grain.

@@ -11,13 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.arrays import FloatArray
 from sim.craft.camera import Camera, CameraPose
 from sim.world.batch import NEAREST_M
 from sim.world.layout import World
 from sim.world.lighting import Lighting
 from sim.world.motion import MotionTable
-
-FloatArray = NDArray[np.float64]
 
 FAINTEST_SHADOW = 0.97
 """Of the light: a shadow that takes less than 3 % is below a sensor's noise and not worth its time."""

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.arrays import Bytes
 from sim.craft.camera import Camera, CameraPose
 from sim.errors import ScenarioError
 from sim.world.batch import PAD_PX, SHIFT, Batch, cut_to_picture, fixed_point, gather, on_picture, outline
@@ -26,9 +27,7 @@ from sim.world.sensor import Sensor, draw_traits, roughened
 from sim.world.truth import TruthObject, View
 from sim.world.weather import Weather
 
-Bytes = NDArray[np.uint8]
 Numbers = NDArray[np.uint16]
-FloatArray = NDArray[np.float64]
 
 SMALLEST_SIDE_PX = 1.0
 """Boxes narrower than a pixel show nothing that could be told from noise: they are no truth."""

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
-from protocols.errors import SkyloopError
+from edge.entry import fail, run_program
 from sim.bench_cli import bench_app
 from sim.compare_cli import compare
-from sim.display import Display, console, error_console, quiet_logs
-from sim.errors import ScenarioError
+from sim.display import Display, console, quiet_logs
+from sim.errors import OptionError
 from sim.mission_cli import mission
 from sim.processes import end_children_on_sigterm
 from sim.render_cli import render
@@ -42,21 +41,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program")
 
 
 def main() -> None:
-    """Entry point: one clear line and exit code 1 for every error we foresee."""
+    """Entry point: one clear line and an exit code for every error we foresee; see `edge.entry`."""
     try:
-        app()
-    except SkyloopError as exc:
-        _fail(str(exc))
+        run_program(app)
     except OSError as exc:
         if exc.errno not in _OUTPUT_ERRNOS:
             raise
         where = exc.filename or "the output folder"
-        _fail(f"{where}: {exc.strerror}; free some space or choose another --out" if exc.errno else str(exc))
-
-
-def _fail(reason: str) -> None:
-    error_console.print(f"[red]error:[/red] {escape(reason)}", highlight=False)
-    raise SystemExit(1)
+        fail(f"{where}: {exc.strerror}; free some space or choose another --out" if exc.errno else str(exc))
 
 
 @app.command()
@@ -147,7 +139,7 @@ def new(
     """Write a new scenario file in which every key is explained. Example: skyloop-sim new my-flight."""
     from sim.scenario.loader import new_scenario
 
-    path = out or Path(f"{name}.toml")
+    path = out or Path(f"{name.removesuffix('.toml')}.toml")
     new_scenario(name, path)
     typer.echo(f"{path}; fly it with: skyloop-sim run {path}")
 
@@ -156,7 +148,7 @@ def parse_speed(text: str) -> float | None:
     """How fast a flight passes; None is as fast as can be.
 
     Raises:
-        ScenarioError: it is no number, or out of range.
+        OptionError: it is no number, or out of range.
     """
     from sim.hurry import FASTEST
 
@@ -167,7 +159,7 @@ def parse_speed(text: str) -> float | None:
     except ValueError:
         speed = math.nan
     if not 0.1 <= speed <= FASTEST:
-        raise ScenarioError(f"--speed {text!r} is not a number from 0.1 to {FASTEST:g}; give one, or `max`")
+        raise OptionError(f"--speed {text!r} is not a number from 0.1 to {FASTEST:g}; give one, or `max`")
     return speed
 
 

@@ -26,6 +26,10 @@ class Display:
         """Use a console; by default standard error, so that standard output stays a program's answer."""
         self._console = console or error_console
 
+    def note(self, words: str) -> None:
+        """One line between stages that the user should know."""
+        self._console.print(words, highlight=False, markup=False)
+
     @contextmanager
     def stage(self, name: str, total: int | None = None) -> Iterator[Advance]:
         """One stage, shown until the context ends.

@@ -71,6 +71,7 @@ class Mission:
 
     Attributes:
         scenario: what is flown.
+        told: the same as the programs are told it: see `hurried`.
         cloud: the one cloud.
         cloud_watch: counts the cases that it keeps.
         craft: all craft, in the scenario's order.
@@ -81,6 +82,7 @@ class Mission:
     """
 
     scenario: Scenario
+    told: Scenario
     cloud: CloudProgram
     cloud_watch: CloudWatch
     craft: tuple[CraftFlight, ...]
@@ -190,7 +192,7 @@ def _ready(
         edge = stack.enter_context(program)
         flights.append(CraftFlight(craft, edge, link, FlightWatch(craft.edge), scenario.fps, speed))
     cloud_watch = stack.enter_context(CloudWatch(folder.cloud_data))
-    return Mission(scenario, cloud, cloud_watch, tuple(flights), speed=speed)
+    return Mission(scenario, told, cloud, cloud_watch, tuple(flights), speed=speed)
 
 
 def _until_landed(mission: Mission, look: Callable[[], None]) -> None:
@@ -241,7 +243,7 @@ def _do(step: Step, mission: Mission) -> None:
 
 def _operator(mission: Mission, folder: RunFolder, seed: int) -> Operator | None:
     """The scenario's person, who knows the truth of every frame."""
-    settings = hurried(mission.scenario, mission.speed).operator
+    settings = mission.told.operator
     if settings is None:
         return None
     truths = {craft.folder.name: read_data_set(craft.folder.flight, "all") for craft in mission.craft}

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.craft.camera import FloatArray
+from sim.arrays import FloatArray
 from sim.craft.power import J_PER_WH, PowerSettings, PowerState, Work
 from sim.record import FlightRecord
 

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from distill.dataset import DataSet
 from protocols.values import Detection
-from sim.craft.camera import FloatArray
+from sim.arrays import FloatArray
 from sim.errors import RecordError
 
 

@@ -131,5 +131,7 @@ def test_a_delayed_teacher_and_students_of_its_own_are_told_to_the_cloud(tmp_pat
 
 def test_answers_are_placed_on_the_flights_clock():
     given = Given("c", "tiny", "Debris", 1, is_error=False, at_s=7.0, outcome="")
-    mission = Mission(tiny_scenario(), None, CloudWatch(Path()), (), begin_s=104.0, operator_begin_s=100.0)
+    mission = Mission(
+        tiny_scenario(), tiny_scenario(), None, CloudWatch(Path()), (), begin_s=104.0, operator_begin_s=100.0
+    )
     assert mission.flight_s(given) == 3.0

@@ -16,7 +16,6 @@ import structlog
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.markup import escape
 
 from cloud import banks
 from cloud.asking import check_review, parse_box, public_key
@@ -27,9 +26,9 @@ from cloud.listings import case_record, case_table, print_table, prompt_record, 
 from cloud.review_shelf import Scope
 from cloud.store import CaseStore, Review
 from edge.config import first_problem, read_toml
+from edge.entry import run_program
 from edge.errors import ConfigError
 from edge.keys import CLOUD_NAME, load_keys, new_keys
-from protocols.errors import SkyloopError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -49,12 +48,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program")
 
 
 def main() -> None:
-    """Entry point: one clear line and exit code 1 for every error we foresee."""
-    try:
-        app()
-    except SkyloopError as exc:
-        error_console.print(f"[red]error:[/red] {escape(str(exc))}", highlight=False)
-        raise SystemExit(1) from exc
+    """Entry point: one clear line and an exit code for every error we foresee; see `edge.entry`."""
+    run_program(app)
 
 
 @app.command()

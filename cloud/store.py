@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from cloud.bank_shelf import BankShelf
@@ -147,6 +147,12 @@ class CaseStore(CraftShelf, BankShelf, ReviewShelf):
         query = query.where(CaseRow.state == "unsure") if unsure_only else query
         with self._db.reading() as session:
             return [_stored(row) for row in session.scalars(query)]
+
+    def count_cases(self) -> dict[str, int]:
+        """How many cases of each craft are kept; a craft that sent none is missing."""
+        query = select(CaseRow.craft, func.count()).group_by(CaseRow.craft)
+        with self._db.reading() as session:
+            return {craft: count for craft, count in session.execute(query)}
 
     def load_case(self, case_id: str, craft: str | None = None) -> StoredCase:
         """One case.

@@ -12,14 +12,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from rich.text import Text
 
 from distill.errors import DistillError
 from distill.model_card import CARD_NAME
 from distill.recipe import Recipe, Workspace, open_source
 from edge.config import read_toml
+from edge.entry import run_program
 from edge.tiling import MIN_TILE_PX
-from protocols.errors import SkyloopError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,13 +37,8 @@ DATA_DEFAULT, RUNS_DEFAULT = Path("../shared/data"), Path("runs")
 
 
 def main() -> None:
-    """Entry point: one clear line and exit code 1 for every error we foresee."""
-    try:
-        app()
-    except SkyloopError as exc:
-        # Text, not markup: a message may hold brackets, and some libraries' messages hold line breaks.
-        error_console.print(Text.assemble(("error:", "red"), " ", " ".join(str(exc).split())))
-        raise SystemExit(1) from exc
+    """Entry point: one clear line and an exit code for every error we foresee; see `edge.entry`."""
+    run_program(app)
 
 
 @app.command("train-teacher")

@@ -50,7 +50,7 @@ class AgentSettings(Settings):
 
 @dataclass
 class LoopStatistics:
-    """What one run counted; all of it bounded (the newest 4,096 loops)."""
+    """What one run counted; all of it bounded (`loops`: case and milliseconds of the newest 4,096)."""
 
     frames: int = 0
     busy_s: float = 0.0
@@ -59,7 +59,7 @@ class LoopStatistics:
     cases_planned: int = 0
     cases_refused: int = 0
     detections: dict[str, int] = field(default_factory=dict)
-    loop_ms: deque[float] = field(default_factory=lambda: deque(maxlen=4096))
+    loops: deque[tuple[str, float]] = field(default_factory=lambda: deque(maxlen=4096))
 
 
 class Agent:
@@ -126,10 +126,12 @@ class Agent:
         begin_s = time.perf_counter()
         if self.statistics.started_s is None:
             self.statistics.started_s = frame.captured_s
+        clock_s = frame.captured_s - self.statistics.started_s
         self._take_bank()
         result = self.pipeline.process(frame, seen)
         planned = self.scheduler.consider(frame, result) if self._spool is not None else None
         extra: dict[str, Any] = {
+            "clock_s": round(clock_s, 3),
             "bank_revision": self._bank.revision if self._bank else 0,
             "hardness": round(result.hardness.score, 4),
         }
@@ -153,7 +155,7 @@ class Agent:
         for prompt in self._bank.prompts:
             captured_s = self._captured_s.pop(prompt.case_id, None) if prompt.case_id else None
             if captured_s is not None:
-                self.statistics.loop_ms.append((now_s - captured_s) * 1000)
+                self.statistics.loops.append((prompt.case_id or "", (now_s - captured_s) * 1000))
         if skipped := self.pipeline.matcher.skipped:
             log.warning("prompts of another embedding space are not used", prompts=skipped)
         log.info("prompt bank in use", revision=self._bank.revision, prompts=len(self._bank.prompts))
@@ -198,7 +200,7 @@ class Agent:
         """
         s = self.statistics
         span_s = s.ended_s - (s.started_s or 0.0)
-        loop = np.array(s.loop_ms) if s.loop_ms else None
+        loop = np.array([ms for _, ms in s.loops]) if s.loops else None
         student = self.pipeline.student
         return {
             "frames": s.frames,
@@ -215,10 +217,11 @@ class Agent:
             "spool": asdict(self._spool.stats) if self._spool is not None else None,
             "link": asdict(self._link.stats()) if self._link else None,
             "loop_ms": {
-                "count": len(s.loop_ms),
+                "count": len(s.loops),
                 "p50": round(float(np.percentile(loop, 50)), 1) if loop is not None else None,
                 "p99": round(float(np.percentile(loop, 99)), 1) if loop is not None else None,
             },
+            "loops": [{"case_id": case_id, "ms": round(ms, 1)} for case_id, ms in s.loops],
             "bank": {"revision": self._bank.revision, "prompts": len(self._bank.prompts)} if self._bank else None,
             "bundle": {
                 "name": student.manifest.name,

@@ -15,7 +15,6 @@ import structlog
 import typer
 from pydantic import Field
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from threadpoolctl import threadpool_limits
 
@@ -24,6 +23,7 @@ from edge.bank import BankStore
 from edge.bundle import bundled_student, load_bundle
 from edge.capture import Frame, Source, open_source
 from edge.config import Settings, read_toml
+from edge.entry import run_program
 from edge.errors import ConfigError
 from edge.keys import EDGE_NAME, KeyPair, load_keys, load_server_key, new_keys, trust_server
 from edge.link import HelloProfile, Link, LinkSettings, check_security
@@ -31,7 +31,6 @@ from edge.outputs import RunOutputs, draw
 from edge.pipeline import FrameResult
 from edge.spool import Spool
 from edge.tiling import MIN_TILE_PX, open_student
-from protocols.errors import SkyloopError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -69,12 +68,8 @@ class RunConfig(Settings):
 
 
 def main() -> None:
-    """Entry point: one clear line and exit code 1 for every error we foresee."""
-    try:
-        app()
-    except SkyloopError as exc:
-        error_console.print(f"[red]error:[/red] {escape(str(exc))}", highlight=False)
-        raise SystemExit(1) from exc
+    """Entry point: one clear line and an exit code for every error we foresee; see `edge.entry`."""
+    run_program(app)
 
 
 @keys_app.command("new")

@@ -66,7 +66,8 @@ class RunOutputs:
         Args:
             frame: the frame.
             detections: full-frame pixels.
-            extra: more keys of the line: `bank_revision`, `hardness`, and `case_id` with `region_xyxy` when sent.
+            extra: more keys of the line: `clock_s` (seconds of the craft's clock since its first frame),
+                `bank_revision`, `hardness`, and `case_id` with `region_xyxy` when sent.
 
         Raises:
             ConfigError: the disk is full or gone.

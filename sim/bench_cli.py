@@ -7,17 +7,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from sim.display import Display, quiet_logs
+from sim.display import Display, console, quiet_logs
 from sim.processes import end_children_on_sigterm
 
 bench_app = typer.Typer(
     no_args_is_help=True, help="Measure what the software costs and what the models reach on this machine."
 )
-console = Console(soft_wrap=True)
-error_console = Console(stderr=True, soft_wrap=True)
 
 Bundle = Annotated[Path | None, typer.Option(help="Student bundle; by default the one in the package")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program")]
@@ -45,7 +42,7 @@ def overhead(
     quiet_logs()
     end_children_on_sigterm()
     options = OverheadOptions(bundle=bundle, threads=threads, rounds=rounds, frames=frames)
-    result = bench_overhead(options, Display(error_console))
+    result = bench_overhead(options, Display())
     if as_json:
         typer.echo(json.dumps(result))
     else:
@@ -70,7 +67,7 @@ def render(
     """
     from sim.bench_render import RenderBench, bench_render
 
-    result = bench_render(RenderBench(rounds=rounds, frames=frames), Display(error_console))
+    result = bench_render(RenderBench(rounds=rounds, frames=frames), Display())
     if as_json:
         typer.echo(json.dumps(result))
     else:
@@ -91,7 +88,7 @@ def models(
     """
     from sim.bench_models import bench_models, default_bench
 
-    result = bench_models(default_bench(data, images=images, timed=timed), Display(error_console))
+    result = bench_models(default_bench(data, images=images, timed=timed), Display())
     if as_json:
         typer.echo(json.dumps(result))
     else:
@@ -120,7 +117,7 @@ def fewshot(
     splits = ("dev", "val") if split == "both" else (split,)
     chosen = student or kept_bundle("leaveout")
     options = FewShotBench(data, chosen, reference, splits=splits, seeds=seeds)
-    result = bench_fewshot(options, Display(error_console))
+    result = bench_fewshot(options, Display())
     if as_json:
         typer.echo(json.dumps(result))
     else:

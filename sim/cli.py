@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from protocols.errors import SkyloopError
+from edge.entry import fail, run_program
 from sim.bench_cli import bench_app
 from sim.compare_cli import compare
-from sim.display import Display, quiet_logs
-from sim.errors import ScenarioError
+from sim.display import Display, console, quiet_logs
+from sim.errors import OptionError
 from sim.mission_cli import mission
 from sim.processes import end_children_on_sigterm
 from sim.render_cli import render
@@ -34,8 +32,6 @@ app.add_typer(bench_app, name="bench")
 app.command()(mission)
 app.command()(compare)
 app.command()(render)
-console = Console(soft_wrap=True)
-error_console = Console(stderr=True, soft_wrap=True)
 
 # None: an image library that says no more than that it could not write.
 _OUTPUT_ERRNOS = (None, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR)
@@ -45,21 +41,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program")
 
 
 def main() -> None:
-    """Entry point: one clear line and exit code 1 for every error we foresee."""
+    """Entry point: one clear line and an exit code for every error we foresee; see `edge.entry`."""
     try:
-        app()
-    except SkyloopError as exc:
-        _fail(str(exc))
+        run_program(app)
     except OSError as exc:
         if exc.errno not in _OUTPUT_ERRNOS:
             raise
         where = exc.filename or "the output folder"
-        _fail(f"{where}: {exc.strerror}; free some space or choose another --out" if exc.errno else str(exc))
-
-
-def _fail(reason: str) -> None:
-    error_console.print(f"[red]error:[/red] {escape(reason)}", highlight=False)
-    raise SystemExit(1)
+        fail(f"{where}: {exc.strerror}; free some space or choose another --out" if exc.errno else str(exc))
 
 
 @app.command()
@@ -81,7 +70,7 @@ def demo(
 
     quiet_logs()
     end_children_on_sigterm()
-    report = run_demo(DemoOptions(out, seconds, parse_seed(seed), bundle, teacher), Display(error_console))
+    report = run_demo(DemoOptions(out, seconds, parse_seed(seed), bundle, teacher), Display())
     if as_json:
         typer.echo(json.dumps(report))
     else:
@@ -135,7 +124,7 @@ def run(
     found = find_scenario(scenario)
     out = out or Path(f"{found.name}-out")
     options = RunOptions(found, parse_seed(seed), out, scenario, parse_speed(speed))
-    report = run_scenario(options, Display(error_console), LiveView() if live else None)
+    report = run_scenario(options, Display(), LiveView() if live else None)
     if as_json:
         typer.echo(json.dumps(report))
     else:
@@ -150,7 +139,7 @@ def new(
     """Write a new scenario file in which every key is explained. Example: skyloop-sim new my-flight."""
     from sim.scenario.loader import new_scenario
 
-    path = out or Path(f"{name}.toml")
+    path = out or Path(f"{name.removesuffix('.toml')}.toml")
     new_scenario(name, path)
     typer.echo(f"{path}; fly it with: skyloop-sim run {path}")
 
@@ -159,7 +148,7 @@ def parse_speed(text: str) -> float | None:
     """How fast a flight passes; None is as fast as can be.
 
     Raises:
-        ScenarioError: it is no number, or out of range.
+        OptionError: it is no number, or out of range.
     """
     from sim.hurry import FASTEST
 
@@ -170,7 +159,7 @@ def parse_speed(text: str) -> float | None:
     except ValueError:
         speed = math.nan
     if not 0.1 <= speed <= FASTEST:
-        raise ScenarioError(f"--speed {text!r} is not a number from 0.1 to {FASTEST:g}; give one, or `max`")
+        raise OptionError(f"--speed {text!r} is not a number from 0.1 to {FASTEST:g}; give one, or `max`")
     return speed
 
 

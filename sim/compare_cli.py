@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from sim.compare import Comparison
+from sim.display import console, error_console
 
+if TYPE_CHECKING:
+    from sim.compare import Comparison, Setting
+
+MAX_SETTINGS = 12
 Folder = Annotated[Path, typer.Argument(help="Folder of a run or of a demo")]
 
 
@@ -47,15 +50,36 @@ def compare(
 def _print(comparison: Comparison) -> None:
     from sim.compare_page import change, shown
 
-    console = Console(soft_wrap=True)
     for line in comparison.warnings:
-        Console(stderr=True, soft_wrap=True).print(f"[yellow]warning:[/yellow] {escape(line)}", highlight=False)
+        error_console.print(f"[yellow]warning:[/yellow] {escape(line)}", highlight=False)
     for name, run in (("A", comparison.a), ("B", comparison.b)):
-        console.print(f"{name}: {escape(str(run.folder))} ({run.scenario}, seed {run.seed})", highlight=False)
+        words = f"({run.scenario}, seed {run.seed}, speed {run.speed:g})"
+        console.print(f"{name}: {escape(str(run.folder))} {words}", highlight=False)
+    _print_settings(comparison.settings)
     for name, rows in comparison.rows.items():
-        table = Table(title=name, box=SIMPLE_HEAD, padding=0, pad_edge=False, title_justify="left")
-        for head in ("measure", "  A", "  B", "  B - A"):
-            table.add_column(head, justify="left" if head == "measure" else "right", min_width=len(head))
+        table = _table(name, "measure", "A", "B", "B - A")
         for row in rows:
-            table.add_row(row.measure, *(f"  {text}" for text in (shown(row.a), shown(row.b), change(row.difference))))
+            values = [shown(row.a, row.digits), shown(row.b, row.digits), change(row.difference, row.digits)]
+            table.add_row(row.measure, *(f"  {text}" for text in values))
         console.print(table, highlight=False)
+
+
+def _print_settings(settings: Sequence[Setting]) -> None:
+    """The settings that differ, as many as leave the measures in sight."""
+    if not settings:
+        return
+    table = _table("settings that differ", "setting", "A", "B")
+    for item in settings[:MAX_SETTINGS]:
+        table.add_row(escape(item.key), *(f"  {escape(text or '-')}" for text in (item.a, item.b)))
+    console.print(table, highlight=False)
+    if len(settings) > MAX_SETTINGS:
+        console.print(f"{len(settings) - MAX_SETTINGS} more: see --out or --json", highlight=False)
+
+
+def _table(title: str, first: str, *others: str) -> Table:
+    """A table whose first column is words and whose others are values, right-aligned."""
+    table = Table(title=title, box=SIMPLE_HEAD, padding=0, pad_edge=False, title_justify="left")
+    table.add_column(first)
+    for head in others:
+        table.add_column(f"  {head}", justify="right", min_width=len(head) + 2)
+    return table

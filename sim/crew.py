@@ -83,11 +83,6 @@ class Program:
             self._child.stop()
 
     @property
-    def is_running(self) -> bool:
-        """Whether there is a process."""
-        return self._child is not None and self._child.returncode is None
-
-    @property
     def is_done(self) -> bool:
         """Whether it came to its own end, well."""
         return self.is_wanted and self._child is not None and self._child.returncode == 0

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,51 +13,58 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.arrays import Bytes
 from sim.craft.camera import Camera, CameraPose
-from sim.scenes import ORIGIN_LAT_DEG, ORIGIN_LON_DEG, Scene, training_world
-from sim.world.layout import Label, Look
+from sim.flat_map import to_degrees
+from sim.scenes import Scene, training_world
+from sim.world.layout import Label, LandCover, Look
 from sim.world.render import Renderer
 from sim.world.seeds import rng_for
 from sim.world.truth import TruthObject
 
 CATEGORIES = {label: number for number, label in enumerate(Label, start=1)}
 JPEG_QUALITY = 92
-FRAMES_PER_WORLD = 8
+IMAGES_PER_WORLD = 8
+"""Of a training set: more would show the same things again, fewer would spend most of the time on painting worlds."""
+
 IGNORE_BELOW_VISIBLE = 0.35
 IGNORE_BELOW_PX = 4.0
-Bytes = NDArray[np.uint8]
-
-METRES_PER_LAT_DEG = 111_320.0
+COVER_INFO = {"land_cover": {str(cover.value): cover.name.lower() for cover in LandCover}}
+"""Goes into `info` where there are masks: what the values in `cover/` mean."""
 
 
 class CocoWriter:
     """Writes one COCO file; close it however the rendering ends.
 
-    What comes goes to two line files beside it at once and is joined at the end: a set may be larger than memory, and
-    the lines are left behind where the program is killed.
+    What comes goes to the disk at once: a set may be larger than memory. Annotations go straight to the file, under
+    another name until it is complete; images wait in a line file beside it, to be put behind them at the end. So that
+    end wants little room, and a full disk still gets a COCO file once the picture that filled it is gone.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, **info: Any) -> None:  # noqa: ANN401 - JSON
         """Begin.
 
         Args:
             path: of the COCO file, in a folder that exists.
+            info: of the data set as a whole.
         """
         self._path, self._counts = path, Counter[str]()
-        names = ("images", "annotations")
-        self._lines = {name: path.with_suffix(f".{name}.jsonl").open("w+", encoding="utf-8") for name in names}
+        self._file = path.with_name(f"{path.name}.part").open("w", encoding="utf-8")
+        self._images = path.with_suffix(".images.jsonl").open("w+", encoding="utf-8")
+        categories = [{"id": number, "name": label.value} for label, number in CATEGORIES.items()]
+        head = json.dumps({"info": info, "categories": categories})
+        self._file.write(f'{head[:-1]}, "annotations": [')
 
     def add(self, file: str, camera: Camera, truth: Sequence[TruthObject], **fields: Any) -> None:  # noqa: ANN401 - JSON
         """Adds one image with its boxes; `fields` go into the image's entry."""
         image_id = self._counts["images"] + 1
         size = {"width": camera.width, "height": camera.height}
-        self._put("images", {"id": image_id, "file_name": file, **size, **fields})
+        self._images.write(json.dumps({"id": image_id, "file_name": file, **size, **fields}) + "\n")
+        self._counts["images"] = image_id
         for thing in truth:
-            self._put("annotations", self._annotation(image_id, thing))
-
-    def _put(self, name: str, entry: dict[str, Any]) -> None:
-        self._lines[name].write(json.dumps(entry) + "\n")
-        self._counts[name] += 1
+            self._file.write(", " if self._counts["annotations"] else "")
+            self._file.write(json.dumps(self._annotation(image_id, thing)))
+            self._counts["annotations"] += 1
 
     def _annotation(self, image_id: int, thing: TruthObject) -> dict[str, Any]:
         x1, y1, x2, y2 = thing.box_xyxy
@@ -80,22 +86,20 @@ class CocoWriter:
         }
 
     def close(self) -> None:
-        """Joins the lines to the COCO file and removes them."""
-        categories = [{"id": number, "name": label.value} for label, number in CATEGORIES.items()]
-        with self._path.open("w", encoding="utf-8") as file:
-            file.write('{"images": [')
-            file.writelines(self._joined("images"))
-            file.write(f'], "categories": {json.dumps(categories)}, "annotations": [')
-            file.writelines(self._joined("annotations"))
-            file.write("]}")
-        for lines in self._lines.values():
-            lines.close()
-            Path(lines.name).unlink()
+        """Completes the COCO file.
 
-    def _joined(self, name: str) -> Iterator[str]:
-        self._lines[name].seek(0)
-        for number, line in enumerate(self._lines[name]):
-            yield (", " if number else "") + line.rstrip("\n")
+        Raises:
+            OSError: the disk is full even for that; the parts are left as they are.
+        """
+        self._file.write('], "images": [')
+        self._images.seek(0)
+        for number, line in enumerate(self._images):
+            self._file.write((", " if number else "") + line.rstrip("\n"))
+        self._file.write("]}")
+        self._file.close()
+        self._images.close()
+        Path(self._file.name).replace(self._path)
+        Path(self._images.name).unlink()
 
 
 def render_training_set(  # noqa: PLR0913 - every keyword is a content of the set
@@ -110,7 +114,7 @@ def render_training_set(  # noqa: PLR0913 - every keyword is a content of the se
     masks: bool = False,
     on_frame: Callable[[int], None] | None = None,
 ) -> None:
-    """Renders frames of many towns, a new one every few frames, taking the looks in turn.
+    """Renders images of many worlds of seven landscapes, eight of each, taking the looks in turn.
 
     Args:
         out_dir: gets `images/*.jpg` (multispectral: `.npy`) and `annotations.json`.
@@ -124,13 +128,13 @@ def render_training_set(  # noqa: PLR0913 - every keyword is a content of the se
         on_frame: called with the number of frames done.
     """
     (Path(out_dir) / "images").mkdir(parents=True, exist_ok=True)
-    with closing(CocoWriter(Path(out_dir) / "annotations.json")) as writer:
-        for first in range(0, frames, FRAMES_PER_WORLD):
-            number = first // FRAMES_PER_WORLD
+    with closing(CocoWriter(Path(out_dir) / "annotations.json", **(COVER_INFO if masks else {}))) as writer:
+        for first in range(0, frames, IMAGES_PER_WORLD):
+            number = first // IMAGES_PER_WORLD
             scene = training_world(seed, number, looks, novel=novel, debris=debris, bicycles=bicycles)
             renderer = scene.renderer()
-            times = rng_for("training-times", scene.seed).uniform(0, scene.duration_s, FRAMES_PER_WORLD)
-            for index in range(first, min(first + FRAMES_PER_WORLD, frames)):
+            times = rng_for("training-times", scene.seed).uniform(0, scene.duration_s, IMAGES_PER_WORLD)
+            for index in range(first, min(first + IMAGES_PER_WORLD, frames)):
                 time_s = float(times[index - first])
                 pose = scene.flight.pose_at(time_s)
                 name = f"{index:06d}_{scene.look.value}.{_suffix(scene.look)}"
@@ -141,13 +145,12 @@ def render_training_set(  # noqa: PLR0913 - every keyword is a content of the se
                     on_frame(index + 1)
 
 
-def render_sequence(  # noqa: PLR0913 - every keyword is a way to write it
+def render_sequence(
     scene: Scene,
     out_dir: Path,
     seconds: float,
     fps: float,
     *,
-    suffix: str = "jpg",
     masks: bool = False,
     on_frame: Callable[[int], None] | None = None,
 ) -> None:
@@ -160,21 +163,17 @@ def render_sequence(  # noqa: PLR0913 - every keyword is a way to write it
         out_dir: gets `images/`, `frames.jsonl` and `annotations.json`.
         seconds: how long.
         fps: frames per second.
-        suffix: "jpg" or "png".
         masks: also write `ids/` (16-bit PNG, object id per pixel) and `cover/` (PNG, `LandCover` per pixel).
         on_frame: called with the number of frames done.
     """
-    if suffix not in ("jpg", "png"):
-        raise ValueError(f"suffix must be jpg or png, got {suffix!r}")
     (Path(out_dir) / "images").mkdir(parents=True, exist_ok=True)
-    suffix = _suffix(scene.look, suffix)
     renderer = scene.renderer()
-    coco = closing(CocoWriter(Path(out_dir) / "annotations.json"))
+    coco = closing(CocoWriter(Path(out_dir) / "annotations.json", **(COVER_INFO if masks else {})))
     with coco as writer, (Path(out_dir) / "frames.jsonl").open("w", encoding="utf-8") as lines:
         for index in range(round(seconds * fps)):
             time_s = index / fps
             pose = scene.flight.pose_at(time_s)
-            name = f"{index:06d}.{suffix}"
+            name = f"{index:06d}.{_suffix(scene.look)}"
             truth = _write_frame(Path(out_dir), name, renderer, (pose, time_s), masks=masks)
             writer.add(name, scene.camera, truth, time_s=time_s)
             record = {"file": f"images/{name}", "index": index, "time_s": time_s, "pose": pose_record(scene, pose)}
@@ -185,10 +184,10 @@ def render_sequence(  # noqa: PLR0913 - every keyword is a way to write it
 
 def pose_record(scene: Scene, pose: CameraPose) -> dict[str, float]:
     """A pose in the words of `frames.jsonl`, on a small flat map about the world's origin."""
-    metres_per_lon_deg = METRES_PER_LAT_DEG * math.cos(math.radians(ORIGIN_LAT_DEG))
+    lat_deg, lon_deg = to_degrees(pose.east_m, pose.north_m)
     return {
-        "lat_deg": ORIGIN_LAT_DEG + pose.north_m / METRES_PER_LAT_DEG,
-        "lon_deg": ORIGIN_LON_DEG + pose.east_m / metres_per_lon_deg,
+        "lat_deg": lat_deg,
+        "lon_deg": lon_deg,
         "altitude_m": pose.up_m,
         "yaw_deg": pose.yaw_deg % 360.0,
         "pitch_deg": pose.pitch_deg,
@@ -197,8 +196,8 @@ def pose_record(scene: Scene, pose: CameraPose) -> dict[str, float]:
     }
 
 
-def _suffix(look: Look, usual: str = "jpg") -> str:
-    return "npy" if look is Look.MULTISPECTRAL else usual
+def _suffix(look: Look) -> str:
+    return "npy" if look is Look.MULTISPECTRAL else "jpg"
 
 
 def _write_frame(
@@ -223,9 +222,13 @@ def write_image(path: Path, image: Bytes | NDArray[np.uint16]) -> None:
     Raises:
         OSError: the disk is full or the folder is read-only.
     """
-    if path.suffix == ".npy":
-        np.save(path, image)
-        return
-    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix == ".jpg" else []
-    if not cv2.imwrite(str(path), image, options):
-        raise OSError(f"could not write {path}: is the disk full or the folder read-only?")
+    try:
+        if path.suffix == ".npy":
+            np.save(path, image)
+            return
+        options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix == ".jpg" else []
+        if not cv2.imwrite(str(path), image, options):
+            raise OSError(f"could not write {path}, the disk may be full or the folder read-only")
+    except OSError:
+        path.unlink(missing_ok=True)  # half a picture: its room is wanted for what is known about the whole ones
+        raise

@@ -16,7 +16,7 @@ from sim.display import Display
 from sim.errors import LoopOpenError
 from sim.evaluation import Evaluation, evaluate_flight
 from sim.figures import bytes_figure, loop_figure, recall_figure, stills
-from sim.flying import CraftFlight, fly
+from sim.flying import Mission, fly
 from sim.record import FlightRecord
 from sim.report import Picture, build_report, loop_problem, render_html, versions_of, write_report
 from sim.run_folder import RunFolder, make_ready
@@ -75,11 +75,19 @@ def run_demo(options: DemoOptions, display: Display) -> dict[str, Any]:
     teacher = open_teacher(options.teacher)
     prepare_folder(options.out)
     _render(options, display)
-    record = _fly(options, display).record()
+    mission = _fly(options, display)
+    record = mission.craft[0].record()
     evaluation = _evaluate(record, student, teacher, display)
     figures = _draw(record, evaluation)
     versions = versions_of(record.summary, teacher.name)
-    report = build_report(record, evaluation, seed=options.seed, wall_s=time.monotonic() - start_s, versions=versions)
+    report = build_report(
+        record,
+        evaluation,
+        cases_sent=mission.cloud_watch.cases,
+        seed=options.seed,
+        wall_s=time.monotonic() - start_s,
+        versions=versions,
+    )
     page = render_html(report, evaluation, *figures, options.command)
     write_report(options.out, report, page, [*figures[0], *figures[1]])
     (options.out / "edge" / "video.mp4").replace(options.out / "video.mp4")
@@ -117,9 +125,9 @@ def _render(options: DemoOptions, display: Display) -> None:
     render_flights(_folder(options), scenario, scenes_of(scenario, options.seed), options.seed, display)
 
 
-def _fly(options: DemoOptions, display: Display, launcher: Launcher | None = None) -> CraftFlight:
+def _fly(options: DemoOptions, display: Display, launcher: Launcher | None = None) -> Mission:
     """Both processes from start to end; they are gone when this returns or raises."""
-    return fly(_folder(options), demo_scenario(options), options.seed, display, launcher=launcher).craft[0]
+    return fly(_folder(options), demo_scenario(options), options.seed, display, launcher=launcher)
 
 
 def _evaluate(record: FlightRecord, student: Student, teacher: Teacher, display: Display) -> Evaluation:

@@ -11,6 +11,10 @@ import structlog
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+console = Console(soft_wrap=True)
+error_console = Console(stderr=True, soft_wrap=True)
+"""Of every command: answers go to standard output, progress, warnings and errors to standard error."""
+
 Advance = Callable[[int, str], None]
 """Takes how much of the stage is done, and a few words that follow its name."""
 
@@ -20,7 +24,11 @@ class Display:
 
     def __init__(self, console: Console | None = None) -> None:
         """Use a console; by default standard error, so that standard output stays a program's answer."""
-        self._console = console or Console(stderr=True, soft_wrap=True)
+        self._console = console or error_console
+
+    def note(self, words: str) -> None:
+        """One line between stages that the user should know."""
+        self._console.print(words, highlight=False, markup=False)
 
     @contextmanager
     def stage(self, name: str, total: int | None = None) -> Iterator[Advance]:

@@ -7,21 +7,21 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from edge.outputs import draw
-from sim.plotting import BLUE, GREEN, GREY, ORANGE, png_picture, time_axes
+from sim.flight_curves import LOOP_CAPTION, draw_bytes, draw_loops, draw_recall
+from sim.plotting import BLUE, GREY, ORANGE, png_picture, time_axes
 from sim.record import FlightRecord, FlownFrame
 from sim.report import Picture
 from sim.score import FrameTally, recall_over_time
 
 _TRUTH_BGR = (255, 255, 255)
 _JPEG_QUALITY = 82
+_BIN_S = 1.0
 
 
 def recall_figure(record: FlightRecord, tallies: list[FrameTally], label: str) -> Picture:
     """Recall of the unfamiliar label over time, with the moment of the first prompt."""
     figure, axes = time_axes("share found")
-    points = recall_over_time(tallies)
-    axes.plot([t for t, _ in points], [r for _, r in points], color=BLUE, marker="o", markersize=3.5, linewidth=1.6)
-    axes.set_ylim(-0.04, 1.04)
+    draw_recall(axes, recall_over_time(tallies, _BIN_S), _BIN_S, BLUE)
     _mark_prompt(axes, record, label)
     caption = (
         f"Recall of {label} by the craft itself, per second of flight. Seconds without a visible instance are left "
@@ -33,11 +33,7 @@ def recall_figure(record: FlightRecord, tallies: list[FrameTally], label: str) -
 def bytes_figure(record: FlightRecord, label: str) -> Picture:
     """Cumulative bytes in both directions over time, and when cases were taken."""
     figure, axes = time_axes("kB since the start")
-    times = [item.time_s / record.slowdown for item in record.traffic]
-    up = np.array([item.edge_to_cloud for item in record.traffic]) / 1000
-    down = np.array([item.cloud_to_edge for item in record.traffic]) / 1000
-    axes.step(times, up, where="post", color=BLUE, linewidth=1.6, label="edge to cloud")
-    axes.step(times, down, where="post", color=ORANGE, linewidth=1.6, label="cloud to edge")
+    draw_bytes(axes, record)
     sent = [frame.time_s for frame in record.frames if frame.is_sent]
     axes.plot(sent, np.zeros(len(sent)), "|", color=GREY, markersize=11, label="case taken", clip_on=False)
     axes.set_ylim(bottom=0)
@@ -50,19 +46,12 @@ def bytes_figure(record: FlightRecord, label: str) -> Picture:
 def loop_figure(record: FlightRecord) -> Picture:
     """How long each answered case took, from its frame to its prompt in force."""
     figure, axes = time_axes("ms")
-    loops = record.loops()
-    axes.vlines([t for t, _ in loops], 0, [ms for _, ms in loops], color=GREEN, linewidth=1.2)
-    axes.plot([t for t, _ in loops], [ms for _, ms in loops], "o", color=GREEN, markersize=4.5)
+    draw_loops(axes, record)
     axes.axhline(1000, color=GREY, linestyle="--", linewidth=1)
     axes.annotate("limit for the median", (1, 1000), xycoords=("axes fraction", "data"), ha="right", va="bottom",
                   fontsize=8, color=GREY)  # fmt: skip
-    axes.set_ylim(bottom=0)
     axes.set_xlim(0, record.frames[-1].time_s)
-    caption = (
-        "Loop latency: capture of the frame that became a case, until the first frame with its prompt in force. "
-        "One mark for each case that was answered with a prompt, at the time the case was taken."
-    )
-    return png_picture(figure, "loop.png", caption)
+    return png_picture(figure, "loop.png", LOOP_CAPTION)
 
 
 def _mark_prompt(axes: Axes, record: FlightRecord, label: str) -> None:

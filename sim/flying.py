@@ -71,8 +71,9 @@ class Mission:
 
     Attributes:
         scenario: what is flown.
+        told: the same as the programs are told it: see `hurried`.
         cloud: the one cloud.
-        cloud_watch: looks at what it says of itself.
+        cloud_watch: counts the cases that it keeps.
         craft: all craft, in the scenario's order.
         given: the operator's answers.
         begin_s: monotonic second 0; None until all craft have begun.
@@ -81,6 +82,7 @@ class Mission:
     """
 
     scenario: Scenario
+    told: Scenario
     cloud: CloudProgram
     cloud_watch: CloudWatch
     craft: tuple[CraftFlight, ...]
@@ -189,7 +191,8 @@ def _ready(
         program = EdgeProgram(craft, told, f"tcp://{LOOPBACK}:{link.port}", log, launcher, speed=speed)
         edge = stack.enter_context(program)
         flights.append(CraftFlight(craft, edge, link, FlightWatch(craft.edge), scenario.fps, speed))
-    return Mission(scenario, cloud, CloudWatch(http_port), tuple(flights), speed=speed)
+    cloud_watch = stack.enter_context(CloudWatch(folder.cloud_data))
+    return Mission(scenario, told, cloud, cloud_watch, tuple(flights), speed=speed)
 
 
 def _until_landed(mission: Mission, look: Callable[[], None]) -> None:
@@ -240,7 +243,7 @@ def _do(step: Step, mission: Mission) -> None:
 
 def _operator(mission: Mission, folder: RunFolder, seed: int) -> Operator | None:
     """The scenario's person, who knows the truth of every frame."""
-    settings = hurried(mission.scenario, mission.speed).operator
+    settings = mission.told.operator
     if settings is None:
         return None
     truths = {craft.folder.name: read_data_set(craft.folder.flight, "all") for craft in mission.craft}

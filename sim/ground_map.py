@@ -6,22 +6,24 @@ a drone, worse where the pose is noisy.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from protocols.values import Detection
-from sim.craft.camera import Camera, CameraPose, FloatArray
-from sim.dataset import METRES_PER_LAT_DEG
+from sim.arrays import FloatArray
+from sim.craft.camera import Camera, CameraPose
+from sim.flat_map import to_metres
 from sim.record import FlightRecord, FlownFrame
-from sim.scenes import ORIGIN_LAT_DEG, ORIGIN_LON_DEG
 
 _GAP_S = 2.0
 """A track of the same number that comes back later than that is drawn as another one: programs start anew."""
 
 _LEAST_POINTS = 3
+_WINDING = 4.0
+"""A track so many times longer than the way from its beginning to its end goes nowhere."""
+
 _LOWEST_RAY = -0.02
 """Rays closer to the horizon than this (upward share) hit the ground too far away to draw."""
 
@@ -39,6 +41,19 @@ class GroundTrack:
     label: str
     is_prompted: bool
     points_m: FloatArray
+
+    @property
+    def middle_m(self) -> FloatArray:
+        """(2,) the median of its points."""
+        return np.asarray(np.median(self.points_m, axis=0), np.float64)
+
+    @property
+    def is_scatter(self) -> bool:
+        """Whether its points jump about one place, as those of a standing thing do where the told pose is noisy."""
+        third = max(len(self.points_m) // 3, 1)
+        moved = np.median(self.points_m[-third:], axis=0) - np.median(self.points_m[:third], axis=0)
+        length_m = np.linalg.norm(np.diff(self.points_m, axis=0), axis=1).sum()
+        return bool(length_m > _WINDING * np.linalg.norm(moved))
 
 
 @dataclass(frozen=True)
@@ -73,9 +88,7 @@ def pose_of(told: Mapping[str, float | None] | None) -> CameraPose | None:
     if len(known) < len(names) or known[2] <= 0:
         return None
     lat_deg, lon_deg, up_m, yaw_deg, pitch_deg, roll_deg = known
-    metres_per_lon_deg = METRES_PER_LAT_DEG * math.cos(math.radians(ORIGIN_LAT_DEG))
-    east_m, north_m = (lon_deg - ORIGIN_LON_DEG) * metres_per_lon_deg, (lat_deg - ORIGIN_LAT_DEG) * METRES_PER_LAT_DEG
-    return CameraPose(east_m, north_m, up_m, yaw_deg, pitch_deg, roll_deg)
+    return CameraPose(*to_metres(lat_deg, lon_deg), up_m, yaw_deg, pitch_deg, roll_deg)
 
 
 def on_ground(camera: Camera, pose: CameraPose, pixel: tuple[float, float]) -> tuple[float, float] | None:

@@ -9,8 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sim.record import FlownFrame, read_frames, read_summary
 
+LEAST_FOR_P99 = 20
 _OF_A_LEG = ("detections.jsonl", "summary.json", "video.mp4")
 
 
@@ -58,7 +61,7 @@ def leg_source(flight: Path, leg: int, first: int = 0, speed: float = 1.0) -> Pa
 
 
 def flown_frames(edge: Path, legs: Sequence[Leg], fps: float, speed: float = 1.0) -> list[FlownFrame]:
-    """The frames of all legs, with their index and time in the whole flight.
+    """The frames of all legs, with their index and times in the whole flight.
 
     Args:
         edge: the craft's output folder.
@@ -73,14 +76,22 @@ def flown_frames(edge: Path, legs: Sequence[Leg], fps: float, speed: float = 1.0
     for number, leg in enumerate(legs, start=1):
         path = _of_leg(edge / "detections.jsonl", number, legs)
         frames += [
-            replace(frame, index=frame.index + leg.first, time_s=frame.time_s * speed + leg.first / fps)
+            replace(
+                frame,
+                index=frame.index + leg.first,
+                time_s=frame.time_s * speed + leg.first / fps,
+                clock_s=frame.clock_s * speed + leg.first / fps,
+                leg=number,
+            )
             for frame in read_frames(path)
         ]
     return frames
 
 
 def joined_summary(edge: Path, legs: Sequence[Leg], speed: float = 1.0) -> dict[str, Any]:
-    """The last leg's summary with the counts of all legs; frame rate and loop times are told in seconds of flight.
+    """The last leg's summary with counts, frame rate and loops of all legs, times in seconds of flight.
+
+    `loop_ms` has no p99 where there are fewer than `LEAST_FOR_P99` loops: it would be the slowest one by another name.
 
     Args:
         edge: the craft's output folder.
@@ -91,16 +102,24 @@ def joined_summary(edge: Path, legs: Sequence[Leg], speed: float = 1.0) -> dict[
         RecordError: a leg left none.
     """
     all_legs = [read_summary(_of_leg(edge / "summary.json", n, legs)) for n in range(1, len(legs) + 1)]
-    last = all_legs[-1]
-    best = max(all_legs, key=lambda summary: int(summary["loop_ms"]["count"]))
     counts = {name: _added([summary[name] or {} for summary in all_legs]) for name in ("cases", "link")}
     frames = sum(int(summary["frames"]) for summary in all_legs)
-    loop_ms = {
-        name: value if name == "count" or value is None else round(value * speed, 1)
-        for name, value in best["loop_ms"].items()
-    }
-    fps = last["fps"] and round(last["fps"] / speed, 2)  # None of a single frame
-    return {**last, **counts, "frames": frames, "fps": fps, "loop_ms": loop_ms}
+    loops = [{**loop, "ms": round(loop["ms"] * speed, 1)} for summary in all_legs for loop in summary["loops"]]
+    times = {"fps": _joined_fps(all_legs, speed), "loops": loops, "loop_ms": _loop_ms([loop["ms"] for loop in loops])}
+    return {**all_legs[-1], **counts, "frames": frames, **times}
+
+
+def _joined_fps(all_legs: Sequence[Mapping[str, Any]], speed: float) -> float | None:
+    """Frames over seconds of flight, the time between legs left out; None where no leg has two frames."""
+    flown = [(int(summary["frames"]) - 1, float(summary["fps"])) for summary in all_legs if summary["fps"]]
+    return round(sum(n for n, _ in flown) / sum(n / fps for n, fps in flown) / speed, 2) if flown else None
+
+
+def _loop_ms(loops_ms: Sequence[float]) -> dict[str, float | None]:
+    def percentile(share: float, least: int) -> float | None:
+        return round(float(np.percentile(loops_ms, share)), 1) if len(loops_ms) >= least else None
+
+    return {"count": len(loops_ms), "p50": percentile(50, 1), "p99": percentile(99, LEAST_FOR_P99)}
 
 
 def _added(counts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -8,18 +8,17 @@ from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
-from sim.display import Display
+from sim.display import Display, console
 from sim.errors import OutputError, ScenarioError
+from sim.run_folder import check_free, make_ready
 from sim.seed_option import parse_seed
 
 MISSIONS = Path(__file__).parent / "missions"
 
 EVENTS_FILE, SUMMARY_FILE, FIGURE_FILE = "events.jsonl", "summary.json", "mission.png"
 _HEADS = ("craft", "captures", "sent", "dropped", "MB sent", "windows", "prompts", "p50", "p99", "battery")
-_OURS = {EVENTS_FILE, SUMMARY_FILE, FIGURE_FILE}
 
 
 def mission(
@@ -54,7 +53,7 @@ def mission(
         return
     number = parse_seed(seed)
     settings = load_mission(_find(file))
-    _prepare(out)
+    check_free(out, "mission")
     display = Display()
     length_h = settings.hours if hours is None else hours
     with display.stage(f"simulating {len(settings.craft)} craft for {length_h:g} h", 1000) as advance:
@@ -62,8 +61,13 @@ def mission(
             settings, number, hours, lambda done_h: advance(round(1000 * done_h / length_h), f"{done_h:.1f} h")
         )
     summary = summarize(result)
-    with display.stage("writing"):
-        _write(out, result, summary)
+    make_ready(out, "mission", "skyloop-sim mission")
+    try:
+        with display.stage("writing"):
+            _write(out, result, summary)
+    except OSError as exc:
+        reason = exc.strerror or str(exc)
+        raise OutputError(f"{out}: cannot be written ({reason}); free some space or choose another --out") from exc
     if as_json:
         typer.echo(json.dumps(summary))
     else:
@@ -76,26 +80,21 @@ def bundled_missions() -> list[str]:
 
 
 def _find(file: Path) -> Path:
+    from sim.scenario import bundled_names
+    from sim.scenario.near import nearest
+
     if file.exists():
         return file
     bundled = MISSIONS / f"{file}.toml"
     if len(file.parts) == 1 and bundled.exists():
         return bundled
-    names = ", ".join(bundled_missions())
-    raise ScenarioError(f"{file}: no such file, and no bundled mission of that name; bundled are: {names}")
-
-
-def _prepare(out: Path) -> None:
-    """Make the output folder, or make sure that only an earlier mission would be replaced."""
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out}: is a file; choose a folder for --out")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise OutputError(f"{out}: cannot be made ({exc.strerror}); choose another --out") from exc
-    others = sorted({path.name for path in out.iterdir()} - _OURS)
-    if others:
-        raise OutputError(f"{out}: holds other things ({others[0]}); choose a new folder for --out")
+    if file.suffix == ".toml" or len(file.parts) > 1:
+        raise ScenarioError(f"{file}: no such file; begin one with `skyloop-sim mission constellation --template`")
+    if str(file) in bundled_names():
+        raise ScenarioError(f"{file} is a scenario; use `skyloop-sim run {file}`")
+    raise ScenarioError(
+        f"mission {str(file)!r} is not known; {nearest(str(file), bundled_missions())}, or give a file's path"
+    )
 
 
 def _write(out: Path, result: Any, summary: dict[str, Any]) -> None:  # noqa: ANN401  (MissionResult, loaded lazily)
@@ -113,7 +112,7 @@ def _print(summary: dict[str, Any], out: Path) -> None:
         table.add_column(head, justify="left" if head == "craft" else "right")
     for row in [*summary["craft"], {**summary["overall"], "name": "all"}]:
         table.add_row(*_cells(row), end_section=row is summary["craft"][-1])
-    Console(soft_wrap=True).print(table)
+    console.print(table)
     typer.echo("windows: used / all; p50, p99: time from capture to prompt; battery: least charge")
     typer.echo(f"digest {summary['digest']}\nopen {out / FIGURE_FILE}")
 

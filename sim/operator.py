@@ -72,7 +72,6 @@ class Operator:
             mistakes: labels that a wrong answer may have, beside the known ones.
         """
         self.given: list[Given] = []
-        self.nothing_to_name = 0
         self._settings, self._data, self._truth = settings, data, truth
         self._mistakes = (*settings.labels, *mistakes)
         self._decisions = decisions(settings, seed)
@@ -124,7 +123,6 @@ class Operator:
         labels, on_edge = self._settings.labels, case["labels_on_edge"]
         true = true_answer(truth, case["region_xyxy"], labels, on_edge) if truth else None
         if true is None:
-            self.nothing_to_name += 1
             return
         decision = next(self._decisions)
         answer = as_decided(true, decision, self._mistakes)

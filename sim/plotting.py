@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
+from itertools import cycle
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,12 +12,17 @@ from matplotlib.figure import Figure
 from sim.report import Picture
 
 BLUE, ORANGE, GREY, GREEN, RED = "#1f5fa8", "#d9620c", "#6b7480", "#2f8f4e", "#b3261e"
-PALETTE = (BLUE, GREEN, "#8a4fa3", "#0f8b8d", "#a0722a", "#5b6672", "#c2417a", "#7a8f1a")
-"""For known labels, in their order; what a prompt taught is orange."""
+PALETTE = (ORANGE, BLUE, GREEN, "#8a4fa3", "#c2417a", "#0f8b8d", "#a0722a", "#7a8f1a", "#5aa9e6", "#3d3a8c")
+"""For labels, in the order of `label_colours`; they come round again where a page has more labels than that."""
+
+
+def label_colours(labels: Iterable[str]) -> dict[str, str]:
+    """One colour for each label, to be used wherever a page shows it; the first ones differ most."""
+    return dict(zip(dict.fromkeys(labels), cycle(PALETTE), strict=False))
 
 
 def time_axes(ylabel: str, size_in: tuple[float, float] = (6.4, 2.6)) -> tuple[Figure, Axes]:
-    """A figure with one diagram over seconds of flight."""
+    """A figure with one diagram over seconds of flight, which are recorded seconds."""
     figure = Figure(figsize=size_in, dpi=150, layout="constrained")
     axes = figure.add_subplot()
     axes.set_xlabel("seconds of flight", fontsize=9)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.craft.camera import FloatArray
+from sim.arrays import FloatArray
 from sim.craft.power import J_PER_WH, PowerSettings, PowerState, Work
 from sim.record import FlightRecord
 
@@ -46,6 +46,7 @@ class PowerCurve:
             "mean_w": round(self.mean_w, 3),
             "used_wh": round(self.used_wh, 4),
             "charge_share": round(self.charge_share, 4),
+            "temperature_deg_c": round(self.temperature_deg_c, 1),
             "over_time": [[round(at_s, 2), round(watts, 3)] for at_s, watts in self.over_time],
         }
 
@@ -83,7 +84,7 @@ def _bytes_at(record: FlightRecord, times_s: FloatArray) -> FloatArray:
     """Bytes sent up to some moments of the recording; those after the last moment count to it."""
     if not record.traffic:
         return np.zeros(len(times_s))
-    seen_s = [item.time_s / record.slowdown for item in record.traffic]
+    seen_s = record.recorded_s([item.time_s for item in record.traffic])
     counted = [item.edge_to_cloud for item in record.traffic]
     found = np.interp(times_s, seen_s, counted, left=0.0)
     found[-1] = counted[-1]

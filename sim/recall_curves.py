@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,6 +24,8 @@ class LabelRecall:
         before: recall before the label's first prompt was in force; None without a prompt or an instance.
         after: recall from then on.
         first_prompt_s: when it came into force, seconds of flight.
+        false_alarms_per_frame: boxes of the label that show no instance; of a taught label from its first prompt on.
+        bin_s: length of a bin of the curve.
         over_time: (middle of the bin in seconds, recall), bins without an instance left out.
     """
 
@@ -33,6 +35,8 @@ class LabelRecall:
     before: float | None
     after: float | None
     first_prompt_s: float | None
+    false_alarms_per_frame: float | None
+    bin_s: float
     over_time: tuple[tuple[float, float], ...]
 
     @property
@@ -45,6 +49,41 @@ class LabelRecall:
         points = [[round(at_s, 2), round(value, 4)] for at_s, value in self.over_time]
         rounded = {key: round(v, 4) if isinstance(v, float) else v for key, v in asdict(self).items()}
         return {**rounded, "over_time": points}
+
+
+@dataclass(frozen=True)
+class Stray:
+    """A label that a craft reported, though no frame that counts shows it.
+
+    Attributes:
+        label: of detections.
+        boxes: that were reported, ignored truth aside.
+        false_alarms_per_frame: such boxes; of a taught label from its first prompt on.
+        is_in_truth: whether the truth holds the label after all: hidden, tiny, or in frames that were sent.
+    """
+
+    label: str
+    boxes: int
+    false_alarms_per_frame: float
+    is_in_truth: bool
+
+
+def strays(record: FlightRecord, scored: Collection[str]) -> list[Stray]:
+    """Every label that was reported and has no recall, the most frequent first.
+
+    Args:
+        record: of the flight.
+        scored: labels that have one.
+    """
+    held = {name for frame in record.frames for name in record.truth.items[frame.index].labels}
+    found = []
+    for label in {d.label for frame in record.frames if not frame.is_sent for d in frame.detections} - set(scored):
+        first = record.first_prompted(label)
+        tallies = _tallies(record, label, None if first is None else first.time_s)
+        boxes, rate = sum(t.false_alarms for t in tallies), _false_alarms_per_frame(tallies)
+        if boxes and rate is not None:
+            found.append(Stray(label, boxes, rate, label in held))
+    return sorted(found, key=lambda item: (-item.boxes, item.label))
 
 
 def label_recalls(record: FlightRecord) -> list[LabelRecall]:
@@ -85,8 +124,17 @@ def _label_recall(record: FlightRecord, label: str) -> LabelRecall | None:
         before=None if first is None else score.recall_before,
         after=None if first is None else score.recall_after,
         first_prompt_s=None if first is None else first.time_s,
+        false_alarms_per_frame=_false_alarms_per_frame(tallies),
+        bin_s=bin_s,
         over_time=tuple(recall_over_time(tallies, bin_s)),
     )
+
+
+def _false_alarms_per_frame(tallies: Sequence[FrameTally]) -> float | None:
+    """From the first prompt on where frames follow one; None where every frame was sent."""
+    after = [t for t in tallies if t.is_after]
+    counted = after or tallies
+    return sum(t.false_alarms for t in counted) / len(counted) if counted else None
 
 
 def _tallies(record: FlightRecord, label: str, prompt_s: float | None) -> Sequence[FrameTally]:

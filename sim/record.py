@@ -8,13 +8,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike
 from pydantic import ValidationError
 
 from distill.dataset import DataSet
 from protocols.values import Detection
+from sim.arrays import FloatArray
 from sim.errors import RecordError
 
 
@@ -24,12 +28,14 @@ class FlownFrame:
 
     Attributes:
         index: of the frame in its source.
-        time_s: since the first frame of the flight.
+        time_s: recorded second, since the first frame of the flight.
         bank_revision: prompt bank in force; 0 before the first update.
         hardness: the edge's estimate.
         detections: what it reported, full-frame pixels.
         case_id: set when the frame was sent as a case.
         region_xyxy: which part of it was sent.
+        clock_s: second of the clock at which it was flown; later than `time_s` where the edge does not keep pace.
+        leg: which start of the edge flew it, from 1.
     """
 
     index: int
@@ -39,6 +45,8 @@ class FlownFrame:
     detections: tuple[Detection, ...]
     case_id: str | None = None
     region_xyxy: tuple[float, float, float, float] | None = None
+    clock_s: float = 0.0
+    leg: int = 1
 
     @property
     def is_sent(self) -> bool:
@@ -63,7 +71,7 @@ class BankSeen:
 
 @dataclass(frozen=True)
 class BytesSeen:
-    """The cloud's byte counters at one moment; `time_s` since the first frame."""
+    """The link's byte counters at one moment; `time_s` of the clock since the first frame."""
 
     time_s: float
     edge_to_cloud: int
@@ -74,10 +82,13 @@ class BytesSeen:
 class FlightRecord:
     """One flight with everything known about it.
 
+    There are two times: recorded seconds, at which frames and the world stand, and seconds of the clock, at which the
+    link, faults and people do. They are the same as long as the edge keeps pace; `recorded_s` turns one into the other.
+
     Attributes:
         frames: in order.
         truth: the rendered images with their boxes; item `i` is the frame of index `i`.
-        summary: the edge's `summary.json`, its frame rate and loop times in seconds of flight.
+        summary: the edge's `summary.json`, its frame rate and loop times in seconds of flight; see `joined_summary`.
         banks: revisions seen while flying, in order.
         traffic: byte counters seen while flying, in order.
     """
@@ -102,12 +113,21 @@ class FlightRecord:
 
     @property
     def slowdown(self) -> float:
-        """Seconds the edge took for each it should have taken: 1 when it kept pace, more on a busy machine."""
-        recorded_s = self.frames[-1].time_s - self.frames[0].time_s
-        if not self.summary.get("fps") or recorded_s <= 0:
-            return 1.0
-        flown_s = (len(self.frames) - 1) / float(self.summary["fps"])
-        return max(flown_s / recorded_s, 1.0)
+        """Seconds the edge took for each it should have taken: 1 when it kept pace, more on a busy machine.
+
+        The time between two starts of the edge counts for neither.
+        """
+        pairs = [(a, b) for a, b in pairwise(self.frames) if a.leg == b.leg]
+        recorded_s = sum(b.time_s - a.time_s for a, b in pairs)
+        return max(sum(b.clock_s - a.clock_s for a, b in pairs) / recorded_s, 1.0) if recorded_s > 0 else 1.0
+
+    def recorded_s(self, clock_s: ArrayLike) -> FloatArray:
+        """Recorded seconds of the frames that were flown at some seconds of the clock; after the last it runs on."""
+        flown_s = np.maximum.accumulate([frame.clock_s for frame in self.frames])
+        shown_s = np.maximum.accumulate([frame.time_s for frame in self.frames])
+        asked_s = np.asarray(clock_s, np.float64)
+        found = np.interp(asked_s, flown_s, shown_s) + np.maximum(asked_s - flown_s[-1], 0.0)
+        return np.asarray(found, np.float64)
 
     def first_revision(self, label: str) -> int | None:
         """The first bank revision that holds a prompt of a label; None when none ever did."""
@@ -121,19 +141,13 @@ class FlightRecord:
         return next((frame for frame in self.frames if frame.bank_revision >= revision), None)
 
     def loops(self) -> list[tuple[float, float]]:
-        """Per answered case: when its frame was taken (seconds), and milliseconds until its prompt was in force.
+        """Per answered case: when its frame was taken (recorded seconds), and the loop as the edge measured it (ms).
 
-        Told from frame times, which are exact to one frame as long as the edge keeps pace, and from its mean
-        slowdown where it does not.
+        Where the edge was started again in between, it has forgotten when it took the case: such a loop is missing.
         """
         taken = {frame.case_id: frame.time_s for frame in self.frames if frame.case_id}
-        found: dict[str, tuple[float, float]] = {}
-        for bank in self.banks:
-            in_force = next((f.time_s for f in self.frames if f.bank_revision >= bank.revision), None)
-            for case_id in bank.case_ids:
-                if in_force is not None and case_id in taken and case_id not in found:
-                    found[case_id] = (taken[case_id], 1000 * self.slowdown * (in_force - taken[case_id]))
-        return sorted(found.values())
+        found = {loop["case_id"]: loop["ms"] for loop in reversed(self.summary["loops"])}
+        return sorted((taken[case_id], float(ms)) for case_id, ms in found.items() if case_id in taken)
 
 
 def read_frames(path: Path) -> list[FlownFrame]:
@@ -178,6 +192,7 @@ def _frame(line: dict[str, Any], start_s: float) -> FlownFrame:
         detections=detections_of(line),
         case_id=line.get("case_id"),
         region_xyxy=tuple(line["region_xyxy"]) if "region_xyxy" in line else None,
+        clock_s=float(line["clock_s"]),
     )
 
 

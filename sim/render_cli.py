@@ -9,17 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from sim.display import Display
-from sim.errors import OutputError, ScenarioError
+from sim.errors import OptionError, OutputError
 from sim.seed_option import parse_seed
 from sim.world.layout import Look
 
 if TYPE_CHECKING:
     from sim.scenes import Scene
 
-error_console = Console(stderr=True, soft_wrap=True)
 
 OnFrame = Callable[[int], None]
 
@@ -83,20 +81,27 @@ def render(
     Training set:  skyloop-sim render --mix student --frames 960 --seed 11 --out runs/renders/student
     """
     if (mix is None) == (scenario is None):
-        raise ScenarioError("give one of a scenario's name (its flights) and --mix (a training set)")
+        raise OptionError("give one of a scenario's name (its flights) and --mix (a training set)")
     if layout is Layout.TRACKING and (masks or look is Look.MULTISPECTRAL):
-        raise ScenarioError(
+        raise OptionError(
             "--as tracking writes JPEG pictures and boxes only; leave out --masks and --look multispectral"
         )
     if mix is not None and frames is None:
-        raise ScenarioError("--mix has no end of its own; say how many images with --frames")
+        raise OptionError("--mix has no end of its own; say how many images with --frames")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out}: is not empty; choose a new folder, or remove it first")
     how = Recording(layout, look, masks)
-    if mix is None:
-        written = _render_scenario(scenario or "", frames, parse_seed(seed), out, how)
-    else:
-        written = _render_mix(mix, frames or 1, parse_seed(seed), out, how)
+    number = parse_seed(seed)
+    try:
+        if mix is not None and frames is not None:
+            written = _render_mix(mix, frames, number, out, how)
+        elif scenario is not None:
+            written = _render_scenario(scenario, frames, number, out, how)
+    except OSError as exc:
+        reason = exc.strerror or str(exc)
+        raise OutputError(
+            f"{out}: {reason}; what is there is kept, free some space or choose another --out for the rest"
+        ) from exc
     typer.echo(f"{written} in {out}")
 
 
@@ -105,13 +110,13 @@ def _render_mix(mix: Mix, count: int, seed: int, out: Path, how: Recording) -> s
     from sim.tracks import SHORTEST, render_training_tracks
 
     if how.layout is Layout.TRACKING and count <= SHORTEST:
-        raise ScenarioError(f"--frames {count}: a tracking sequence has more than {SHORTEST}; ask for more")
+        raise OptionError(f"--frames {count}: a tracking sequence has more than {SHORTEST}; ask for more")
     is_teacher = mix is Mix.TEACHER
     # The student's visible light comes from renders alone, its heat also from real images.
     usual = (Look.RGB, Look.THERMAL) if is_teacher else (Look.RGB, Look.RGB, Look.THERMAL)
     looks = (how.look,) if how.look else usual
     contents = {"novel": True, "debris": is_teacher, "bicycles": is_teacher}
-    with Display(error_console).stage(f"rendering {count} images", count) as advance:
+    with Display().stage(f"rendering {count} images", count) as advance:
 
         def on_frame(done: int) -> None:
             advance(done, "")
@@ -125,18 +130,17 @@ def _render_mix(mix: Mix, count: int, seed: int, out: Path, how: Recording) -> s
 
 def _render_scenario(name: str, frames: int | None, seed: int, out: Path, how: Recording) -> str:
     from sim.scenario import find_scenario
-    from sim.scene_plan import scenes_of
+    from sim.scene_plan import as_placed, scenes_of
 
     scenario = find_scenario(name)
     count = frames or scenario.frames
     if count > scenario.frames:
-        raise ScenarioError(
-            f"--frames {count}: {scenario.name} has {scenario.frames}; ask for at most {scenario.frames}"
-        )
-    told = []
-    for craft, scene in zip(scenario.craft, scenes_of(scenario, seed), strict=True):
+        raise OptionError(f"--frames {count}: {scenario.name} has {scenario.frames}; ask for at most {scenario.frames}")
+    told, scenes = [], scenes_of(scenario, seed)
+    as_placed(scenario, scenes[0].placed, Display().note)
+    for craft, scene in zip(scenario.craft, scenes, strict=True):
         folder = out if len(scenario.craft) == 1 else out / craft.name
-        with Display(error_console).stage(f"rendering {craft.name}", count) as advance:
+        with Display().stage(f"rendering {craft.name}", count) as advance:
             scene = replace(scene, look=how.look or scene.look)
             told.append(_write(scene, folder, (count, scenario.fps), how, lambda done: advance(done, "")))
     return ", ".join(told)

@@ -64,13 +64,20 @@ class Picture:
 
 
 def build_report(
-    record: FlightRecord, evaluation: Evaluation, *, seed: int, wall_s: float, versions: Mapping[str, str]
+    record: FlightRecord,
+    evaluation: Evaluation,
+    *,
+    cases_sent: int,
+    seed: int,
+    wall_s: float,
+    versions: Mapping[str, str],
 ) -> dict[str, Any]:
     """The content of `report.json`.
 
     Args:
         record: the flight.
         evaluation: its scores.
+        cases_sent: that the cloud keeps.
         seed: of the scene.
         wall_s: seconds from the first picture rendered to the last score.
         versions: of everything that took part.
@@ -81,7 +88,7 @@ def build_report(
     return {
         "frames": summary["frames"],
         "fps": summary["fps"],
-        "cases_sent": link.get("cases_delivered", 0),
+        "cases_sent": cases_sent,
         "bytes": {"edge_to_cloud": link.get("bytes_sent", 0), "cloud_to_edge": link.get("bytes_received", 0)},
         "prompts_applied": record.prompts_applied,
         "loop_ms": {"p50": summary["loop_ms"]["p50"], "p99": summary["loop_ms"]["p99"]},

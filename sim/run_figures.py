@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -10,40 +10,46 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sim.craft.power import PowerSettings
 from sim.figures import stills
-from sim.ground_map import GroundMap, ground_map
-from sim.plotting import BLUE, GREEN, GREY, ORANGE, PALETTE, RED, legend_above, png_picture, time_axes
+from sim.flight_curves import LOOP_CAPTION, draw_bytes, draw_loops, draw_recall
+from sim.ground_map import GroundMap, GroundTrack, ground_map
+from sim.plotting import BLUE, GREEN, GREY, ORANGE, RED, legend_above, png_picture, time_axes
 from sim.report import Picture
 from sim.run_story import LANES, CraftStory, Happening
 from sim.score import tally_flight
 
 MAX_CURVES = 8
 MAX_STILL_LABELS = 4
+MAX_TRACKS = 120
 _FAR = 8.0
 """A path so many times longer than the ground it looks at (a satellite's) is told in words and not drawn."""
 
 _LANE_COLOURS = {"world": "#8a4fa3", "faults": RED, "link": GREEN, "cases": BLUE, "answers": GREY, "prompts": ORANGE}
 
 
-def recall_figure(story: CraftStory) -> Picture | None:
-    """Recall over time of every label that the craft reported or had a prompt for."""
+def recall_figure(story: CraftStory, colours: Mapping[str, str]) -> Picture | None:
+    """Recall over time of every label that the craft reported or had a prompt for.
+
+    Args:
+        story: of the craft.
+        colours: of the labels.
+    """
     shown = story.recalls[:MAX_CURVES]
     if not shown:
         return None
     figure, axes = _flight_axes(story, "share found")
-    known = iter(PALETTE)
     for item in shown:
-        colour, dashes = (ORANGE, "-") if item.is_prompted else (next(known), "--")
-        times, values = zip(*item.over_time, strict=True)
-        axes.plot(times, values, dashes, color=colour, marker="o", markersize=2.5, linewidth=1.5, label=item.label)
+        colour, dashes = colours[item.label], "-" if item.is_prompted else "--"
+        draw_recall(axes, item.over_time, item.bin_s, colour, dashes=dashes, label=item.label)
         if item.first_prompt_s is not None:
-            axes.axvline(item.first_prompt_s, color=ORANGE, linestyle=":", linewidth=1.2)
-    axes.set_ylim(-0.04, 1.04)
+            axes.axvline(item.first_prompt_s, color=colour, linestyle=":", linewidth=1.2)
     legend_above(axes)
     more = len(story.recalls) - len(shown)
     caption = (
-        "Recall over time at IoU ≥ 0.5; solid: labels that a prompt taught, dotted: their first prompt. Ignored truth "
-        "and frames that were sent as cases are left out." + (f" {more} rarer labels are left out too." if more else "")
+        "Recall over time at IoU ≥ 0.5, a gap where none was in view; solid: labels that a prompt taught, dotted: "
+        "their first prompt; dashed: classes of the student. Ignored truth and frames that were sent as cases are left "
+        "out." + (f" {more} rarer labels are left out too." if more else "")
     )
     return png_picture(figure, f"{story.name}-recall.png", caption)
 
@@ -54,59 +60,51 @@ def bytes_figure(story: CraftStory) -> Picture | None:
     if not traffic or not (traffic[-1].edge_to_cloud or traffic[-1].cloud_to_edge):
         return None
     figure, axes = _flight_axes(story, "kB since the start")
-    times = [item.time_s for item in traffic]
-    ends = np.array([0.0, carried_until_s(story)])
-    axes.step(times, [item.edge_to_cloud / 1000 for item in traffic], where="post", color=BLUE, label="edge to cloud")
-    axes.step(times, [item.cloud_to_edge / 1000 for item in traffic], where="post", color=ORANGE, label="cloud to edge")
-    axes.plot(ends, (budget.burst_bytes + budget.bytes_per_s * ends) / 1000, ":", color=GREY, label="budget of imagery")
-    axes.set_xlim(0, ends[1])
+    draw_bytes(axes, story.record)
+    clock_s = np.array([item.time_s for item in traffic])
+    allowed_kb = (budget.burst_bytes + budget.bytes_per_s * clock_s) / 1000
+    axes.plot(story.record.recorded_s(clock_s), allowed_kb, ":", color=GREY, label="budget of imagery")
+    axes.set_xlim(0, carried_until_s(story))
     axes.set_ylim(bottom=0)
     legend_above(axes)
     caption = (
-        f"Bytes on the wire, encryption and heartbeats included, against the budget of imagery: "
-        f"{budget.burst_bytes / 1000:g} kB at once and {budget.bytes_per_s / 1000:g} kB more each second."
+        f"Bytes on the wire against the budget of imagery: {budget.burst_bytes / 1000:g} kB at once and "
+        f"{budget.bytes_per_s / 1000:g} kB more each second. The budget limits the pictures alone, and the last one "
+        "may overdraw it; offers, heartbeats, encryption and what a broken link makes the craft send again come on "
+        "top, so that the wire may carry more."
     )
     return png_picture(figure, f"{story.name}-bytes.png", caption)
 
 
 def loop_figure(story: CraftStory) -> Picture | None:
     """How long each answered case took until its prompt was in force."""
-    loops = story.record.loops()
-    if not loops:
+    if not story.record.loops():
         return None
     figure, axes = _flight_axes(story, "ms")
-    axes.vlines([at_s for at_s, _ in loops], 0, [ms for _, ms in loops], color=GREEN, linewidth=1.2)
-    axes.plot([at_s for at_s, _ in loops], [ms for _, ms in loops], "o", color=GREEN, markersize=4)
-    axes.set_ylim(bottom=0)
-    caption = (
-        "Loop latency of each case that was answered with a prompt, at the time the case was taken: from the capture "
-        "of its frame to the first frame with the prompt in force."
-    )
-    return png_picture(figure, f"{story.name}-loop.png", caption)
+    draw_loops(axes, story.record)
+    return png_picture(figure, f"{story.name}-loop.png", LOOP_CAPTION)
 
 
 def link_figure(story: CraftStory) -> Picture | None:
-    """When the link was up, and what it carried."""
-    traffic = story.record.traffic
-    if len(traffic) < 2 and len(story.link_spans()) == 1:
+    """When the link was up, and what it carried; None where it never was, or nothing was counted on it."""
+    traffic, until_s = story.record.traffic, carried_until_s(story)
+    if len(traffic) < 2 or not story.link_spans():
         return None
     figure, axes = _flight_axes(story, "kbit/s")
-    for number, (start, end) in enumerate(story.link_spans(until_s=carried_until_s(story))):
+    for number, (start, end) in enumerate(story.link_spans(until_s)):
         axes.axvspan(start, end, color=GREEN, alpha=0.13, linewidth=0, label="link up" if number == 0 else None)
+    pairs = [(seen, later) for seen, later in pairwise(traffic) if later.time_s > seen.time_s]
+    times = story.record.recorded_s([later.time_s for _, later in pairs])
     for name, colour in (("edge_to_cloud", BLUE), ("cloud_to_edge", ORANGE)):
-        rates = [
-            (later.time_s, (getattr(later, name) - getattr(seen, name)) * 8 / 1000 / (later.time_s - seen.time_s))
-            for seen, later in pairwise(traffic)
-            if later.time_s > seen.time_s
-        ]
-        axes.plot(*zip(*rates, strict=True), color=colour, linewidth=1.1, label=name.replace("_", " ")) if rates else ()
-    axes.set_xlim(0, carried_until_s(story))
+        rates = [(getattr(b, name) - getattr(a, name)) * 8 / 1000 / (b.time_s - a.time_s) for a, b in pairs]
+        axes.plot(times, rates, color=colour, linewidth=1.1, label=name.replace("_", " "))
+    axes.set_xlim(0, until_s)
     axes.set_ylim(bottom=0)
     legend_above(axes)
     link = story.scenario.link
     caption = (
         f"Link state and what was delivered; the link carries {link.edge_to_cloud_bps / 1000:g} kbit/s up and "
-        f"{link.cloud_to_edge_bps / 1000:g} kbit/s down, {link.latency_ms:g} ms one way."
+        f"{link.cloud_to_edge_bps / 1000:g} kbit/s down, {link.latency_ms:g} ms one way. {story.link_words()}"
     )
     return png_picture(figure, f"{story.name}-link.png", caption)
 
@@ -120,21 +118,37 @@ def power_figure(story: CraftStory) -> Picture:
     axes.axhline(power.mean_w, color=GREY, linestyle=":", linewidth=1)
     axes.set_ylim(bottom=0, top=1.15 * max(watts))
     caption = (
-        f"An estimate, not a measurement: frames, inferences and bytes of this flight through the power model's "
-        f"defaults ({power.mode}). Mean {power.mean_w:.1f} W (dotted), {power.used_wh * 1000:.0f} mWh in all."
+        f"An estimate, not a measurement: frames, inferences and bytes of this flight through the power model with "
+        f"{power_words(story.power_settings)}. Mean {power.mean_w:.1f} W (dotted), {power.used_wh * 1000:.0f} mWh in "
+        f"all; {100 * power.charge_share:.0f} % of the battery is left, and the module ends at "
+        f"{power.temperature_deg_c:.0f}\u00a0°C."
     )
     return png_picture(figure, f"{story.name}-power.png", caption)
 
 
-def map_figure(story: CraftStory) -> Picture | None:
-    """The flight from above: path, cases, and reported tracks projected to the ground."""
+def power_words(settings: PowerSettings) -> str:
+    """What the estimate was made with: the model's defaults, or what the scenario sets instead of them."""
+    changed = settings.model_dump(exclude_defaults=True)
+    words = [f"{part}.{key} = {value}" for part, values in changed.items() for key, value in values.items()]
+    mode = settings.compute.mode
+    return f"its defaults ({mode})" if not words else f"the scenario's {', '.join(words)} and defaults for the rest"
+
+
+def map_figure(story: CraftStory, colours: Mapping[str, str]) -> Picture | None:
+    """The flight from above: path, cases, and reported tracks projected to the ground.
+
+    Args:
+        story: of the craft.
+        colours: of the labels.
+    """
     seen = ground_map(story.record, story.camera, story.poses)
     if seen.is_empty:
         return None
     figure, axes = time_axes("metres north", (10.8, 7.2 if _is_tall(seen) else 5.4))
     axes.set_xlabel("metres east", fontsize=9)
     axes.grid(axis="x", color="#e3e6ea", linewidth=0.8)
-    _draw_tracks(axes, seen)
+    tracks = clearest(seen.tracks)
+    _draw_tracks(axes, tracks, colours)
     is_near = _extent_m(seen.path_m) <= _FAR * max(_extent_m(seen.centres_m), 100.0)
     if is_near:
         axes.plot(*seen.path_m.T, color=GREY, linewidth=1.6, label="craft (dot: start)", zorder=3)
@@ -147,10 +161,21 @@ def map_figure(story: CraftStory) -> Picture | None:
         axes.annotate(label, place_m[0], xytext=(7, 5), textcoords="offset points", fontsize=9, color=RED, zorder=6)
     axes.set_aspect("equal", adjustable="datalim")
     legend_above(axes, 8)
+    return png_picture(figure, f"{story.name}-map.png", _map_caption(story, seen, len(tracks), is_near))
+
+
+def _map_caption(story: CraftStory, seen: GroundMap, drawn: int, is_near: bool) -> str:
+    left_out = len(seen.tracks) - drawn
+    shown = f"{drawn} tracks" if not left_out else f"The {drawn} longest tracks of {len(seen.tracks)}"
     far = "" if is_near else f" The craft itself flew {_extent_m(seen.path_m) / 1000:.0f} km and is not drawn."
-    noisy = " The told pose is noisy in this scenario, and so are the tracks." if story.is_pose_noisy else ""
-    caption = f"{len(seen.tracks)} tracks, projected roughly along the told pose onto flat ground.{noisy}{far}"
-    return png_picture(figure, f"{story.name}-map.png", caption)
+    noisy = " The told pose is noisy in this scenario, and so are places and lines." if story.is_pose_noisy else ""
+    where = "projected roughly along the told pose onto flat ground, as a dot where a track goes nowhere"
+    return f"{shown}, {where}.{noisy}{far}"
+
+
+def clearest(tracks: Sequence[GroundTrack]) -> list[GroundTrack]:
+    """The longest tracks, as many as a map can show; those that a prompt began come before all others."""
+    return sorted(tracks, key=lambda track: (not track.is_prompted, -len(track.points_m)))[:MAX_TRACKS]
 
 
 def timeline_figure(happenings: Sequence[Happening], story: CraftStory) -> Picture:
@@ -188,24 +213,20 @@ def carried_until_s(story: CraftStory) -> float:
     """End of the flight, or later: a slow edge still sends when the recording is over."""
     traffic = story.record.traffic
     moved_s = [b.time_s for a, b in pairwise(traffic) if b.edge_to_cloud > a.edge_to_cloud]
-    return max(story.scenario.seconds, *moved_s[-1:])
+    return max([story.scenario.seconds, *(float(at_s) for at_s in story.record.recorded_s(moved_s[-1:]))])
 
 
-def _draw_tracks(axes: Axes, seen: GroundMap) -> None:
-    known = sorted({track.label for track in seen.tracks if not track.is_prompted})
-    colours = {label: PALETTE[number % len(PALETTE)] for number, label in enumerate(known)}
+def _draw_tracks(axes: Axes, tracks: Sequence[GroundTrack], colours: Mapping[str, str]) -> None:
     named = set()
-    for track in seen.tracks:
+    for track in tracks:
         name = f"{track.label} (prompted)" if track.is_prompted else track.label
-        colour = ORANGE if track.is_prompted else colours[track.label]
-        axes.plot(
-            *track.points_m.T,
-            color=colour,
-            linewidth=0.9 if len(seen.tracks) > 120 else 1.3,
-            alpha=0.75,
-            label=None if name in named else name,
-        )
-        axes.plot(*track.points_m[-1], ".", color=colour, markersize=4)
+        colour, width = colours.get(track.label, GREY), 1.8 if track.is_prompted else 1.1
+        said = None if name in named else name
+        if track.is_scatter:
+            axes.plot(*track.middle_m, "o", color=colour, markersize=4 * width, alpha=0.75, label=said)
+        else:
+            axes.plot(*track.points_m.T, color=colour, linewidth=width, alpha=0.75, label=said)
+            axes.plot(*track.points_m[-1], ".", color=colour, markersize=4)
         named.add(name)
 
 

@@ -9,7 +9,10 @@ from pathlib import Path
 from sim.errors import OutputError
 
 OWN_FOLDERS = ("flight", "keys", "cloud", "edge", "craft", "logs", "figures")
-OWN_FILES = ("report.json", "report.html", "video.mp4", "edge.toml", "cloud.toml", "run.json", "events.jsonl")
+OWN_FILES = (
+    *("report.json", "report.html", "video.mp4", "edge.toml", "cloud.toml", "run.json", "events.jsonl"),
+    *("summary.json", "mission.png"),
+)
 
 
 @dataclass(frozen=True)
@@ -80,12 +83,28 @@ class RunFolder:
         return self.root / "logs" / f"{name}.log"
 
 
+def check_free(out: Path, kind: str) -> None:
+    """Refuse a folder that holds what an earlier run did not write; nothing is made or removed.
+
+    Raises:
+        OutputError: it does, or is no folder.
+    """
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out}: is a file; choose a folder for --out")
+    if out.is_dir() and not (out / f".skyloop-{kind}").is_file():
+        other = next((path.name for path in sorted(out.iterdir())), None)
+        if other is not None:
+            raise OutputError(
+                f"{out}: holds files that are not a {kind}'s ({other}); choose an empty folder with --out"
+            )
+
+
 def make_ready(out: Path, kind: str, command: str) -> None:
     """An empty folder for a run; what an earlier run of the same command left there is removed.
 
     Args:
         out: the folder.
-        kind: `demo` or `run`; names the marker file.
+        kind: `demo`, `run` or `mission`; names the marker file.
         command: whose folder it is, for the marker's text.
 
     Raises:
@@ -94,8 +113,7 @@ def make_ready(out: Path, kind: str, command: str) -> None:
     marker = f".skyloop-{kind}"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        if not (out / marker).is_file() and any(out.iterdir()):
-            raise OutputError(f"{out}: holds files that are not a {kind}'s; choose an empty folder with --out")
+        check_free(out, kind)
         for name in OWN_FOLDERS:
             if (out / name).exists():
                 shutil.rmtree(out / name)

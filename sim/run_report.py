@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from sim.errors import OutputError
 from sim.pages import page_of
+from sim.plotting import label_colours
 from sim.report import Picture
 from sim.run_figures import (
     MAX_STILL_LABELS,
@@ -81,22 +82,32 @@ class CraftPage:
 def craft_measures(story: CraftStory) -> dict[str, Any]:
     """What a report adds to a craft's part of `run.json`, so that runs can be compared later."""
     return {
+        "slowdown": round(story.record.slowdown, 3),
         "recall": [item.as_json() for item in story.recalls],
+        "strays": [asdict(item) for item in story.strays],
         "loops": [[round(at_s, 2), round(ms, 1)] for at_s, ms in story.record.loops()],
         "power": story.power.as_json(),
     }
 
 
-def craft_page(story: CraftStory, row: Mapping[str, Any]) -> CraftPage:
-    """Everything about one craft, drawn."""
+def craft_page(story: CraftStory, row: Mapping[str, Any], colours: Mapping[str, str] | None = None) -> CraftPage:
+    """Everything about one craft, drawn.
+
+    Args:
+        story: of its flight.
+        row: its part of `run.json`.
+        colours: of the labels on the whole page; None is for a page of this craft alone.
+    """
     happenings = story.happenings()
+    colours = label_colours(story.labels) if colours is None else colours
+    link = story.link_words() if not story.link_spans() else f"{story.link_words()} Nothing was counted on it."
     sections = [
-        Section("Recall", recall_figure(story), "No label of the truth was reported, and none was taught."),
+        Section("Recall", recall_figure(story, colours), "No label of the truth was reported, and none was taught."),
         Section("Bytes", bytes_figure(story), "Nothing crossed the link."),
         Section("Loop latency", loop_figure(story), "No case was answered with a prompt that came into force."),
-        Section("Link", link_figure(story), "The link was up all the time, and nothing was counted on it."),
+        Section("Link", link_figure(story), link),
         Section("Power (estimate)", power_figure(story), is_wide=True),
-        Section("Map", map_figure(story), "No pose of any frame was known.", is_wide=True),
+        Section("Map", map_figure(story, colours), "No pose of any frame was known.", is_wide=True),
         Section("Timeline", timeline_figure(happenings, story), is_wide=True),
     ]
     return CraftPage(story, row, sections, still_pictures(story), happenings)
@@ -130,8 +141,9 @@ def write_run_report(
         OutputError: the disk is full or the folder is gone.
     """
     pages = []
+    colours = label_colours(label for story in stories for label in story.labels)
     for number, story in enumerate(stories, start=1):
-        pages.append(craft_page(story, report["craft"][story.name]))
+        pages.append(craft_page(story, report["craft"][story.name], colours))
         on_craft(number, story.name)
     pictures = [picture for page in pages for picture in page.pictures]
     try:

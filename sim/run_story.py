@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from sim.craft.camera import Camera, CameraPose
+from sim.craft.power import PowerSettings
 from sim.flying import CraftFlight, Mission
 from sim.ground_map import pose_of
 from sim.operator import Given
 from sim.power_curve import PowerCurve, power_curve
-from sim.recall_curves import LabelRecall, label_recalls, learned_labels
+from sim.recall_curves import LabelRecall, Stray, label_recalls, learned_labels, strays
 from sim.record import BankSeen, FlightRecord
 from sim.scenario import Event, Scenario
 from sim.scenario.events import Appear, Fog, Hide, Rain
@@ -51,7 +53,7 @@ class CraftStory:
         scenario: that was flown.
         record: what the flight left.
         poses: told pose of each frame by its index, where known.
-        answers: of the operator to this craft's cases, with their second of flight.
+        answers: of the operator to this craft's cases, with their second of the clock.
     """
 
     name: str
@@ -82,22 +84,55 @@ class CraftStory:
         """Labels that a prompt taught, in order."""
         return learned_labels(self.record)
 
+    @cached_property
+    def strays(self) -> list[Stray]:
+        """Labels reported though nothing of the kind counts."""
+        return strays(self.record, [item.label for item in self.recalls])
+
     @property
     def unscored(self) -> list[str]:
         """Learned labels without a recall: the truth of this craft's frames holds none of them."""
         scored = {item.label for item in self.recalls}
         return [label for label in self.learned if label not in scored]
 
+    @property
+    def labels(self) -> list[str]:
+        """Every label that the page shows of this craft: those taught first, then the most frequent ones."""
+        shown = [*(item.label for item in self.recalls), *(item.label for item in self.strays)]
+        return list(dict.fromkeys([*self.learned, *shown]))
+
+    @property
+    def power_settings(self) -> PowerSettings:
+        """Of the craft's battery and module."""
+        return next(craft.power for craft in self.scenario.craft if craft.name == self.name)
+
     @cached_property
     def power(self) -> PowerCurve:
         """The estimate of its power."""
-        settings = next(craft.power for craft in self.scenario.craft if craft.name == self.name)
-        return power_curve(self.record, self.scenario.seconds, settings)
+        return power_curve(self.record, self.scenario.seconds, self.power_settings)
 
     def link_spans(self, until_s: float | None = None) -> list[tuple[float, float]]:
-        """When the link was up, up to a moment; None is the end of the flight."""
+        """When the link was up, in recorded seconds up to a moment; None is the end of the flight."""
         last_s = self.scenario.seconds if until_s is None else until_s
-        return [(start, min(end, last_s)) for start, end in link_spans(self.scenario, self.name)]
+        found = [
+            (self._recorded_s(start), last_s if math.isinf(end) else min(self._recorded_s(end), last_s))
+            for start, end in link_spans(self.scenario, self.name)
+        ]
+        return [(start, end) for start, end in found if start < end]
+
+    def link_words(self) -> str:
+        """How long there was a link, as one sentence."""
+        spans, seconds = link_spans(self.scenario, self.name), self.scenario.seconds
+        if not spans:
+            return f"There was no link: the scenario keeps it down for all of its {seconds:g} s."
+        if spans == [(0.0, math.inf)]:
+            return "The link was up all the time."
+        up_s = sum(min(end, seconds) - start for start, end in spans)
+        return f"The link was up for {up_s:g} s of {seconds:g} s."
+
+    def _recorded_s(self, clock_s: float) -> float:
+        """Where something that follows the clock stands among the frames."""
+        return round(float(self.record.recorded_s(clock_s)), 3)
 
     def happenings(self) -> list[Happening]:
         """Everything worth a mark, by time."""
@@ -113,11 +148,12 @@ class CraftStory:
         for fault in self.scenario.fault:
             if getattr(fault, "craft", None) in (None, self.name):
                 words = f"{fault.kind.replace('-', ' ')}, {fault.for_s:g} s"
-                yield Happening("faults", fault.at_s, fault.at_s + fault.for_s, words, is_named=True)
+                begin_s, end_s = self._recorded_s(fault.at_s), self._recorded_s(fault.at_s + fault.for_s)
+                yield Happening("faults", begin_s, end_s, words, is_named=True)
 
     def _link(self) -> Iterator[Happening]:
         for start, end in self.link_spans():
-            yield Happening("link", start, end, f"up until {end:g} s")
+            yield Happening("link", start, end, f"up until {round(end, 1):g} s")
 
     def _cases(self) -> Iterator[Happening]:
         answered = {case_id for bank in self.record.banks for case_id in bank.case_ids}
@@ -129,8 +165,10 @@ class CraftStory:
     def _answers(self) -> Iterator[Happening]:
         for at_s, given in self.answers:
             wrong = ", wrong on purpose" if given.is_error else ""
-            words = f"operator: {given.label} ({given.boxes} boxes{wrong}) to case {given.case_id[:8]}"
-            yield Happening("answers", at_s, None, words)
+            boxes = "1 box" if given.boxes == 1 else f"{given.boxes} boxes"
+            outcome = given.outcome.removeprefix("skyloop-cloud review: ")
+            words = f"operator: {given.label} ({boxes}{wrong}) to case {given.case_id[:8]}: {outcome}"
+            yield Happening("answers", self._recorded_s(at_s), None, words)
 
     def _prompts(self) -> Iterator[Happening]:
         seen: set[str] = set()

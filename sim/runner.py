@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,9 +14,10 @@ from typing import Any
 
 from cloud.teachers import open_teacher
 from edge.bundle import bundled_student, load_bundle
+from protocols.errors import SkyloopError
 from sim.dataset import render_sequence
 from sim.display import Advance, Display
-from sim.errors import OutputError
+from sim.errors import OutputError, ScenarioError
 from sim.event_log import write_event_log
 from sim.flying import CraftFlight, Mission, Onlooker, fly
 from sim.hurry import check_speed, fastest_speed
@@ -24,7 +26,7 @@ from sim.run_folder import RunFolder, make_ready
 from sim.run_report import craft_measures, write_run_report
 from sim.run_story import CraftStory, stories_of
 from sim.scenario import Scenario
-from sim.scene_plan import scenes_of
+from sim.scene_plan import as_placed, scenes_of
 from sim.scenes import Scene
 from sim.told_pose import spoil_poses
 from sim.world.seeds import rng_for
@@ -72,8 +74,9 @@ def run_scenario(options: RunOptions, display: Display, onlooker: Onlooker | Non
     if options.speed is not None:
         check_speed(scenario, options.speed)
     scenes = scenes_of(scenario, options.seed)
-    _check_bundles(scenario)
-    speed = fastest_speed(scenario) if options.speed is None else options.speed
+    _check_bundles(options)
+    speed = _speed(options, display)
+    scenario = as_placed(scenario, scenes[0].placed, display.note)
     make_ready(options.out, "run", "skyloop-sim run")
     render_flights(folder, scenario, scenes, options.seed, display)
     digest = write_event_log(folder, scenario, options.seed)
@@ -104,7 +107,9 @@ def render_flights(folder: RunFolder, scenario: Scenario, scenes: Sequence[Scene
                 _render_flight(craft.flight, scenario, scene, advance)
                 spoil_poses(craft.flight / "frames.jsonl", scene, settings.flight, rng)
             except OSError as exc:
-                raise OutputError(f"{craft.flight}: cannot be written ({exc}); free some space") from exc
+                shutil.rmtree(craft.flight, ignore_errors=True)  # half a flight is of no use, and takes the space
+                reason = exc.strerror or str(exc)
+                raise OutputError(f"{craft.flight}: cannot be written ({reason}); free some space") from exc
 
 
 def _render_flight(flight: Path, scenario: Scenario, scene: Scene, advance: Advance) -> None:
@@ -112,11 +117,25 @@ def _render_flight(flight: Path, scenario: Scenario, scene: Scene, advance: Adva
     (flight / "fps.txt").write_text(f"{scenario.fps:g}\n")
 
 
-def _check_bundles(scenario: Scenario) -> None:
+def _check_bundles(options: RunOptions) -> None:
     """Open every bundle once, so that a missing or damaged one is told before the first picture is rendered."""
-    open_teacher(scenario.teacher.name)
-    for student in {craft.student for craft in scenario.craft}:
-        load_bundle(student or bundled_student())
+    key = "teacher.name"
+    try:
+        open_teacher(options.scenario.teacher.name)
+        first = {craft.student: index for index, craft in reversed([*enumerate(options.scenario.craft)])}
+        for student, index in first.items():
+            key = f"craft[{index}].student"
+            load_bundle(student or bundled_student())
+    except SkyloopError as exc:
+        raise ScenarioError(f"{options.origin}: {key}: {exc}") from exc
+
+
+def _speed(options: RunOptions, display: Display) -> float:
+    if options.speed is not None:
+        return options.speed
+    speed, why = fastest_speed(options.scenario)
+    display.note(f"--speed max is {speed:g} here: {why}")
+    return speed
 
 
 def _report(options: RunOptions, mission: Mission, stories: Sequence[CraftStory], digest: str) -> dict[str, Any]:
@@ -128,7 +147,10 @@ def _report(options: RunOptions, mission: Mission, stories: Sequence[CraftStory]
         "seconds": options.scenario.seconds,
         "speed": mission.speed,
         "craft": {
-            craft.folder.name: {**_craft_report(craft, story.record), **craft_measures(story)}
+            craft.folder.name: {
+                **_craft_report(craft, story.record, mission.cloud_watch.cases_of.get(craft.folder.name, 0)),
+                **craft_measures(story),
+            }
             for craft, story in zip(mission.craft, stories, strict=True)
         },
         "operator": None if options.scenario.operator is None else {"answers": [asdict(a) for a in mission.given]},
@@ -137,14 +159,14 @@ def _report(options: RunOptions, mission: Mission, stories: Sequence[CraftStory]
     }
 
 
-def _craft_report(craft: CraftFlight, record: FlightRecord) -> dict[str, Any]:
+def _craft_report(craft: CraftFlight, record: FlightRecord, cases_sent: int) -> dict[str, Any]:
     summary = record.summary
     return {
         "frames": summary["frames"],
         "fps": summary["fps"],
         "starts": len(craft.edge.legs),
         "cases": summary["cases"],
-        "cases_sent": (summary["link"] or {}).get("cases_delivered", 0),
+        "cases_sent": cases_sent,
         "connects": (summary["link"] or {}).get("connects", 0),
         "bytes_on_the_wire": {
             "edge_to_cloud": craft.link.edge_to_cloud_bytes,
@@ -157,5 +179,12 @@ def _craft_report(craft: CraftFlight, record: FlightRecord) -> dict[str, Any]:
             {"revision": bank.revision, "labels": list(bank.labels), "case_ids": list(bank.case_ids)}
             for bank in record.banks
         ],
-        "traffic": [[round(seen.time_s, 2), seen.edge_to_cloud, seen.cloud_to_edge] for seen in record.traffic],
+        "traffic": _traffic(record),
     }
+
+
+def _traffic(record: FlightRecord) -> list[list[float]]:
+    """[recorded second, bytes from edge to cloud, bytes from cloud to edge] for each look at the link."""
+    times = record.recorded_s([seen.time_s for seen in record.traffic]).tolist()
+    rows = zip(times, record.traffic, strict=True)
+    return [[round(at_s, 2), seen.edge_to_cloud, seen.cloud_to_edge] for at_s, seen in rows]

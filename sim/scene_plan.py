@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sim.arrays import FloatArray
 from sim.craft.camera import Camera
 from sim.craft.flight import Flight, FlightStyle
 from sim.craft.overpass import Overpass, circular_sky, sky_of_orbit
 from sim.craft.target_orbit import Circle, TargetOrbit
 from sim.errors import ScenarioError
+from sim.flat_map import ORIGIN_LAT_DEG, ORIGIN_LON_DEG
 from sim.scenario import CraftSettings, Scenario, find_scenario
 from sim.scenario.events import Appear, Earthquake, Fog, Hide, Rain
 from sim.scenario.flights import DroneFlight, OrbitTarget, RouteFlight, SatellitePass, Waypoints
 from sim.scenario.orbits import orbit_of
-from sim.scenes import ORIGIN_LAT_DEG, ORIGIN_LON_DEG, FlightPath, Scene
+from sim.scenes import FlightPath, Scene
 from sim.world.chase import Chase, add_chase, hide
 from sim.world.incidents import Way, appear, earthquake, proposer
 from sim.world.landscapes import furnish_world, open_world
 from sim.world.layout import Change, Look, Road
 from sim.world.seeds import rng_for
 from sim.world.town import Town
-
-FloatArray = NDArray[np.float64]
 
 QUAKE_SHARE = 0.1
 """First part of the disaster flight, before the earthquake."""
@@ -47,7 +47,7 @@ def scenes_of(scenario: Scenario, seed: int) -> list[Scene]:
     for craft, path in zip(scenario.craft, paths, strict=True):
         _check_long_enough(scenario, craft, path, seed)
     ways = [_way_of(craft, path, scenario.seconds) for craft, path in zip(scenario.craft, paths, strict=True)]
-    _let_happen(scenario, town, ways, chase, seed)
+    placed = _let_happen(scenario, town, ways, chase, seed)
     furnish_world(town, scenario.world)
     return [
         Scene(
@@ -59,6 +59,7 @@ def scenes_of(scenario: Scenario, seed: int) -> list[Scene]:
             Look(craft.camera.look),
             scenario.seconds,
             is_rough=craft.camera.rough,
+            placed=placed,
         )
         for craft, path in zip(scenario.craft, paths, strict=True)
     ]
@@ -158,8 +159,13 @@ def _way_of(craft: CraftSettings, path: FlightPath, seconds: float) -> Way:
     return Way(place, speed, seconds, length_m)
 
 
-def _let_happen(scenario: Scenario, town: Town, ways: list[Way], chase: Chase | None, seed: int) -> None:
-    """Every event of a scenario, put into the world before the rest of it is furnished."""
+def _let_happen(scenario: Scenario, town: Town, ways: list[Way], chase: Chase | None, seed: int) -> dict[int, int]:
+    """Every event of a scenario, put into the world before the rest of it is furnished.
+
+    Returns:
+        How many things found room, by the number of their `appear` event.
+    """
+    placed = {}
     for number, event in enumerate(scenario.event):
         rng = rng_for(f"event/{event.kind}", seed, number)
         if isinstance(event, Earthquake):
@@ -167,7 +173,8 @@ def _let_happen(scenario: Scenario, town: Town, ways: list[Way], chase: Chase | 
             earthquake(town, over_streets, event.at_s, rng)
         elif isinstance(event, Appear):
             places = proposer(town, event.where, ways[0], event.at_s, rng)
-            if not appear(town, event.object, places, event.count, event.at_s, rng):
+            placed[number] = appear(town, event.object, places, event.count, event.at_s, rng)
+            if not placed[number]:
                 raise ScenarioError(
                     f"event[{number}] (appear): no room for a {event.object} with where = {event.where!r}; choose "
                     "another place or seed"
@@ -178,3 +185,23 @@ def _let_happen(scenario: Scenario, town: Town, ways: list[Way], chase: Chase | 
             town.world.changes.append(Change("haze", event.at_s, event.over_s, event.haze))
         elif isinstance(event, Rain):
             town.world.changes.append(Change("rain", event.at_s, event.over_s, event.rain))
+    return placed
+
+
+def as_placed(scenario: Scenario, placed: Mapping[int, int], note: Callable[[str], None]) -> Scenario:
+    """The scenario with as many things in its `appear` events as found room.
+
+    Args:
+        scenario: as it was written.
+        placed: see `Scene`.
+        note: is told of each event that got fewer than it asked for.
+    """
+    events = list(scenario.event)
+    for number, event in enumerate(scenario.event):
+        if isinstance(event, Appear) and placed[number] < event.count:
+            note(
+                f"event[{number}] (appear): {placed[number]} of {event.count} found room with where = {event.where!r}; "
+                "lower its count or choose another place"
+            )
+            events[number] = event.model_copy(update={"count": placed[number]})
+    return scenario.model_copy(update={"event": tuple(events)})

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sim.craft.camera import Camera, CameraPose
 from sim.craft.flight import Flight, FlightStyle
@@ -17,11 +16,6 @@ from sim.world.render import Renderer
 from sim.world.seeds import rng_for
 from sim.world.settings import Landscape, WeatherSettings, WorldSettings
 
-FloatArray = NDArray[np.float64]
-
-# Where the world's origin lies on the globe; any place but a pole does.
-ORIGIN_LAT_DEG = 47.0
-ORIGIN_LON_DEG = 8.0
 MAX_GROUND_PX = 6000
 """Side of the ground picture: about 0.1 GB in colour, and as much again while it is painted."""
 
@@ -46,7 +40,19 @@ class FlightPath(Protocol):
 
 @dataclass(frozen=True)
 class Scene:
-    """A world, a camera, a flight, how long it lasts (seconds), and whether its sensor is a rough one."""
+    """A world with a flight over it.
+
+    Attributes:
+        name: of the scenario.
+        seed: it was drawn from.
+        world: what there is to see.
+        camera: the optics.
+        flight: where they are.
+        look: of the sensor.
+        duration_s: of the flight.
+        is_rough: whether the sensor is a rough one.
+        placed: how many things found room, by the number of the `appear` event that wanted them.
+    """
 
     name: str
     seed: int
@@ -56,6 +62,7 @@ class Scene:
     look: Look
     duration_s: float
     is_rough: bool = False
+    placed: Mapping[int, int] = field(default_factory=dict)
 
     def renderer(self) -> Renderer:
         """Paints this scene's frames, its ground about as sharp as the camera sees it."""

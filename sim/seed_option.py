@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim.errors import ScenarioError
+from sim.errors import OptionError
 
 MAX_SEED = 2**31 - 1
 
@@ -11,10 +11,8 @@ def parse_seed(text: str) -> int:
     """The number in a seed.
 
     Raises:
-        ScenarioError: it is none.
+        OptionError: it is none.
     """
     if not (text.isascii() and text.isdigit() and int(text) <= MAX_SEED):
-        raise ScenarioError(
-            f"--seed {text!r} is not a whole number from 0 to {MAX_SEED}; give one, for example --seed 7"
-        )
+        raise OptionError(f"--seed {text!r} is not a whole number from 0 to {MAX_SEED}; give one, for example --seed 7")
     return int(text)

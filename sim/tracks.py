@@ -24,7 +24,7 @@ SHORTEST = 20
 """Frames in view from which a thing is a target."""
 
 FRAMES_PER_WORLD, WORLD_FPS = 60, 15.0
-"""Of a training set: each world is flown over for four seconds."""
+"""Of a training set: each world is flown over for four seconds, not looked at eight times as in `dataset`."""
 
 SMALLEST_PX = 8.0
 IN_VIEW = 0.1

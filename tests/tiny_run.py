@@ -19,9 +19,8 @@ out.mkdir(parents=True, exist_ok=True)
 records = [json.loads(line) for line in (source / "frames.jsonl").read_text().splitlines()]
 frames = []
 def land(*_):
-    loops = {"count": 0, "p50": None, "p99": None}
     link = {"bytes_sent": 5, "bytes_received": 5, "cases_delivered": 1, "connects": 1}
-    counts = {"frames": len(frames), "fps": 5.0, "cases": {"planned": 1}, "link": link, "loop_ms": loops}
+    counts = {"frames": len(frames), "fps": 5.0, "cases": {"planned": 1}, "link": link, "loops": []}
     (out / "summary.json").write_text(json.dumps(counts))
     sys.exit(0)
 signal.signal(signal.SIGTERM, land)
@@ -31,6 +30,7 @@ with (out / "detections.jsonl").open("w", buffering=1) as lines:
         time.sleep(max(begin + record["time_s"] - time.time(), 0))
         box = {"box_xyxy": [10, 10, 30, 30], "label": "Car", "score": 0.9, "provenance": "edge", "track_id": 1}
         line = {"frame": len(frames), "time_s": begin + record["time_s"], "bank_revision": 0, "hardness": 0.1}
+        line["clock_s"] = record["time_s"]
         lines.write(json.dumps({**line, "detections": [box]}) + "\\n")
         frames.append(record)
 land()

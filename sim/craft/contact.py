@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.craft.earth import FloatArray, local_up, place_m
+from sim.arrays import FloatArray
+from sim.craft.earth import local_up, place_m
 from sim.craft.orbit import Orbit
 from sim.errors import ScenarioError
 

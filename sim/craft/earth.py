@@ -11,14 +11,12 @@ from datetime import datetime, timezone
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 from skyfield.api import load, wgs84
 from skyfield.sgp4lib import theta_GMST1982
 from skyfield.timelib import Timescale
 
+from sim.arrays import FloatArray
 from sim.errors import ScenarioError
-
-FloatArray = NDArray[np.float64]
 
 DAY_S = 86_400.0
 

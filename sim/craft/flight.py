@@ -6,11 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sim.arrays import FloatArray
 from sim.craft.camera import CameraPose
-
-FloatArray = NDArray[np.float64]
 
 STEP_M = 1.0
 

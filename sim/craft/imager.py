@@ -34,17 +34,15 @@ class Imager:
     Attributes:
         focal_length_m: of the telescope.
         pixel_pitch_m: distance of two pixels' centres on the sensor.
-        width_px: pixels across the swath.
         off_nadir_deg: tilt of the optical axis from straight down, 0 <= tilt < 90.
     """
 
     focal_length_m: float
     pixel_pitch_m: float
-    width_px: int
     off_nadir_deg: float = 0.0
 
     def __post_init__(self) -> None:
-        if min(self.focal_length_m, self.pixel_pitch_m, self.width_px) <= 0 or not 0 <= self.off_nadir_deg < 90:
+        if min(self.focal_length_m, self.pixel_pitch_m) <= 0 or not 0 <= self.off_nadir_deg < 90:
             raise ScenarioError(f"camera sizes must be positive and 0 <= off_nadir_deg < 90, got {self}")
 
     def ground_sample(self, height_m: float) -> GroundSample:
@@ -61,16 +59,6 @@ class Imager:
         slant_m = height_m if tilt == 0.0 else MEAN_RADIUS_M * math.sin(centre) / math.sin(tilt)
         side_m = slant_m * self.pixel_pitch_m / self.focal_length_m
         return GroundSample(side_m, side_m / math.cos(tilt + centre))
-
-    def swath_m(self, height_m: float) -> float:
-        """Width of the imaged strip in metres along the ground.
-
-        Raises:
-            ScenarioError: an edge of the image misses the Earth.
-        """
-        half = math.atan(self.width_px * self.pixel_pitch_m / (2 * self.focal_length_m))
-        tilt = math.radians(self.off_nadir_deg)
-        return MEAN_RADIUS_M * (_central_angle(tilt + half, height_m) - _central_angle(tilt - half, height_m))
 
 
 def _central_angle(look_rad: float, height_m: float) -> float:

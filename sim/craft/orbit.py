@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from sgp4.api import SGP4_ERRORS, WGS72, Satrec
 from sgp4.io import verify_checksum
 
-from sim.craft.earth import DAY_S, Epoch, FloatArray, GroundTrack, to_geodetic
+from sim.arrays import FloatArray
+from sim.craft.earth import DAY_S, Epoch, GroundTrack, to_geodetic
 from sim.craft.sun import in_sunlight
 from sim.errors import ScenarioError
 
@@ -65,7 +66,14 @@ class Orbit:
         return in_sunlight(self.epoch, self.positions_m(times_s), times_s)
 
 
-def orbit_from_tle(name: str, tle: tuple[str, str], start: datetime, max_age_days: float = MAX_TLE_AGE_DAYS) -> Orbit:
+def orbit_from_tle(
+    name: str,
+    tle: tuple[str, str],
+    start: datetime,
+    max_age_days: float = MAX_TLE_AGE_DAYS,
+    *,
+    start_key: str = "start",
+) -> Orbit:
     """The orbit that a two-line element set describes, with the WGS72 constants that such sets are fitted with.
 
     Args:
@@ -73,6 +81,7 @@ def orbit_from_tle(name: str, tle: tuple[str, str], start: datetime, max_age_day
         tle: both lines, 69 characters each.
         start: the moment of zero, with a time zone.
         max_age_days: most days between the elements' epoch and the start, either way.
+        start_key: what the start is called where it was given, for messages.
 
     Raises:
         ScenarioError: a line is malformed or its checksum wrong, the set is too old or too new for the start, or
@@ -85,7 +94,7 @@ def orbit_from_tle(name: str, tle: tuple[str, str], start: datetime, max_age_day
     except ValueError as exc:
         raise ScenarioError(f"{name}: TLE cannot be read ({exc}); copy both lines again") from exc
     epoch = Epoch.at(start)
-    _check_age(name, elements, epoch, max_age_days)
+    _check_age(name, elements, epoch, max_age_days, start_key)
     orbit = Orbit(name, epoch, elements)
     orbit.inertial_km(np.zeros(1))
     return orbit
@@ -112,12 +121,12 @@ def _check_lines(name: str, lines: tuple[str, str]) -> None:
         )
 
 
-def _check_age(name: str, elements: Satrec, epoch: Epoch, max_age_days: float) -> None:
+def _check_age(name: str, elements: Satrec, epoch: Epoch, max_age_days: float, start_key: str) -> None:
     start_days = epoch.julian_day + epoch.day_fraction
     age_days = start_days - (elements.jdsatepoch + elements.jdsatepochF)
     if abs(age_days) > max_age_days:
         when = "older" if age_days > 0 else "newer"
         raise ScenarioError(
             f"{name}: the TLE is {abs(age_days):.1f} days {when} than the start {epoch.start:%Y-%m-%d %H:%M} UTC, the "
-            f"limit is {max_age_days:g}; take a TLE of that day (celestrak.org, space-track.org) or move `start`"
+            f"limit is {max_age_days:g}; take a TLE of that day (celestrak.org, space-track.org) or move `{start_key}`"
         )

@@ -8,22 +8,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sim.arrays import FloatArray
 from sim.craft.camera import CameraPose
-from sim.craft.earth import MEAN_RADIUS_M, local_up, place_m
+from sim.craft.earth import DAY_S, MEAN_RADIUS_M, local_up, place_m
 from sim.craft.orbit import Orbit
 from sim.errors import ScenarioError
-
-FloatArray = NDArray[np.float64]
 
 EARTH_MU = 3.986004418e14
 """Gravitational parameter, m^3/s^2 (IERS Conventions 2010, table 1.1)."""
 
 LOWEST_DEG = 20.0
 """Below this elevation a picture shows walls, not ground."""
+
+SEARCH_DAYS, SEARCH_STEP_S = 3.0, 10.0
+"""Where a pass that would do is looked for: in three days the track of a low orbit comes near every place below it."""
 
 SWEEP_M = 0.35
 """The aim moves over this share of the world's half width, so that more than one frame's ground is seen."""
@@ -92,27 +94,45 @@ def sky_of_orbit(orbit: Orbit, lat_deg: float, lon_deg: float, duration_s: float
     def place(time_s: float) -> FloatArray:
         return np.asarray(axes @ (orbit.positions_m(np.array([time_s]))[0] - here), dtype=np.float64)
 
-    times = np.linspace(0.0, duration_s, 1 + math.ceil(duration_s))
-    seen = axes @ (orbit.positions_m(times) - here).T
-    _check_high_enough(orbit.name, times, np.degrees(np.arcsin(seen[2] / np.linalg.norm(seen, axis=0))))
+    def elevations_deg(times_s: FloatArray) -> FloatArray:
+        seen = axes @ (orbit.positions_m(times_s) - here).T
+        return np.asarray(np.degrees(np.arcsin(seen[2] / np.linalg.norm(seen, axis=0))), dtype=np.float64)
+
+    times_s = np.linspace(0.0, duration_s, 1 + math.ceil(duration_s))
+    _check_high_enough(orbit, times_s, elevations_deg)
     return Sky(place, duration_s)
 
 
-def _check_high_enough(name: str, times_s: FloatArray, elevations_deg: FloatArray) -> None:
-    """Refuse a pass that is not high in the sky from beginning to end; (N,) times and elevations."""
-    high = times_s[elevations_deg >= LOWEST_DEG]
+def _check_high_enough(orbit: Orbit, times_s: FloatArray, elevations_deg: Callable[[FloatArray], FloatArray]) -> None:
+    """Refuse a pass that is not high in the sky from beginning to end; (N,) times."""
+    elevations = elevations_deg(times_s)
+    high = times_s[elevations >= LOWEST_DEG]
     if not len(high):
         raise ScenarioError(
-            f"{name}: stands at most {elevations_deg.max():.1f} deg high in {times_s[-1]:g} s, a picture wants "
-            f"{LOWEST_DEG:g}; choose another start_utc"
+            f"{orbit.name}: stands at most {elevations.max():.1f} deg high in {times_s[-1]:g} s, a picture wants "
+            f"{LOWEST_DEG:g}; {_next_pass(orbit, times_s[-1], elevations_deg)}"
         )
     if len(high) < len(times_s):
         begin_s, end_s = math.ceil(high[0]), int(high[-1])
         later = f"start_utc {begin_s} s later and " if begin_s else ""
         raise ScenarioError(
-            f"seconds = {times_s[-1]:g}: {name} stands above {LOWEST_DEG:g} deg only from {begin_s} to {end_s} s; set "
-            f"{later}seconds to at most {end_s - begin_s}"
+            f"seconds = {times_s[-1]:g}: {orbit.name} stands above {LOWEST_DEG:g} deg only from {begin_s} to {end_s} "
+            f"s; set {later}seconds to at most {end_s - begin_s}"
         )
+
+
+def _next_pass(orbit: Orbit, duration_s: float, elevations_deg: Callable[[FloatArray], FloatArray]) -> str:
+    """The cure: a start from which the craft stands high enough for so long, or the longest time it ever does."""
+    times_s = np.arange(0.0, SEARCH_DAYS * DAY_S, SEARCH_STEP_S)
+    is_high = elevations_deg(times_s) >= LOWEST_DEG
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], is_high.astype(np.int8), [0]])))
+    spans = [(times_s[first], times_s[last - 1]) for first, last in edges.reshape(-1, 2).tolist()]
+    if not spans:
+        return f"in {SEARCH_DAYS:g} days from then it stands no higher; take another craft's TLE"
+    begin_s, end_s = next((s for s in spans if s[1] - s[0] >= duration_s), max(spans, key=lambda s: s[1] - s[0]))
+    shorter = "" if end_s - begin_s >= duration_s else f" and seconds to at most {end_s - begin_s:g}"
+    begin = orbit.epoch.start + timedelta(seconds=float(begin_s))
+    return f"set start_utc = {begin:%Y-%m-%dT%H:%M:%SZ}, when it passes,{shorter}".rstrip(",")
 
 
 class Overpass:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.craft.earth import EQUATOR_RADIUS_M, Epoch, FloatArray, GroundTrack, local_up
+from sim.arrays import FloatArray
+from sim.craft.earth import EQUATOR_RADIUS_M, Epoch, GroundTrack, local_up
 
 
 def sun_direction(epoch: Epoch, times_s: FloatArray) -> FloatArray:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sim.arrays import FloatArray
 from sim.craft.contact import contact_windows, require_window
-from sim.craft.earth import DAY_S, Epoch, FloatArray, GroundTrack
+from sim.craft.earth import DAY_S, Epoch, GroundTrack
 from sim.craft.orbit import Orbit, orbit_from_tle
 from sim.craft.sun import sun_elevation_deg
 from sim.mission.passes import Pass, View, drone_passes, share_antennas

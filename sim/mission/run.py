@@ -84,7 +84,7 @@ def _checked_hours(settings: MissionSettings, seed: int, hours: float | None) ->
     if seed < 0:
         raise ScenarioError(f"seed {seed}: must be 0 or more")
     if not 0 < length_h <= MAX_HOURS:
-        raise ScenarioError(f"hours {length_h:g}: must be above 0 and at most {MAX_HOURS:g}")
+        raise ScenarioError(f"hours {length_h:g} is not a number above 0 up to {MAX_HOURS:g}; give one")
     intervals = (settings.profiles[craft.profile].camera.capture_every_s for craft in settings.craft)
     captures = sum(length_h * 3600 / interval_s for interval_s in intervals)
     if captures > MAX_CAPTURES:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AwareDatetime, Field, ValidationError, model_validator
 from typing_extensions import Self
 
-from edge.config import Settings, read_toml
-from edge.errors import ConfigError
+from edge.config import Settings
 from edge.scheduler import SchedulerSettings
 from protocols.limits import MAX_CASE_BYTES, MAX_MESSAGE_BYTES
 from sim.craft.contact import Station
@@ -19,6 +19,12 @@ from sim.craft.imager import Imager
 from sim.craft.orbit import MAX_TLE_AGE_DAYS
 from sim.craft.power import PowerSettings
 from sim.errors import ScenarioError
+from sim.scenario.problems import describes_rather, problem_line
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 MAX_HOURS = 24.0 * 60
 MAX_CRAFT = 1000
@@ -94,7 +100,7 @@ class CameraSettings(Settings):
         capture_every_s: between two pictures.
         needs_light: False for thermal or radar.
         min_sun_deg: lowest sun above the horizon for one that needs light.
-        focal_length_m, pixel_pitch_m, width_px, off_nadir_deg: see `Imager`.
+        focal_length_m, pixel_pitch_m, off_nadir_deg: see `Imager`.
         case_bytes: median imagery of a case.
         case_spread: standard deviation of the natural logarithm of its bytes.
     """
@@ -104,7 +110,6 @@ class CameraSettings(Settings):
     min_sun_deg: float = Field(default=5.0, ge=-18, lt=90)
     focal_length_m: float = Field(gt=0)
     pixel_pitch_m: float = Field(gt=0)
-    width_px: int = Field(gt=0)
     off_nadir_deg: float = Field(default=0.0, ge=0, lt=90)
     case_bytes: int = Field(default=60_000, ge=1, le=MAX_CASE_BYTES)
     case_spread: float = Field(default=0.5, ge=0, le=2)
@@ -112,7 +117,7 @@ class CameraSettings(Settings):
     @property
     def imager(self) -> Imager:
         """The same camera for distances on the ground."""
-        return Imager(self.focal_length_m, self.pixel_pitch_m, self.width_px, self.off_nadir_deg)
+        return Imager(self.focal_length_m, self.pixel_pitch_m, self.off_nadir_deg)
 
 
 class SpoolSettings(Settings):
@@ -274,7 +279,17 @@ def load_mission(path: Path) -> MissionSettings:
     Raises:
         ScenarioError: the file cannot be read, or describes no possible mission; the message names the field.
     """
+    data: dict[str, Any] = {}
     try:
-        return read_toml(path, MissionSettings)
-    except ConfigError as exc:
-        raise ScenarioError(str(exc)) from exc
+        data = tomllib.loads(path.read_text("utf-8"))
+        return MissionSettings.model_validate(data)
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ScenarioError(f"{path}: cannot be read ({exc}); check the path") from exc
+    except tomllib.TOMLDecodeError as exc:
+        raise ScenarioError(f"{path}: not valid TOML: {exc}") from exc
+    except ValidationError as exc:
+        from sim.scenario.schema import Scenario
+
+        if describes_rather(data, Scenario, MissionSettings):
+            raise ScenarioError(f"{path}: this is a scenario; use `skyloop-sim run {path}`") from exc
+        raise ScenarioError(f"{path}: {problem_line(exc, MissionSettings)}") from exc

@@ -16,6 +16,7 @@ from sim.scenario.horizon import check_horizon
 from sim.scenario.intervals import Span, up_spans
 from sim.scenario.near import nearest
 from sim.scenario.orbits import check_orbit
+from sim.world.catalogue import APPEARING
 from sim.world.layout import Label
 from sim.world.settings import Landscape
 
@@ -101,6 +102,10 @@ def _check_events(scenario: Scenario) -> None:
         if counts[kind] > 1:
             raise ScenarioError(f"event: {counts[kind]} of kind {kind!r}, the world takes one; remove the others")
     for index, event in enumerate(scenario.event):
+        if isinstance(event, Appear) and event.object not in APPEARING:
+            raise ScenarioError(
+                f"event[{index}].object = {event.object!r} is no kind of object; {nearest(event.object, APPEARING)}"
+            )
         if problem := _impossible(scenario, event):
             raise ScenarioError(f"event[{index}] ({event.kind}) cannot happen: {problem}")
     hides = [(e.at_s, e.at_s + e.for_s) for e in scenario.event if isinstance(e, Hide)]

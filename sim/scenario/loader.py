@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from sim.errors import OutputError, ScenarioError
 from sim.scenario.near import nearest
-from sim.scenario.problems import problem_line
+from sim.scenario.problems import describes_rather, problem_line
 from sim.scenario.schema import Scenario
 
 if sys.version_info >= (3, 11):
@@ -40,6 +41,7 @@ def new_scenario(name: str, path: Path) -> None:
         ScenarioError: the name cannot be a scenario's.
         OutputError: the file exists, or cannot be written.
     """
+    name = name.removesuffix(".toml")  # who types a file's name means the scenario in it
     text = template_text().replace('"NAME"', f'"{name}"').replace("NAME.toml", path.name)
     parse_scenario(text, f"scenario {name!r}")
     try:
@@ -63,6 +65,8 @@ def find_scenario(name: str) -> Scenario:
         return load_scenario(Path(name))
     if "/" in name or name.endswith(".toml"):
         raise ScenarioError(f"{name}: no such file; make one with `skyloop-sim new NAME`")
+    if files("sim").joinpath("missions", f"{name}.toml").is_file():
+        raise ScenarioError(f"{name} is a mission; use `skyloop-sim mission {name}`")
     raise ScenarioError(f"scenario {name!r} is not known; {nearest(name, bundled_names())}, or give a file's path")
 
 
@@ -88,11 +92,17 @@ def parse_scenario(text: str, origin: str) -> Scenario:
     Raises:
         ScenarioError: it is not TOML, or does not describe a flight that can happen.
     """
+    data: dict[str, Any] = {}
     try:
-        return Scenario.model_validate(tomllib.loads(text))
+        data = tomllib.loads(text)
+        return Scenario.model_validate(data)
     except tomllib.TOMLDecodeError as exc:
         raise ScenarioError(f"{origin}: not valid TOML: {exc}") from exc
     except ValidationError as exc:
+        from sim.mission.settings import MissionSettings
+
+        if describes_rather(data, MissionSettings, Scenario):
+            raise ScenarioError(f"{origin}: this is a mission; use `skyloop-sim mission {origin}`") from exc
         raise ScenarioError(f"{origin}: {problem_line(exc, Scenario)}") from exc
     except ScenarioError as exc:
         raise ScenarioError(f"{origin}: {exc}") from exc

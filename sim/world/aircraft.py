@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from sim.arrays import FloatArray
 from sim.world.machines import STEEL, slab, turned
 from sim.world.materials import Material
-from sim.world.mesh import FloatArray, Mesh, MeshBuilder, Paint, PrismStyle, ellipse, rectangle
+from sim.world.mesh import Mesh, MeshBuilder, Paint, PrismStyle, ellipse, rectangle
 from sim.world.models import GLASS, colour_of, paint_of
 
 LIVERIES = ((238, 238, 236), (228, 230, 232), (215, 205, 190), (120, 90, 60))

@@ -9,12 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.arrays import FloatArray, IntArray
 from sim.craft.camera import Camera, CameraPose
 from sim.world.layout import Thing
 from sim.world.placing import PlacedMesh
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 SHIFT = 4  # fractional bits of drawn coordinates
 PAD_PX = 160  # the picture of numbers reaches this far beyond the frame, to measure what the frame cuts off
@@ -25,9 +23,13 @@ OUTLINE_TINIES = 2.5  # nor counting for the silhouette below so many times that
 DETAIL_PX2 = 4.0  # nor is painted-on detail below this
 
 
+FARTHEST_PX = (-3000.0, 6000.0)
+"""What lies farther from the frame than the largest picture is wide is moved to here: OpenCV's polygons overflow."""
+
+
 def fixed_point(pixels: FloatArray) -> NDArray[np.int32]:
     """Pixels as OpenCV's fixed-point coordinates, in which whole numbers are pixel centres."""
-    return np.round((np.clip(pixels, -3000.0, 6000.0) - 0.5) * (1 << SHIFT)).astype(np.int32)
+    return np.round((np.clip(pixels, *FARTHEST_PX) - 0.5) * (1 << SHIFT)).astype(np.int32)
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,48 @@ def in_frame(outlines: Outlines, camera: Camera) -> list[int]:
     return [int(i) for i in np.flatnonzero(meets & (outlines.nearest_m > NEAREST_M))]
 
 
+def on_picture(outlines: Outlines, camera: Camera) -> tuple[list[int], list[int]]:
+    """Numbers of the outlines that meet the frame, and of those whose pixels cannot tell: see `cut_to_picture`."""
+    is_far = (outlines.bounds < FARTHEST_PX[0]).any(axis=1) | (outlines.bounds > FARTHEST_PX[1]).any(axis=1)
+    is_cut = is_far | (outlines.nearest_m <= NEAREST_M)
+    whole = [index for index in in_frame(outlines, camera) if not is_cut[index]]
+    return whole, [int(i) for i in np.flatnonzero(is_cut)]
+
+
+def cut_to_picture(points_m: FloatArray, camera: Camera, pose: CameraPose) -> FloatArray:
+    """What the frame, and as much again around it, holds of the convex hull of points on the ground.
+
+    Sutherland and Hodgman, "Reentrant polygon clipping", Communications of the ACM 17(1), 1974.
+
+    Args:
+        points_m: (N, 3) east, north, 0; they may lie behind the camera.
+        camera: the optics.
+        pose: of the camera.
+
+    Returns:
+        (M, 2) pixels of a convex polygon; M is 0 where nothing is left.
+    """
+    hull = cv2.convexHull(points_m[:, :2].astype(np.float32))[:, 0].astype(np.float64)
+    corners = (np.column_stack([hull, np.zeros(len(hull))]) - pose.position()) @ pose.rotation.T
+    for axis, side in enumerate((camera.width, camera.height)):
+        for sign in (-1.0, 1.0):
+            corners = _cut(corners, side * corners[:, 2] + sign * camera.focal_px * corners[:, axis])
+    depth = np.maximum(corners[:, 2:], NEAREST_M)
+    pixels: FloatArray = camera.focal_px * corners[:, :2] / depth + np.array([camera.width / 2, camera.height / 2])
+    return pixels
+
+
+def _cut(corners: FloatArray, inside: FloatArray) -> FloatArray:
+    """(M, 3) the part of a polygon of (K, 3) corners where (K,) distances from a plane are not negative."""
+    kept = []
+    for here, there, a, b in zip(np.roll(corners, 1, axis=0), corners, np.roll(inside, 1), inside, strict=True):
+        if (a >= 0) != (b >= 0):
+            kept.append(here + (there - here) * (a / (a - b)))
+        if b >= 0:
+            kept.append(there)
+    return np.array(kept).reshape(-1, 3)
+
+
 @dataclass(frozen=True)
 class _Shown:
     """Numbers of the faces worth painting, where each thing's begin among them, and which make its silhouette."""
@@ -187,6 +231,8 @@ def gather(things: list[Thing], placed: list[PlacedMesh], camera: Camera, pose: 
     Returns:
         None when nothing meets the frame.
     """
+    if not things:
+        return None
     outlines = outline([p.extremes for p in placed], camera, pose)
     kept = in_frame(outlines, camera)
     if not kept:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sim.arrays import FloatArray
 from sim.world.materials import Material
-from sim.world.mesh import FloatArray, Mesh, MeshBuilder, Paint, PrismStyle, at_height, ellipse, rectangle
+from sim.world.mesh import Mesh, MeshBuilder, Paint, PrismStyle, at_height, ellipse, rectangle
 
 WALLS = (
     (190, 205, 215), (165, 180, 195), (140, 165, 190), (110, 130, 165),

@@ -106,3 +106,6 @@ def _kinds() -> tuple[Kind, ...]:
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _kinds()}
 """Every kind by name; strange things (`novel.py`) come on top."""
+
+APPEARING = (*sorted(KINDS), "novel")
+"""What a scenario's `appear` event takes."""

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
+from sim.arrays import FloatArray
 from sim.world.materials import Material
-from sim.world.mesh import FloatArray, Mesh, MeshBuilder, Paint, at_height, hull_outline
+from sim.world.mesh import Mesh, MeshBuilder, Paint, at_height, hull_outline
 
 
 def _grey(rng: np.random.Generator, heat: float) -> Paint:

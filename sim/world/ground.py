@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.arrays import Bytes
 from sim.world.layout import (
     PARKING_M,
     SIDEWALK_M,
@@ -24,7 +25,6 @@ from sim.world.layout import (
 from sim.world.lighting import HEAT_LEVELS, radar_level
 from sim.world.materials import Material, backscatter_db, heat_at, infrared
 
-Bytes = NDArray[np.uint8]
 Field = NDArray[np.float32]
 
 # Per `Soil`: blue, green, red; heat by day; strength of fine and of coarse grain.
@@ -52,6 +52,9 @@ COVER_OF_SOIL: Bytes = np.array(
     ],
     dtype=np.uint8,
 )  # fmt: skip
+ROAD_PAINT = (Soil.WHITE, Soil.YELLOW)
+"""A fraction of a millimetre thick: a radar, whose waves are centimetres long, sees what lies below it."""
+
 GREEN = (Soil.GRASS, Soil.CROP, Soil.FOREST_FLOOR)
 """What takes the season's colour."""
 
@@ -126,6 +129,8 @@ class GroundPainter:
         return round((east_m + self.world.half_m) * self.scale), round((self.world.half_m - north_m) * self.scale)
 
     def _fill(self, image: Bytes, bounds_m: tuple[float, float, float, float], value: int) -> None:
+        if self.look is Look.SAR and image is self.material and value in ROAD_PAINT:
+            return
         west, north = self._pixels(bounds_m[0], bounds_m[3])
         east, south = self._pixels(bounds_m[2], bounds_m[1])
         image[max(north, 0) : max(south, 0), max(west, 0) : max(east, 0)] = value

@@ -9,15 +9,11 @@ import math
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from sim.arrays import Bytes, FloatArray, IntArray
 from sim.world.layout import Look, Sun, World
 from sim.world.materials import backscatter_db, heat_at, infrared
 from sim.world.mesh import Texture
-
-Bytes = NDArray[np.uint8]
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 HEAT_LEVELS = 245.0
 MIP_SIZES = (32, 16)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from sim.arrays import FloatArray
 from sim.world.materials import Material
-from sim.world.mesh import FloatArray, Mesh, MeshBuilder, Paint, PrismStyle, ellipse, rectangle
+from sim.world.mesh import Mesh, MeshBuilder, Paint, PrismStyle, ellipse, rectangle
 from sim.world.models import CAR_COLOURS, CLOTHES, GLASS, colour_of, paint_of
 
 MACHINE_COLOURS = ((20, 160, 235), (20, 120, 240), (40, 200, 240), (60, 140, 40), (40, 40, 190), (150, 150, 155))

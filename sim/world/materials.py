@@ -11,7 +11,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from sim.arrays import FloatArray
 
 BAND_NAMES = ("blue", "green", "red", "red_edge", "nir", "swir")
 """Bands 2, 3, 4, 5, 8 and 11 of Sentinel-2, centred on 490, 560, 665, 705, 842 and 1610 nm (ESA, Sentinel-2 User

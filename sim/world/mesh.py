@@ -13,10 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.arrays import Bytes, FloatArray
 from sim.world.materials import Material
-
-FloatArray = NDArray[np.float64]
-Bytes = NDArray[np.uint8]
 
 MAX_CORNERS = 40
 

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from sim.arrays import FloatArray
 from sim.world.materials import Material
-from sim.world.mesh import (
-    FloatArray,
-    Mesh,
-    MeshBuilder,
-    Paint,
-    PrismStyle,
-    at_height,
-    ellipse,
-    rectangle,
-)
+from sim.world.mesh import Mesh, MeshBuilder, Paint, PrismStyle, at_height, ellipse, rectangle
 
 CAR_COLOURS = (
     (235, 235, 232), (230, 230, 230), (205, 205, 205), (190, 192, 195), (150, 150, 150), (120, 122, 125),

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.world.mesh import FloatArray, Mesh, MeshBuilder, Paint, PrismStyle, Texture, at_height, ellipse, rectangle
+from sim.arrays import FloatArray
+from sim.world.mesh import Mesh, MeshBuilder, Paint, PrismStyle, Texture, at_height, ellipse, rectangle
 from sim.world.seeds import rng_for
 
 TRAINING_KINDS = range(0, 20_000)

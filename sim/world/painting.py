@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Bytes = NDArray[np.uint8]
-FloatArray = NDArray[np.float64]
+from sim.arrays import Bytes, FloatArray
 
 
 def draw_picture(image: Bytes, lit: list[Bytes], corners: FloatArray) -> None:

@@ -6,13 +6,11 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sim.arrays import FloatArray
 from sim.world.layout import World
 from sim.world.lighting import Lighting
 from sim.world.mesh import Mesh
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

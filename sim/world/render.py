@@ -7,30 +7,31 @@ A second picture of numbers, painted in the same order, says how much of each th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.arrays import Bytes
 from sim.craft.camera import Camera, CameraPose
 from sim.errors import ScenarioError
-from sim.world.batch import NEAREST_M, PAD_PX, SHIFT, Batch, fixed_point, gather, in_frame, outline
+from sim.world.batch import PAD_PX, SHIFT, Batch, cut_to_picture, fixed_point, gather, on_picture, outline
 from sim.world.ground import paint_ground
+from sim.world.in_view import InView
 from sim.world.layout import Look, World
 from sim.world.lighting import Lighting
-from sim.world.motion import MotionTable
 from sim.world.painting import draw_picture
 from sim.world.placing import PlacedMesh, Placer
 from sim.world.sensor import Sensor, draw_traits, roughened
 from sim.world.truth import TruthObject, View
 from sim.world.weather import Weather
 
-Bytes = NDArray[np.uint8]
 Numbers = NDArray[np.uint16]
-FloatArray = NDArray[np.float64]
 
 SMALLEST_SIDE_PX = 1.0
-FAINTEST_SHADOW = 0.97
+"""Boxes narrower than a pixel show nothing that could be told from noise: they are no truth."""
+
 MOST_NUMBERS = 65_535
 """What 16 bits tell apart: things in one frame, and objects in masks."""
 
@@ -38,7 +39,21 @@ OPEN_WORK_M = 9.0
 """What is dented and higher is mostly air."""
 
 
-Area = tuple[float, int]
+class Area(NamedTuple):
+    """Pixels of one silhouette before others hide it.
+
+    Attributes:
+        whole: of all of it, as if the frame were larger.
+        inside: those in the frame.
+    """
+
+    whole: float
+    inside: int
+
+
+def _is_open(placed: PlacedMesh) -> bool:
+    """Whether light falls through."""
+    return placed.mesh.is_dented and bool(placed.extremes[:, 2].max() > OPEN_WORK_M)
 
 
 def _for_warping(layer: Bytes) -> Bytes:
@@ -86,12 +101,7 @@ class Renderer:
         self._weather = Weather(world, camera, self.look)
         self._placer = Placer(world, self._lighting)
         self._textures: dict[tuple[int, int], list[list[Bytes]]] = {}
-        self._half = np.array([t.half_m for t in world.things]).reshape(-1, 2)
-        self._height = np.array([t.height_m for t in world.things])
-        shadow_m = np.minimum(self._height * self._lighting.shadow_per_m, 15.0)
-        self._reach = 1.15 * np.hypot(np.hypot(self._half[:, 0], self._half[:, 1]), self._height / 2) + 0.3 + shadow_m
-        self._appears = np.array([t.appears_s for t in world.things])
-        self._motions = MotionTable([t.motion for t in world.things])
+        self._in_view = InView(world, camera, self._lighting)
 
     def render(self, pose: CameraPose, time_s: float) -> tuple[Bytes, list[TruthObject]]:
         """One frame.
@@ -127,21 +137,20 @@ class Renderer:
         return View(self._expose(drawing, pose, time_s), self._truth(drawing), ids, cover)
 
     def _draw(self, pose: CameraPose, time_s: float) -> _Drawing:
-        where = self._motions.at(time_s)
         layers = [self._warp(layer, pose, cv2.INTER_LINEAR) for layer in self._ground_layers]
         numbers = self._numbers  # one picture for all frames: nobody looks at the last one any more
         numbers[:] = 0
-        chosen = self._in_view(pose, where, time_s)
-        if not chosen:
-            return _Drawing(layers, numbers, None, [])
-        if len(chosen) > MOST_NUMBERS:
+        places = self._in_view.places(time_s)
+        seen, shading = self._in_view.choose(pose, places, time_s)
+        if len(seen) > MOST_NUMBERS:
             raise ScenarioError(
-                f"{len(chosen)} things are in view at once, a frame numbers {MOST_NUMBERS}; raise camera.focal_px or "
+                f"{len(seen)} things are in view at once, a frame numbers {MOST_NUMBERS}; raise camera.focal_px or "
                 "lower what the world holds per hectare"
             )
-        placed = [self._placer.place(i, where[i]) for i in chosen]
-        self._draw_shadows(layers, pose, placed)
-        batch = gather([self.world.things[i] for i in chosen], placed, self.camera, pose)
+        placed = {i: self._placer.place(i, places[i]) for i in {*seen, *shading}}
+        if shading:
+            self._draw_shadows(layers, pose, [placed[i] for i in shading])
+        batch = gather([self.world.things[i] for i in seen], [placed[i] for i in seen], self.camera, pose)
         areas = [] if batch is None else self._draw_things(layers, numbers, batch)
         return _Drawing(layers, numbers, batch, areas)
 
@@ -159,51 +168,17 @@ class Renderer:
             warped = cv2.cvtColor(warped, cv2.COLOR_BGRA2BGR)
         return np.asarray(warped, dtype=np.uint8)
 
-    def _in_view(self, pose: CameraPose, where: FloatArray, time_s: float) -> list[int]:
-        """Numbers of the things that may be in view, far to near."""
-        if not self.world.things:
-            return []
-        near = np.flatnonzero(self._is_near(pose, where) & (self._appears <= time_s))
-        middles = np.column_stack([where[near, :2], self._height[near] / 2])
-        right, down, depth = pose.rotation @ (middles - pose.position()).T
-        # Distances from the planes that bound the view: unlike pixels, they hold for middles behind the camera, too.
-        focal, reach = self.camera.focal_px, self.camera.focal_px * self._reach[near]
-        inside = depth + self._reach[near] > NEAREST_M
-        inside &= np.abs(right) * focal < self.camera.width / 2 * depth + reach
-        inside &= np.abs(down) * focal < self.camera.height / 2 * depth + reach
-        chosen = near[inside]
-        away = where[chosen, :2] - np.array([pose.east_m, pose.north_m])
-        cos, sin = np.cos(where[chosen, 2]), np.sin(where[chosen, 2])
-        along, across = away[:, 0] * cos + away[:, 1] * sin, away[:, 1] * cos - away[:, 0] * sin
-        gaps = np.maximum(np.abs(np.stack([along, across], axis=1)) - self._half[chosen], 0.0)
-        # Along one line of sight, what begins nearer to the point below the camera hides what begins farther.
-        nearest = np.hypot(gaps[:, 0], gaps[:, 1])
-        return [int(i) for i in chosen[np.argsort(-nearest, kind="stable")]]
-
-    def _is_near(self, pose: CameraPose, where: FloatArray) -> NDArray[np.bool_]:
-        """(N,) whether a thing may meet the ground in view: a rough look, much cheaper than projecting all of them."""
-        width, height = self.camera.width, self.camera.height
-        corners = np.array([[0, width, width, 0], [0, 0, height, height], [1, 1, 1, 1]], dtype=float)
-        east, north, scale = np.linalg.inv(self.camera.ground_homography(pose)) @ corners
-        if (scale <= 0).any():  # the horizon is in view
-            return np.ones(len(where), dtype=np.bool_)
-        east, north = east / scale, north / scale
-        far = self._reach + self._height  # what stands before the view's edge may lean into it
-        inside = (where[:, 0] > east.min() - far) & (where[:, 0] < east.max() + far)
-        return np.asarray(
-            inside & (where[:, 1] > north.min() - far) & (where[:, 1] < north.max() + far), dtype=np.bool_
-        )
-
     def _draw_shadows(self, layers: list[Bytes], pose: CameraPose, placed: list[PlacedMesh]) -> None:
-        if self._lighting.shadow_gain > FAINTEST_SHADOW:
-            return
-        shadows = outline([p.cast for p in placed], self.camera, pose)
         mask = np.zeros((self.camera.height, self.camera.width), dtype=np.uint8)
-        for index in in_frame(shadows, self.camera):
-            if placed[index].mesh.is_dented and placed[index].extremes[:, 2].max() > OPEN_WORK_M:
+        shadows = outline([p.cast for p in placed], self.camera, pose)
+        whole, cut = on_picture(shadows, self.camera)
+        for index in whole:
+            if _is_open(placed[index]):
                 self._draw_open_shadow(mask, pose, placed[index])
             else:
                 cv2.fillConvexPoly(mask, cv2.convexHull(shadows.hulls[index]), 255.0, cv2.LINE_8, SHIFT)
+        for index in cut:
+            self._draw_cut_shadow(mask, pose, placed[index])
         for layer in layers:
             cv2.copyTo(self._lighting.shaded(layer), mask, layer)
 
@@ -213,6 +188,17 @@ class Renderer:
         fixed = fixed_point(pixels)
         for start, count in zip(placed.mesh.starts.tolist(), placed.mesh.counts.tolist(), strict=True):
             cv2.fillConvexPoly(mask, cv2.convexHull(fixed[start : start + count]), 255.0, cv2.LINE_8, SHIFT)
+
+    def _draw_cut_shadow(self, mask: Bytes, pose: CameraPose, placed: PlacedMesh) -> None:
+        """What the picture holds of a shadow that reaches behind the camera, or too far for pixels."""
+        parts = [placed.cast]
+        if _is_open(placed):
+            starts = placed.mesh.starts[1:].tolist()
+            parts = np.split(placed.points @ self._lighting.cast_matrix().T, starts)
+        for part in parts:
+            pixels = cut_to_picture(part, self.camera, pose)
+            if len(pixels):
+                cv2.fillConvexPoly(mask, fixed_point(pixels), 255.0, cv2.LINE_8, SHIFT)
 
     def _draw_things(self, layers: list[Bytes], numbers: Numbers, batch: Batch) -> list[Area]:
         """Paints everything, far to near; returns the pixels of each silhouette before others hide it."""
@@ -226,7 +212,7 @@ class Renderer:
             else:
                 hull = cv2.convexHull(batch.hulls[index] + (PAD_PX << SHIFT))
                 cv2.fillConvexPoly(numbers, hull, index + 1, cv2.LINE_8, SHIFT)
-            areas.append(self._areas(numbers, batch, index) if thing.label else (0.0, 0))
+            areas.append(self._areas(numbers, batch, index) if thing.label else Area(0.0, 0))
         return areas
 
     def _draw_faces(self, image: Bytes, layer: int, batch: Batch, index: int) -> None:
@@ -277,14 +263,14 @@ class Renderer:
             and rows.stop <= self.camera.height
             and columns.stop <= self.camera.width
         ):
-            return area, area
+            return Area(area, area)
         inside = is_own[
             max(-rows.start, 0) : self.camera.height - rows.start,
             max(-columns.start, 0) : self.camera.width - columns.start,
         ]
         is_cut = min(x1, y1) < -PAD_PX or x2 > self.camera.width + PAD_PX or y2 > self.camera.height + PAD_PX
         whole = batch.whole_per_padded(index, self.camera) if is_cut else 1.0
-        return whole * area, int(np.count_nonzero(inside))
+        return Area(whole * area, int(np.count_nonzero(inside)))
 
     def _truth(self, drawing: _Drawing) -> list[TruthObject]:
         if drawing.batch is None:

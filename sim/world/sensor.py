@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.arrays import Bytes
 from sim.world.layout import Look
-
-Bytes = NDArray[np.uint8]
 
 NOISE_SHIFT_PX = 64
 GAIN_STEPS = 200.0

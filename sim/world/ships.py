@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from sim.arrays import FloatArray
 from sim.world.machines import slab, turned
 from sim.world.materials import Material
-from sim.world.mesh import FloatArray, Mesh, MeshBuilder, Paint, PrismStyle, at_height, ellipse, rectangle
+from sim.world.mesh import Mesh, MeshBuilder, Paint, PrismStyle, at_height, ellipse, rectangle
 from sim.world.models import GLASS, colour_of, paint_of
 
 HULLS = ((50, 45, 130), (90, 60, 35), (45, 45, 45), (60, 90, 50), (35, 40, 95), (150, 150, 150))

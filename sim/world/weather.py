@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from sim.arrays import Bytes
 from sim.craft.camera import Camera, CameraPose
 from sim.world.layout import Look, World
 from sim.world.lighting import light_gain
-
-Bytes = NDArray[np.uint8]
-FloatArray = NDArray[np.float64]
 
 GRID = (16, 20)  # rows and columns at which cloud shadow is looked up
 CLOUD_CELL_M = 40.0

@@ -81,6 +81,13 @@ def test_add_cases_keeps_each_digest_once(store):
     assert store.read_imagery(store.load_case(case.case_id, "a")) == b"one"
 
 
+def test_cases_are_counted_by_craft_and_once(store):
+    assert store.count_cases() == {}
+    case, other = make_case(b"one"), make_case(b"two")
+    store.add_cases([("a", case, b"one"), ("a", other, b"two"), ("b", other, b"two"), ("a", case, b"one")])
+    assert store.count_cases() == {"a": 2, "b": 1}
+
+
 def test_add_cases_same_case_twice_in_one_group(store):
     case = make_case(b"one")
     assert store.add_cases([("a", case, b"one"), ("a", case, b"one")]) == ["stored", "duplicate"]

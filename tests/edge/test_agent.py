@@ -106,6 +106,12 @@ def test_run_without_spool_makes_no_case(student, flight, tmp_path):
     assert summary["cases"]["planned"] == 0
 
 
+def test_lines_tell_when_the_craft_flew_a_frame_by_its_own_clock(student, flight, tmp_path):
+    clock_s = [line["clock_s"] for line in fly(student, flight, tmp_path)[1]]
+    assert clock_s[0] == 0
+    assert clock_s == sorted(clock_s)
+
+
 def test_run_uses_a_durable_prompt_from_the_first_frame(student, flight, tmp_path):
     bank = BankStore(tmp_path / "bank")
     new = PromptBank(epoch="e1", revision=1, prompts=(green_prompt(student),))
@@ -128,7 +134,9 @@ def test_run_measures_the_loop_from_capture_to_prompt_in_force(student, flight, 
             new = PromptBank(epoch="e1", revision=1, prompts=(green_prompt(student, spool.best().case.case_id),))
             bank.apply(BankChange(base=None, target=new.ref, upserts=new.prompts))
     assert agent.summary(source)["loop_ms"]["count"] == 1
-    assert agent.summary(source)["loop_ms"]["p50"] > 0
+    (loop,) = agent.summary(source)["loops"]
+    assert loop["case_id"] == bank.current.prompts[0].case_id
+    assert loop["ms"] == agent.summary(source)["loop_ms"]["p50"] > 0
 
 
 def test_run_takes_a_prompt_that_arrives_while_the_last_cases_are_delivered(student, flight, tmp_path):

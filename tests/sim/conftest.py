@@ -45,6 +45,7 @@ def _line(index: int) -> dict:
         "frame": index,
         "source": "flight",
         "time_s": 1_000.0 + index / FPS,
+        "clock_s": index / FPS,
         "bank_revision": 1 if index >= PROMPT_FRAME else 0,
         "hardness": 0.5,
         "detections": detections,
@@ -56,7 +57,8 @@ def _summary() -> dict:
     return {
         "frames": FRAMES,
         "fps": 10.0,
-        "loop_ms": {"count": 1, "p50": 612.0, "p99": 700.0},
+        "loop_ms": {"count": 1, "p50": 612.0, "p99": None},
+        "loops": [{"case_id": CASE_ID, "ms": 612.0}],
         "link": {"bytes_sent": 41_000, "bytes_received": 9_000, "cases_delivered": 1},
         "bundle": {"name": "tiny", "variant": "fp32", "space_id": "0123456789abcdef"},
         "versions": {"skyloop": "0.1.0"},

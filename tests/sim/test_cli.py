@@ -152,7 +152,7 @@ def test_render_wants_either_a_scenario_or_a_mix(tmp_path):
     ],
 )
 def test_foreseen_errors_are_one_line_and_exit_code_1(error, words, monkeypatch, capsys):
-    def fail():
+    def fail(**_):
         raise error
 
     monkeypatch.setattr(cli, "app", fail)
@@ -166,7 +166,7 @@ def test_foreseen_errors_are_one_line_and_exit_code_1(error, words, monkeypatch,
 
 
 def test_an_unforeseen_oserror_keeps_its_traceback(monkeypatch):
-    def fail():
+    def fail(**_):
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(cli, "app", fail)

@@ -1,4 +1,5 @@
 import json
+import math
 import re
 
 import pytest
@@ -7,7 +8,7 @@ from typer.testing import CliRunner
 
 from sim import cli
 from sim.compare import compare_runs, read_run
-from sim.compare_page import change, shown
+from sim.compare_page import change, curve_pictures, shown
 from sim.errors import OutputError, RecordError
 
 runner = CliRunner()
@@ -22,9 +23,10 @@ DEMO = {
 def run_of(tmp_path, record):
     """Writes a run folder with some changes."""
 
-    def write(name: str, fps: float = 10.0, **values):
+    def write(name: str, craft: str = NAME, **values):
+        row_values = {key: values.pop(key) for key in ("fps", "slowdown", "recall") if key in values}
         run = {**run_json(story(record)), **values}
-        run["craft"] = {key: {**row, "fps": fps} for key, row in run["craft"].items()}
+        run["craft"] = {craft: {**run["craft"][NAME], **row_values}}
         (tmp_path / name).mkdir()
         (tmp_path / name / "run.json").write_text(json.dumps(run))
         return tmp_path / name
@@ -36,7 +38,7 @@ def test_measures_of_two_runs_stand_side_by_side_with_their_difference(run_of):
     comparison = compare_runs(read_run(run_of("a")), read_run(run_of("b", fps=12.5)))
     rows = {row.measure: row for row in comparison.rows[NAME]}
     assert (rows["frames/s"].a, rows["frames/s"].b, rows["frames/s"].difference) == (10.0, 12.5, 2.5)
-    for name in ("cases sent", "kB edge to cloud", "prompts applied", "loop p50 (ms)", "loop p99 (ms)"):
+    for name in ("cases sent", "kB edge to cloud", "prompts applied", "loop p50 (ms)"):
         assert rows[name].difference == 0
     assert rows["recall of Debris after its prompt"].a == 0.7556
     assert rows["power (W, estimate)"].a > 10
@@ -111,7 +113,7 @@ def test_the_command_prints_a_table_and_writes_a_self_contained_page(run_of, tmp
     a, b, out = run_of("a"), run_of("b", fps=12.5), tmp_path / "both.html"
     result = runner.invoke(cli.app, ["compare", str(a), str(b), "--out", str(out)])
     assert result.exit_code == 0
-    assert re.search(r"frames/s\s+10\s+12.5\s+\+2.50", result.stdout)
+    assert re.search(r"frames/s\s+10\.0\s+12\.5\s+\+2\.5\b", result.stdout)
     page = out.read_text()
     assert not re.search(r"https?://", page)
     assert page.count("data:image/png;base64,") == 5  # recall of two labels, bytes, loops, power
@@ -132,12 +134,71 @@ def test_a_page_that_cannot_be_written_is_told(run_of, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("value", "words"), [(None, "-"), (0.0, "0.00"), (0.7556, "0.76"), (12.5, "12.5"), (1234.5, "1,234"), (60, "60")]
+    ("value", "digits", "words"),
+    [(None, 2, "-"), (0, 0, "0"), (1.0, 2, "1.00"), (0.7556, 2, "0.76"), (12.5, 1, "12.5"), (1234.5, 0, "1,234")],
 )
-def test_measures_are_shown_with_the_digits_they_deserve(value, words):
-    assert shown(value) == words
+def test_a_measure_has_its_own_digits_whatever_its_value(value, digits, words):
+    assert shown(value, digits) == words
 
 
-@pytest.mark.parametrize(("value", "words"), [(None, "-"), (0.0, "0"), (2.5, "+2.50"), (-0.1, "-0.10")])
-def test_differences_carry_their_sign(value, words):
-    assert change(value) == words
+@pytest.mark.parametrize(
+    ("value", "digits", "words"),
+    [(None, 2, "-"), (0.001, 2, "0"), (2.5, 2, "+2.50"), (-0.1, 2, "-0.10"), (1500, 0, "+1,500")],
+)
+def test_differences_carry_their_sign(value, digits, words):
+    assert change(value, digits) == words
+
+
+def test_counts_are_whole_and_the_rows_of_a_label_stand_together(run_of, record):
+    tent = {"label": "Tent", "recall": 1.0, "after": None, "over_time": [[0.5, 1.0]], "false_alarms_per_frame": 0.0}
+    rows = list(run_json(story(record))["craft"][NAME]["recall"])
+    comparison = compare_runs(read_run(run_of("a")), read_run(run_of("b", recall=[tent, *rows])))
+    found = comparison.rows[NAME]
+    assert {row.measure: row.digits for row in found}["prompts applied"] == 0
+    names = [row.measure for row in found]
+    of_label = [name.split(" of ")[1].split()[0] for name in names if name.startswith(("recall", "false"))]
+    assert of_label == sorted(of_label, key=["Debris", "Car", "Tent"].index)
+    assert names.index("power (W, estimate)") < names.index("recall of Debris")
+    assert "recall of Tent after its prompt" not in names
+
+
+def test_another_speed_and_another_pace_are_warned_of(run_of):
+    a, b = read_run(run_of("a", slowdown=1.0)), read_run(run_of("b", speed=4.0, slowdown=2.26))
+    speed, pace = compare_runs(a, b).warnings
+    assert speed.startswith("flown 1 and 4 times as fast")
+    assert pace.startswith("uav: the edge took 1.00 s in A and 2.26 s in B for each recorded second")
+    assert compare_runs(a, a).warnings == []
+
+
+def test_settings_that_differ_are_listed(run_of, record, tmp_path):
+    settings = run_json(story(record))["settings"]
+    link = {**settings["link"], "latency_ms": 900.0}
+    craft = [{**settings["craft"][0], "student": "other"}]
+    b = run_of("b", settings={**settings, "link": link, "craft": craft, "description": "in other words"})
+    comparison = compare_runs(read_run(run_of("a")), read_run(b))
+    found = {item.key: (item.a, item.b) for item in comparison.settings}
+    assert set(found) == {"link.latency_ms", "craft.0.student"}
+    assert found["link.latency_ms"][1] == "900.0"
+    assert comparison.as_json()["settings"][0].keys() == {"key", "a", "b"}
+    out = tmp_path / "both.html"
+    result = runner.invoke(cli.app, ["compare", str(comparison.a.folder), str(b), "--out", str(out)])
+    assert re.search(r"link\.latency_ms\s+\S+\s+900\.0", result.stdout)
+    assert "<td>link.latency_ms</td>" in out.read_text()
+
+
+def test_axes_do_not_depend_on_the_names_of_craft(run_of, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("sim.compare_page.png_picture", lambda figure, *_: drawn.append(figure.axes[0]))
+    pair = read_run(run_of("a", craft="total recall: two")).craft["total recall: two"]
+    curve_pictures("total recall: two", pair, pair)
+    labels = [axes.get_ylabel() for axes in drawn]
+    assert labels[-3:] == ["kB from edge to cloud", "loop latency (ms)", "power (W), an estimate"]
+    assert [axes.get_ylim()[1] == 1.04 for axes in drawn] == [True, True, False, False, False]
+
+
+def test_curves_have_a_gap_where_nothing_was_in_view(run_of, record):
+    rows = list(run_json(story(record))["craft"][NAME]["recall"])
+    rows[0] = {**rows[0], "bin_s": 1.0, "over_time": [[0.5, 1.0], [4.5, 0.0]]}
+    curve = read_run(run_of("a", recall=rows)).craft[NAME].recall["Debris"]
+    assert [at_s for at_s, _ in curve] == [0.5, 1.5, 4.5]
+    assert math.isnan(curve[1][1])

@@ -1,8 +1,10 @@
+import pytest
 from tiny_run import pretend, rendered, tiny_scenario
 
 from edge.cli import RunConfig
 from edge.config import read_toml
 from sim.crew import EdgeProgram, Launcher, edge_config
+from sim.errors import ProcessError
 from sim.run_folder import RunFolder
 
 
@@ -40,9 +42,10 @@ def test_an_edge_is_told_its_source_link_keys_and_student(tmp_path):
     rendered(folder.flight, 1)
     with EdgeProgram(folder, scenario, "tcp://127.0.0.1:1", tmp_path / "log", Launcher(command=command)) as edge:
         edge.start()
-        assert edge.is_running
+        edge.ensure_running()
     words = commands[0]
     told = dict(zip(words[2::2], words[3::2], strict=True))
     assert told["--source"] == str(folder.flight)
     assert (told["--cloud"], told["--bundle"]) == ("tcp://127.0.0.1:1", "my/bundle")
-    assert not edge.is_running
+    with pytest.raises(ProcessError):
+        edge.ensure_running()

@@ -1,6 +1,7 @@
 import dataclasses
 import hashlib
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -109,8 +110,17 @@ def test_sequence_with_masks_tells_what_every_pixel_shows(tmp_path):
     ids = cv2.imread(str(tmp_path / "ids" / "000000.png"), cv2.IMREAD_UNCHANGED)
     cover = cv2.imread(str(tmp_path / "cover" / "000000.png"), cv2.IMREAD_UNCHANGED)
     assert (ids.shape, ids.dtype, cover.shape) == ((512, 640), np.uint16, (512, 640))
-    annotations = json.loads((tmp_path / "annotations.json").read_text())["annotations"]
-    assert {a["object_id"] for a in annotations} <= set(np.unique(ids).tolist())
+    content = json.loads((tmp_path / "annotations.json").read_text())
+    assert {a["object_id"] for a in content["annotations"]} <= set(np.unique(ids).tolist())
+    legend = content["info"]["land_cover"]
+    assert {legend[str(value)] for value in np.unique(cover)} <= {
+        "grass",
+        "bare",
+        "paved",
+        "tree",
+        "building",
+        "object",
+    }
 
 
 def test_multispectral_sequence_keeps_its_bands(tmp_path):
@@ -119,6 +129,17 @@ def test_multispectral_sequence_keeps_its_bands(tmp_path):
     assert np.load(tmp_path / "images" / "000000.npy").shape == (512, 640, 6)
 
 
-def test_sequence_refuses_unknown_suffix(tmp_path):
-    with pytest.raises(ValueError, match="jpg or png"):
-        render_sequence(training_scene(2, "rgb", False, False, False), tmp_path, 1.0, 1.0, suffix="gif")
+def test_full_disk_keeps_whole_pictures_and_their_annotations(tmp_path, monkeypatch):
+    write = cv2.imwrite
+
+    def fill_up(path, image, options):
+        if path.endswith("000002.jpg"):
+            return Path(path).write_bytes(b"half") == 0
+        return write(path, image, options)
+
+    monkeypatch.setattr("sim.dataset.cv2.imwrite", fill_up)
+    with pytest.raises(OSError, match=r"000002\.jpg, the disk may be full"):
+        render_sequence(training_scene(2, "thermal", True, False, False), tmp_path, 1.0, 4.0)
+    content = json.loads((tmp_path / "annotations.json").read_text())
+    names = [image["file_name"] for image in content["images"]]
+    assert names == sorted(path.name for path in (tmp_path / "images").iterdir()) == ["000000.jpg", "000001.jpg"]

@@ -13,7 +13,7 @@ from sim.errors import OutputError, ProcessError, ScenarioError
 from sim.processes import Child
 from sim.record import BankSeen
 from sim.scene_plan import scenes_of
-from sim.watch import FlightWatch, read_counters
+from sim.watch import FlightWatch
 
 
 def options(out, **values) -> DemoOptions:
@@ -99,18 +99,6 @@ def test_watch_sees_each_bank_revision_once(tmp_path):
     watch.poll()
     assert watch.banks == [BankSeen(3, (), ())]
     assert watch.prompts == 3
-
-
-def test_counters_are_read_by_name_and_first_label():
-    page = (
-        "# TYPE skyloop_bytes counter\n"
-        'skyloop_bytes_total{direction="edge_to_cloud"} 120.0\n'
-        "# TYPE skyloop_not_enrolled counter\nskyloop_not_enrolled_total 2.0\n"
-    )
-    assert read_counters(page) == {
-        ("skyloop_bytes_total", "edge_to_cloud"): 120,
-        ("skyloop_not_enrolled_total", ""): 2,
-    }
 
 
 @pytest.mark.slow

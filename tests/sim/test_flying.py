@@ -1,6 +1,8 @@
 """Flights with programs that only pretend: what is started, ended and started again, and when."""
 
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tiny_run import CLOUD, pretend, rendered, tiny_scenario
@@ -22,11 +24,16 @@ def flight(tmp_path, scenario):
 
 def test_a_flight_ends_when_its_frames_do(tmp_path):
     scenario = tiny_scenario()
-    mission = fly(flight(tmp_path, scenario), scenario, 1, Display(), launcher=pretend())
+    started, launcher = [], pretend()
+
+    def child(*arguments):
+        started.append(launcher.child(*arguments))
+        return started[-1]
+
+    mission = fly(flight(tmp_path, scenario), scenario, 1, Display(), launcher=replace(launcher, child=child))
     record = mission.craft[0].record()
     assert len(record.frames) == mission.frames == 10
-    assert not mission.cloud.is_running
-    assert not mission.craft[0].edge.is_running
+    assert [program.returncode for program in started] == [-15, 0]  # cloud and edge: none is left
 
 
 def test_every_craft_has_its_own_programs_and_keys(tmp_path):
@@ -124,5 +131,7 @@ def test_a_delayed_teacher_and_students_of_its_own_are_told_to_the_cloud(tmp_pat
 
 def test_answers_are_placed_on_the_flights_clock():
     given = Given("c", "tiny", "Debris", 1, is_error=False, at_s=7.0, outcome="")
-    mission = Mission(tiny_scenario(), None, CloudWatch(1), (), begin_s=104.0, operator_begin_s=100.0)
+    mission = Mission(
+        tiny_scenario(), tiny_scenario(), None, CloudWatch(Path()), (), begin_s=104.0, operator_begin_s=100.0
+    )
     assert mission.flight_s(given) == 3.0

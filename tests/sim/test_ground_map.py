@@ -6,7 +6,7 @@ from made_up_run import story
 
 from sim.craft.camera import Camera, CameraPose
 from sim.dataset import pose_record
-from sim.ground_map import ground_map, on_ground, pose_of
+from sim.ground_map import GroundTrack, ground_map, on_ground, pose_of
 from sim.scene_plan import disaster_scene
 
 CAMERA = Camera(focal_px=200, width=160, height=128)
@@ -53,3 +53,12 @@ def test_a_track_number_that_comes_back_much_later_is_another_track(record):
 
 def test_without_poses_the_map_is_empty(record):
     assert ground_map(record, CAMERA, {}).is_empty
+
+
+@pytest.mark.parametrize(("drift_m", "is_scatter"), [(0.0, True), (8.0, False)])
+def test_a_standing_thing_under_a_noisy_pose_is_told_from_a_moving_one(drift_m, is_scatter):
+    rng = np.random.default_rng(1)
+    points = rng.normal(0, 5, (30, 2)) + np.arange(30)[:, None] * [drift_m, 0.0]
+    track = GroundTrack("Car", is_prompted=False, points_m=points)
+    assert track.is_scatter is is_scatter
+    assert track.middle_m == pytest.approx(np.median(points, axis=0))

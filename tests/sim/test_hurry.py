@@ -4,7 +4,7 @@ from tiny_run import pretend, rendered, tiny_scenario
 
 from cloud.config import CloudSettings
 from edge.agent import AgentSettings
-from edge.bundle import bundled_student
+from edge.bundle import bundled_student, load_bundle
 from edge.cli import RunConfig
 from edge.config import read_toml
 from sim.cli import parse_speed
@@ -95,9 +95,23 @@ def test_the_longest_wait_is_the_clouds():
 def test_as_fast_as_this_machine_goes_depends_on_the_frames_there_are():
     if not bundled_student().is_dir():
         pytest.skip("the bundled student is not trained yet")
-    slow, fast = (fastest_speed(tiny_scenario(fps=fps, seconds=10)) for fps in (60, 0.5))
+    slow, fast = (fastest_speed(tiny_scenario(fps=fps, seconds=10)).speed for fps in (60, 0.5))
     assert 1.0 <= slow < fast <= FASTEST
-    assert fastest_speed(tiny_scenario(fps=0.5, seconds=10, operator={"labels": ["Debris"]})) == 4.0
+    with_operator = fastest_speed(tiny_scenario(fps=0.5, seconds=10, operator={"labels": ["Debris"]}))
+    assert with_operator == (4.0, "the operator can follow no more")
+
+
+def test_a_speed_of_one_says_why_it_is_no_more_and_a_bundle_is_opened_once(monkeypatch):
+    if not bundled_student().is_dir():
+        pytest.skip("the bundled student is not trained yet")
+    opened = []
+    monkeypatch.setattr("sim.hurry.load_bundle", lambda folder: opened.append(folder) or load_bundle(folder))
+    monkeypatch.setattr("sim.hurry._EDGE_SHARE", 1e-4)
+    craft = tiny_scenario().craft[0].model_dump()
+    speed, why = fastest_speed(tiny_scenario(craft=[craft, {**craft, "name": "other"}]))
+    assert speed == 1.0
+    assert "too slow for more" in why
+    assert len(opened) == 1
 
 
 @pytest.mark.parametrize("text", ["fast", "0", "-1", "nan", "51", ""])

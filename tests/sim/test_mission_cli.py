@@ -54,7 +54,26 @@ def test_bundled_missions_are_found():
 def test_unknown_mission_is_named_with_the_bundled_ones(tmp_path):
     result = call("moonshot", "--out", str(tmp_path / "out"))
     assert isinstance(result.exception, ScenarioError)
-    assert "bundled are: constellation" in str(result.exception)
+    assert "choose one of constellation" in str(result.exception)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        ("constelation", "did you mean 'constellation'"),
+        ("disaster", "use `skyloop-sim run disaster`"),
+        ("mine.toml", "no such file"),
+    ],
+)
+def test_wrong_mission_is_told_with_the_cure(name, cure, tmp_path):
+    result = call(name, "--out", str(tmp_path / "out"))
+    assert cure in str(result.exception)
+
+
+def test_impossible_length_leaves_no_folder_behind(tmp_path):
+    result = call("constellation", "--hours", "0", "--out", str(tmp_path / "out"))
+    assert "hours 0 is not a number above 0 up to 1440; give one" in str(result.exception)
     assert not (tmp_path / "out").exists()
 
 

@@ -28,3 +28,4 @@ def test_without_traffic_no_byte_is_charged_and_the_energies_add_up(record):
     curve = power_curve(replace(record, traffic=[]), 6.0)
     assert sum(watts for _, watts in curve.over_time) == pytest.approx(curve.used_wh * 3600)
     assert curve.as_json()["is_estimate"]
+    assert curve.as_json()["temperature_deg_c"] > 25.0

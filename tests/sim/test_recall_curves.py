@@ -1,8 +1,11 @@
+import math
 from dataclasses import replace
 
 import pytest
 
-from sim.recall_curves import label_recalls, learned_labels
+from protocols.values import Detection
+from sim.flight_curves import broken
+from sim.recall_curves import label_recalls, learned_labels, strays
 
 
 def by_label(record) -> dict:
@@ -46,3 +49,24 @@ def test_json_is_rounded(record):
     told = by_label(record)["Debris"].as_json()
     assert told["after"] == 0.7556
     assert told["over_time"][0] == [0.5, 0.0]
+
+
+def test_false_alarms_of_a_taught_label_count_from_its_first_prompt_on(record):
+    stray = Detection(box_xyxy=(100, 90, 120, 110), label="Debris", score=0.6, provenance="prompt:p1")
+    seen = [replace(f, detections=(*f.detections, *(stray,) * (f.index >= 15))) for f in record.frames]
+    assert by_label(replace(record, frames=seen))["Debris"].false_alarms_per_frame == 1.0
+    assert by_label(record)["Debris"].false_alarms_per_frame == 0.0  # boxes on ignored truth are none
+
+
+def test_labels_reported_without_any_instance_are_strays(record):
+    ghosts = [Detection(box_xyxy=(1, 1, 9, 9), label=name, score=0.6, provenance="edge") for name in ("Ghost", "Car")]
+    seen = replace(record, frames=[replace(f, detections=tuple(ghosts)) for f in record.frames])
+    (ghost,) = strays(seen, ["Car", "Debris"])
+    assert (ghost.label, ghost.boxes, ghost.false_alarms_per_frame, ghost.is_in_truth) == ("Ghost", 59, 1.0, False)
+
+
+def test_a_line_is_broken_where_a_bin_is_missing():
+    whole = broken([(0.5, 1.0), (1.5, 0.5), (4.5, 0.0)], 1.0)
+    assert [at_s for at_s, _ in whole] == [0.5, 1.5, 2.5, 4.5]
+    assert math.isnan(whole[2][1])
+    assert broken([], 1.0) == []

@@ -27,16 +27,26 @@ def test_a_bank_of_other_labels_does_not_count(record):
     assert other.first_prompted("Debris") is None
 
 
-def test_loop_is_from_the_case_to_its_prompt_in_force(record):
+def test_loops_are_those_the_edge_measured_at_the_time_their_case_was_taken(record):
     ((taken_s, loop_ms),) = record.loops()
     assert taken_s == pytest.approx(0.9)
-    assert loop_ms == pytest.approx(600.0)
+    assert loop_ms == 612.0 == record.summary["loop_ms"]["p50"]
 
 
-def test_loop_on_a_busy_machine_is_stretched_to_the_edges_clock(record):
-    slow = replace(record, summary={**record.summary, "fps": 5.0})
+def test_a_loop_of_a_case_that_no_line_tells_of_is_left_out(record):
+    loops = [*record.summary["loops"], {"case_id": "f" * 32, "ms": 5.0}]
+    assert len(replace(record, summary={**record.summary, "loops": loops}).loops()) == 1
+
+
+def test_an_edge_that_keeps_pace_has_one_time(record):
+    assert record.slowdown == pytest.approx(1.0)
+    assert record.recorded_s([0.0, 2.5, 5.9, 9.0]) == pytest.approx([0.0, 2.5, 5.9, 9.0])
+
+
+def test_the_clock_of_a_slow_edge_is_turned_into_recorded_seconds(record):
+    slow = replace(record, frames=[replace(frame, clock_s=2 * frame.time_s) for frame in record.frames])
     assert slow.slowdown == pytest.approx(2.0)
-    assert slow.loops()[0][1] == pytest.approx(1200.0)
+    assert slow.recorded_s([0.0, 5.0, 11.8, 14.8]) == pytest.approx([0.0, 2.5, 5.9, 8.9])
 
 
 def test_damaged_lines_are_one_clear_error(tmp_path):

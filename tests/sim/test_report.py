@@ -41,7 +41,9 @@ def evaluation(record, tiny_bundle):
 
 @pytest.fixture(scope="module")
 def report(record, evaluation):
-    return build_report(record, evaluation, seed=7, wall_s=61.23, versions=versions_of(record.summary, "truthful"))
+    return build_report(
+        record, evaluation, cases_sent=1, seed=7, wall_s=61.23, versions=versions_of(record.summary, "truthful")
+    )
 
 
 def test_report_has_exactly_the_agreed_keys(report):

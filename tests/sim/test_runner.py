@@ -1,12 +1,13 @@
+import errno
 import json
 
 import pytest
 from tiny_run import tiny_scenario
 
 from cloud.teachers import bundled_teacher
-from edge.bundle import bundled_student
+from edge.bundle import bundled_student, load_bundle
 from sim.display import Display
-from sim.errors import OutputError
+from sim.errors import OutputError, ScenarioError
 from sim.event_log import write_event_log
 from sim.run_folder import RunFolder
 from sim.runner import RunOptions, render_flights, run_scenario
@@ -56,6 +57,32 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     scenario = tiny_scenario()
     with pytest.raises(OutputError, match=r"cannot be written.*free some space"):
         render_flights(RunFolder.of(tmp_path, ["tiny"]), scenario, scenes_of(scenario, 1), 1, Display())
+
+
+def test_half_a_flight_is_not_left_on_a_full_disk(tmp_path, monkeypatch):
+    def fill_up(scene, out_dir, *_, **__):
+        out_dir.mkdir(parents=True)
+        (out_dir / "frames.jsonl").write_text("{}")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("sim.runner.render_sequence", fill_up)
+    scenario = tiny_scenario()
+    words = r"flight: cannot be written \(No space left on device\); free some space"
+    with pytest.raises(OutputError, match=words):
+        render_flights(RunFolder.of(tmp_path, ["tiny"]), scenario, scenes_of(scenario, 1), 1, Display())
+    assert not (tmp_path / "flight").exists()
+
+
+def test_a_bundle_that_is_not_there_is_told_with_file_and_key(tmp_path, monkeypatch):
+    monkeypatch.setattr("sim.runner.open_teacher", lambda name: None)
+    craft = tiny_scenario().craft[0].model_dump()
+    scenario = tiny_scenario(craft=[craft, {**craft, "name": "other", "student": "/nope"}])
+    (tmp_path / "known").mkdir()
+    monkeypatch.setattr("sim.runner.bundled_student", lambda: tmp_path / "known")
+    monkeypatch.setattr("sim.runner.load_bundle", lambda path: path.name == "known" or load_bundle(path))
+    with pytest.raises(ScenarioError, match=r"^my\.toml: craft\[1\]\.student: /nope/bundle\.json: cannot be read"):
+        run_scenario(RunOptions(scenario, 1, tmp_path / "out", "my.toml"), Display())
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command_repeats_the_run(tmp_path):

@@ -98,6 +98,12 @@ def test_new_writes_a_scenario_that_loads_and_never_overwrites(tmp_path):
     assert path.read_text() == "mine"
 
 
+def test_new_takes_the_name_of_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert runner.invoke(cli.app, ["new", "my.toml"]).exit_code == 0
+    assert load_scenario(tmp_path / "my.toml").name == "my"
+
+
 def test_new_refuses_names_and_folders_that_cannot_be(tmp_path):
     error = runner.invoke(cli.app, ["new", "My Flight", "--out", str(tmp_path / "x.toml")]).exception
     assert "use lower-case letters, digits and hyphens" in str(error)
@@ -106,7 +112,7 @@ def test_new_refuses_names_and_folders_that_cannot_be(tmp_path):
 
 
 def test_brackets_of_toml_survive_in_an_error(monkeypatch, capsys):
-    def fail():
+    def fail(**_):
         raise ScenarioError("craft: there is none; add at least one [[craft]] with a [craft.flight]")
 
     monkeypatch.setattr(cli, "app", fail)

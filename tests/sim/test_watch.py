@@ -1,47 +1,56 @@
-from tiny_run import pretend, rendered, tiny_scenario
+import hashlib
 
-from sim.display import Display
-from sim.flying import fly
-from sim.run_folder import RunFolder
+from cloud.store import CaseStore
+from protocols import Case, FrameHeader, new_case_id
 from sim.watch import CloudWatch
 
-PAGE = (
-    "# TYPE skyloop_interpreted counter\n"
-    'skyloop_interpreted_total{craft="a"} 3.0\nskyloop_interpreted_total{craft="b"} 4.0\n'
-)
+PICTURE = b"picture"
 
 
-def test_the_cloud_is_asked_at_most_four_times_a_second(monkeypatch):
-    now_s, asked = [10.0], []
-    monkeypatch.setattr("sim.watch.time.monotonic", lambda: now_s[0])
-    monkeypatch.setattr("sim.watch.fetch", lambda port, path: asked.append((port, path)) or PAGE)
-    watch = CloudWatch(7)
-    watch.poll()
-    assert watch.cases == 7
-    now_s[0] += 0.2
-    watch.poll()
-    assert asked == [(7, "/metrics")]
-    now_s[0] += 0.1
-    watch.poll()
-    assert len(asked) == 2
+def case() -> Case:
+    return Case(
+        case_id=new_case_id(),
+        frame=FrameHeader(index=0, source_id="flight", captured_at_s=1.0, width=640, height=512),
+        region_xyxy=(0, 0, 640, 512),
+        hardness=0.5,
+        space_id="space-0001",
+        variant="fp32",
+        media_type="image/jpeg",
+        payload_bytes=len(PICTURE),
+        payload_sha256=hashlib.sha256(PICTURE).hexdigest(),
+    )
 
 
-def test_a_cloud_that_is_away_leaves_the_count(monkeypatch):
-    watch = CloudWatch(7)
-    watch.cases = 5
-    monkeypatch.setattr("sim.watch.fetch", lambda *_: None)
-    watch.poll()
-    assert watch.cases == 5
+def keep(data, craft: str, count: int) -> None:
+    """What a cloud does between two starts of it."""
+    store = CaseStore(data)
+    store.add_cases([(craft, case(), PICTURE) for _ in range(count)])
+    store.close()
 
 
-def test_all_craft_share_one_watch_of_the_cloud(monkeypatch, tmp_path):
+def test_cases_are_counted_over_every_start_of_the_cloud(tmp_path):
+    keep(tmp_path, "a", 3)
+    with CloudWatch(tmp_path) as watch:
+        watch.poll()
+        assert watch.cases == 3
+        keep(tmp_path, "b", 2)
+        watch.poll()
+    assert (watch.cases, watch.cases_of) == (5, {"a": 3, "b": 2})
+
+
+def test_a_cloud_without_a_store_yet_has_no_cases(tmp_path):
+    with CloudWatch(tmp_path) as watch:
+        watch.poll()
+    assert watch.cases == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_store_is_asked_only_when_it_changed(tmp_path, monkeypatch):
+    keep(tmp_path, "a", 1)
     asked = []
-    monkeypatch.setattr("sim.watch.fetch", lambda *_: asked.append(1))
-    monkeypatch.setattr("sim.watch._LOOK_EVERY_S", 3600.0)
-    craft = tiny_scenario().craft[0].model_dump()
-    scenario = tiny_scenario(craft=[{**craft, "name": name} for name in ("a", "b", "c")])
-    folder = RunFolder.of(tmp_path, ["a", "b", "c"])
-    for one in folder.craft:
-        rendered(one.flight, scenario.frames)
-    fly(folder, scenario, 1, Display(), launcher=pretend())
+    count = CaseStore.count_cases
+    monkeypatch.setattr(CaseStore, "count_cases", lambda store: asked.append(1) or count(store))
+    with CloudWatch(tmp_path) as watch:
+        for _ in range(5):
+            watch.poll()
     assert asked == [1]

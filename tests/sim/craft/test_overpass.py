@@ -1,10 +1,11 @@
 import itertools
 import math
+from datetime import datetime, timezone
 
 import numpy as np
 import pytest
 
-from sim.craft.earth import local_up, place_m
+from sim.craft.earth import Epoch, local_up, place_m
 from sim.craft.overpass import LOWEST_DEG, Overpass, circular_sky, sky_of_orbit
 from sim.errors import ScenarioError
 
@@ -50,6 +51,7 @@ class _Fixed:
     """Passes over 47 N, 8 E on a straight line from south to north, 500 km high, above it 200 s after the start."""
 
     name = "sat"
+    epoch = Epoch.at(datetime(2026, 5, 1, 12, tzinfo=timezone.utc))
 
     def positions_m(self, times_s):
         lat, lon = np.array([47.0]), np.array([8.0])
@@ -61,7 +63,7 @@ def test_orbit_is_refused_with_the_part_of_the_pass_that_is_high_enough():
     # 20 deg of elevation are 1,373 km beside 500 km of height: 183 s before and after.
     with pytest.raises(ScenarioError, match="sat stands above 20 deg only from 17 to 383 s; set start_utc 17 s later"):
         sky_of_orbit(_Fixed(), 47.0, 8.0, 500.0)
-    with pytest.raises(ScenarioError, match=r"stands at most .* choose another start_utc"):
+    with pytest.raises(ScenarioError, match=r"sat: stands at most .*; set start_utc = 2026-05-01T12:00:20Z, when"):
         sky_of_orbit(_Fixed(), 47.0, 8.0, 10.0)
     with pytest.raises(ScenarioError, match="only from 17 to 100 s; set start_utc 17 s later"):
         sky_of_orbit(_Fixed(), 47.0, 8.0, 100.0)

@@ -141,7 +141,7 @@ def test_old_tle_is_named(mission_table):
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"), [({"seed": -1}, "seed -1"), ({"hours": 0.0}, "hours 0"), ({"hours": 1e6}, "at most")]
+    ("changes", "words"), [({"seed": -1}, "seed -1"), ({"hours": 0.0}, "hours 0"), ({"hours": 1e6}, "up to 1440")]
 )
 def test_bad_run_is_refused(constellation, changes, words):
     with pytest.raises(ScenarioError, match=words):

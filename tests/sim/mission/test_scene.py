@@ -3,7 +3,7 @@ import numpy as np
 from sim.mission.scene import PLAIN, draw_captures
 from sim.mission.settings import CameraSettings, CloudSettings, SceneSettings
 
-CAMERA = CameraSettings(capture_every_s=1.0, focal_length_m=1.0, pixel_pitch_m=1e-6, width_px=10, case_bytes=50_000)
+CAMERA = CameraSettings(capture_every_s=1.0, focal_length_m=1.0, pixel_pitch_m=1e-6, case_bytes=50_000)
 SCENE = SceneSettings(strange_share=0.25, kinds=5)
 
 

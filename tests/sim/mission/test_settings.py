@@ -3,6 +3,7 @@ from pydantic import ValidationError
 
 from sim.errors import ScenarioError
 from sim.mission import MissionSettings, load_mission
+from sim.scenario import template_text
 
 
 def change(table: dict, path: str, value) -> dict:
@@ -45,7 +46,31 @@ def test_impossible_mission_is_refused(mission_table, path, value, words):
 def test_unknown_key_of_a_file_is_named_with_its_place(tmp_path, mission_text):
     file = tmp_path / "mine.toml"
     file.write_text(mission_text.replace("kinds = 400", "sorts = 400"))
-    with pytest.raises(ScenarioError, match=r"mine\.toml: unknown key 'scene\.sorts'; check its spelling"):
+    with pytest.raises(ScenarioError, match=r"mine\.toml: unknown key 'scene\.sorts'; choose one of kinds, "):
+        load_mission(file)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("hours = 48.0", 'hours = "long"', r"hours = 'long' is not a number above 0 up to 1440; give one"),
+        ("lat_deg = 78.23", "lat_deg = 95", r"stations\[0\]\.lat_deg = 95 is not a number from -90 to 90; give one"),
+        ("[profiles.cubesat.camera]", "[profiles.cubesat.camra]", r"'profiles\.cubesat\.camra'; did you mean 'camera'"),
+    ],
+    ids=["hours", "latitude", "camera"],
+)
+def test_bad_value_of_a_file_is_told_with_what_would_do(tmp_path, mission_text, old, new, words):
+    assert old in mission_text
+    file = tmp_path / "mine.toml"
+    file.write_text(mission_text.replace(old, new))
+    with pytest.raises(ScenarioError, match=words):
+        load_mission(file)
+
+
+def test_scenario_is_sent_to_its_own_command(tmp_path):
+    file = tmp_path / "flight.toml"
+    file.write_text(template_text().replace("NAME", "flight"))
+    with pytest.raises(ScenarioError, match=r"this is a scenario; use `skyloop-sim run .*flight\.toml`"):
         load_mission(file)
 
 

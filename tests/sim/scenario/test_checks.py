@@ -18,7 +18,7 @@ def satellite(flight: str, focal_px: int = 500_000) -> str:
     return f'{camera}[craft.flight]\nkind = "satellite-pass"\n{flight}'
 
 
-def tle(first: str = LINE_1, second: str = LINE_2, start: str = "2008-09-21T10:00:00Z") -> str:
+def tle(first: str = LINE_1, second: str = LINE_2, start: str = "2008-09-21T18:46:40Z") -> str:
     return satellite(f'tle = ["{first}", "{second}"]\nstart_utc = {start}\n')
 
 
@@ -48,7 +48,7 @@ BAD = {
     "unknown event": (event('kind = "flood"\nat_s = 1'), r"event\[0\]\.kind = 'flood' is not known; choose one of"),
     "too high": (
         CRAFT.replace('roads"', 'roads", altitude_m = [50, 9000]'),
-        r"craft\[0\]\.flight\.altitude_m\[1\] = 9000: should be less than or equal to 500",
+        r"craft\[0\]\.flight\.altitude_m\[1\] = 9000 is not a number from 10 to 500; give one",
     ),
     "unknown power mode": (
         CRAFT + '[craft.power.compute]\nmode = "orin"\n',
@@ -56,13 +56,32 @@ BAD = {
     ),
     "panels": (
         CRAFT + "[craft.power.battery]\nsolar_w = 5\n",
-        r"craft\[0\]\.power = .*: battery\.solar_w = 5, and the estimate of a run knows no panels; leave it at 0",
+        r"craft\[0\]\.power: battery\.solar_w = 5, and the estimate of a run knows no panels; leave it at 0",
     ),
     "span upside down": (
         CRAFT.replace('roads"', 'roads", altitude_m = [80, 50]'),
         r"altitude_m = \(80\.0, 50\.0\)|altitude_m = \[80, 50\]: the lower end 80 lies above",
     ),
-    "not a number": (BODY + '[budget]\nbytes_per_s = "lots"\n', r"budget\.bytes_per_s = 'lots': should be a valid num"),
+    "not a number": (
+        BODY + '[budget]\nbytes_per_s = "lots"\n',
+        r"budget\.bytes_per_s = 'lots' is not a number above 0 up to 10+; give one",
+    ),
+    "length in words": (
+        'seconds = "long"\n' + CRAFT,
+        r"seconds = 'long' is not a number from 1 to 3600; give one",
+    ),
+    "half a pixel": (
+        CRAFT + "camera = { width = 640.5 }\n",
+        r"camera\.width = 640\.5 is not a whole number from 64 to 4096",
+    ),
+    "misspelt, so missing": (
+        CRAFT.replace("flight", "flite"),
+        r"unknown key 'craft\[0\]\.flite'; did you mean 'flight'",
+    ),
+    "unknown thing": (
+        event('kind = "appear"\nat_s = 1\nobject = "tanke"'),
+        r"event\[0\]\.object = 'tanke' is no kind of object; did you mean 'tanker'",
+    ),
     "waypoint outside": (
         CRAFT.replace('"along-roads"', '"waypoints", points_m = [[0, 0], [900, 0]]'),
         r"points_m\[1\] = \[900\.0, 0\.0\] lies outside the world.*-230 to 230 m",
@@ -97,7 +116,7 @@ BAD = {
         r"event\[0\] \(earthquake\) cannot happen: world\.landscape 'forest' has nothing to fall",
     ),
     "ships in a town": (
-        event('kind = "appear"\nobject = "ship"\nwhere = "water"\nat_s = 1'),
+        event('kind = "appear"\nobject = "tug"\nwhere = "water"\nat_s = 1'),
         "world.landscape 'town' has none; choose one of coast, port",
     ),
     "hidden for ever": (event('kind = "hide"\nat_s = 15\nfor_s = 9'), "comes out at 24 s, after the end"),
@@ -170,7 +189,14 @@ BAD = {
     ),
     "swapped TLE": (tle(LINE_2, LINE_1), r"craft\[0\]\.flight\.tle: TLE line 1 .* copy both lines whole"),
     "TLE without a time": (tle(start="2008-09-21T10:00:00Z").split("start_utc")[0], "start_utc is missing"),
-    "old TLE": (tle(start="2011-09-21T10:00:00Z"), r"the TLE is 1095\.9 days older than the start .*, the limit is 14"),
+    "old TLE": (
+        tle(start="2011-09-21T10:00:00Z"),
+        r"the TLE is 1095\.9 days older than the start .*, the limit is 14; .* move `start_utc`",
+    ),
+    "TLE that is elsewhere": (
+        tle(start="2008-09-21T10:30:00Z"),
+        r"craft\[0\]\.flight\.tle: stands at most -\d.* a picture wants 20; set start_utc = 2008-09-21T18:46:40Z, when",
+    ),
     "endless": ("seconds = inf\n" + BODY, "seconds"),
     "infinite flight": (BODY + "[budget]\nbytes_per_s = inf\n", r"budget\.bytes_per_s = inf"),
 }

@@ -1,5 +1,6 @@
 import re
 import shutil
+from importlib.resources import files
 
 import pytest
 
@@ -36,6 +37,15 @@ def test_an_unknown_name_lists_what_exists_and_the_nearest():
         find_scenario("dissaster")
 
 
+def test_a_mission_is_sent_to_its_own_command(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text((files("sim") / "missions" / "constellation.toml").read_text())
+    with pytest.raises(ScenarioError, match=r"mine\.toml: this is a mission; use `skyloop-sim mission .*mine\.toml`"):
+        load_scenario(file)
+    with pytest.raises(ScenarioError, match="use `skyloop-sim mission constellation`"):
+        find_scenario("constellation")
+
+
 @pytest.mark.parametrize("name", ["nowhere.toml", "no/such"])
 def test_a_missing_file_is_told(name):
     with pytest.raises(ScenarioError, match=r"no such file.*skyloop-sim new"):
@@ -64,12 +74,20 @@ def test_every_key_of_the_template_is_explained():
 
 
 def test_the_template_shows_every_key_of_the_schema():
-    from sim.scenario.problems import _sections
+    from typing import get_args
+
+    from pydantic import BaseModel
+
     from sim.scenario.schema import Scenario
+
+    def sections(annotation) -> list:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            return [annotation]
+        return [section for part in get_args(annotation) for section in sections(part)]
 
     def keys(model) -> set[str]:
         own = {name for name, field in model.model_fields.items()}
-        return own.union(*(keys(s) for f in model.model_fields.values() for s in _sections(f.annotation)))
+        return own.union(*(keys(s) for f in model.model_fields.values() for s in sections(f.annotation)))
 
     told = set(re.findall(r"\b([a-z_]+)\b", template_text()))
     assert keys(Scenario) <= told

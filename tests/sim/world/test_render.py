@@ -13,9 +13,12 @@ from sim.world import Label, Look, Renderer, Sun, Thing, World, models, novel_ob
 from sim.world.buildings import BuildingSize, building
 from sim.world.catalogue import KINDS
 from sim.world.debris import pile
+from sim.world.ground import paint_ground
+from sim.world.landscapes import build_world
 from sim.world.layout import LandCover
 from sim.world.motion import Motion
 from sim.world.sensor import SensorTraits
+from sim.world.settings import WorldSettings
 
 EVEN_LIGHT = Sun(azimuth_deg=120.0, elevation_deg=60.0, ambient=1.0, tint=(1.0, 1.0, 1.0))
 CAMERA = Camera(focal_px=700.0)
@@ -201,3 +204,13 @@ def test_more_things_than_masks_can_number_are_refused(render_view, render, monk
     with pytest.raises(ScenarioError, match="2 things are in view at once, a frame numbers 1; raise camera"):
         render(*things)
     assert render(things[0], _thing(2, "car", (70.0, 0.0)))[1]
+
+
+def test_paint_on_the_ground_is_nothing_to_a_radar():
+    town = build_world("radar", 1, WorldSettings(half_m=60.0))
+    radar, light = paint_ground(town, Look.SAR, 0.2), paint_ground(town, Look.RGB, 0.2)
+    is_white = light.layers[0].min(axis=2) > 190
+    is_road = (light.cover == LandCover.PAVED) & ~is_white
+    levels = [float(radar.layers[0][pixels].mean()) for pixels in (is_white, is_road)]
+    assert is_white.sum() > 200
+    assert levels[0] < levels[1] + 25  # 20 dB of paint would be 110 levels

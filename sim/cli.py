@@ -57,7 +57,9 @@ def demo(
     seconds: Annotated[float, typer.Option(min=8, max=600, help="Length of the flight")] = 30.0,
     seed: Annotated[str, typer.Option(help="Another seed is another town and another flight")] = "1",
     bundle: Bundle = None,
-    teacher: Annotated[str, typer.Option(help="`bundled`, or the folder of a bundle")] = "bundled",
+    teacher: Annotated[
+        str, typer.Option(help="`bundled`, or one of docs/teachers.md (bundle, .onnx, .toml)")
+    ] = "bundled",
     as_json: AsJson = False,
 ) -> None:
     """Close the loop: edge and cloud as two real processes on one flight over a town that an earthquake strikes.

@@ -48,7 +48,7 @@ class TeacherChoice(Settings):
     """Who answers cases first.
 
     Attributes:
-        name: `bundled`, or the folder of a bundle.
+        name: `bundled`, or any other teacher of `docs/teachers.md`: a bundle, an ONNX detector, a TOML file, a plug-in.
         delay_s: how long a case waits before the teacher looks, unless a whole batch waits with it.
     """
 

@@ -3,8 +3,7 @@ import os
 import cv2
 
 from sim.bench_render import RenderBench, bench_render, one_core
-from sim.display import Display
-from sim.display import error_console
+from sim.display import Display, error_console
 
 
 def test_bench_says_how_fast_one_core_renders():

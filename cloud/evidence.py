@@ -77,6 +77,12 @@ def background_rows(seen: Perception, boxes_xyxy: Boxes) -> NDArray[np.int64]:
     return np.flatnonzero(apart & ~_centres_in(seen.boxes_xyxy, boxes_xyxy).any(axis=1))
 
 
+def background_of(evidence: Evidence, named_xyxy: Boxes) -> FloatArray:
+    """(K, D) embeddings of the objects in an image that have nothing to do with any of the boxes."""
+    far = background_rows(evidence.seen, named_xyxy)
+    return evidence.seen.embeddings[far[evidence.seen.is_object[far]]]
+
+
 def pool_boxes(seen: Perception, boxes_xyxy: Boxes, stride_px: int) -> FloatArray:
     """(B, D) unit vectors: the mean embedding of the cells in the core of each box."""
     cells = unit_rows(seen.raw.embedding.reshape(seen.raw.embedding.shape[0], -1).T)

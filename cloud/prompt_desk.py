@@ -16,7 +16,7 @@ import structlog
 from cloud import banks
 from cloud.config import PromptSettings
 from cloud.errors import PromptRefused
-from cloud.evidence import Evidence, background_rows
+from cloud.evidence import Evidence, background_of
 from cloud.merging import add_negatives, merge_prompts
 from cloud.prompting import Finding, build_prompt, false_rows, replay
 from cloud.store import CaseStore
@@ -89,13 +89,11 @@ class PromptDesk:
             evidence: what the twin sees in it.
             named_xyxy: (N, 4) everything named in it that no prompt may take for background.
         """
-        far = background_rows(evidence.seen, named_xyxy)
-        far = far[evidence.seen.is_object[far]]
         key = (craft, twin.manifest.space_id)
         if key not in self._background and len(self._background) == _MAX_CRAFTS:
             self._background.pop(next(iter(self._background)))
         recent = self._background.setdefault(key, deque(maxlen=self._settings.background_cases))
-        recent.append(evidence.seen.embeddings[far])
+        recent.append(background_of(evidence, named_xyxy))
 
     def correct(self, craft: str, evidence: Evidence, named: dict[str, Boxes]) -> bool:
         """Teach the teacher's prompts what they mistake for their label: things that the teacher calls otherwise.

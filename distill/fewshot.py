@@ -16,7 +16,7 @@ import numpy as np
 from cloud.case_images import CaseImage
 from cloud.config import PromptSettings
 from cloud.errors import PromptRefused
-from cloud.evidence import Evidence, background_rows, look
+from cloud.evidence import background_of, look
 from cloud.merging import merge_prompts
 from cloud.prompting import Finding, build_prompt, false_rows
 from distill.dataset import DataSet, LabelledImage
@@ -91,7 +91,7 @@ def prompts_after(
         else:
             near = evidence.seen.embeddings[false_rows(evidence, finding)]
             prompt = new if prompt is None else merge_prompts(prompt, new, np.concatenate([known, near]), settings)
-        background.append(_background(evidence, named))
+        background.append(background_of(evidence, named))
         if prompt is not None and number in counts:
             found[number] = prompt
     return found, refused
@@ -143,8 +143,3 @@ def _finding(item: LabelledImage, row: int, label: str) -> tuple[Finding, Boxes]
     others[row] = False
     boxes = item.boxes_xyxy
     return Finding(label, boxes[row : row + 1], boxes[others], "person", 1.0, "craft", uuid.uuid4().hex), boxes[of_kind]
-
-
-def _background(evidence: Evidence, named_xyxy: Boxes) -> FloatArray:
-    far = background_rows(evidence.seen, named_xyxy)
-    return evidence.seen.embeddings[far[evidence.seen.is_object[far]]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -112,8 +111,8 @@ def check(name: str, report: dict[str, Any]) -> None:
     if faults:
         layers = ", ".join(f"{layer} {db:.0f} dB" for layer, db in report["worst_layers"].items())
         raise GateError(
-            f"{name}: {'; '.join(faults)}. Most is lost in {layers}: calibrate on more images, or train with less "
-            "weight decay"
+            f"{name}: {'; '.join(faults)}. Most is lost in {layers}: calibrate on more images, or keep more layers in "
+            "float32 (`SCHEMES` in distill/quantize.py)"
         )
 
 
@@ -210,8 +209,3 @@ def _draw_ap50(
     queries = sorted(set(range(len(data))) - {shot.image for shot in shots})
     asked = DataSet(data.name, tuple(data.items[i] for i in queries))
     return prompt_ap50(prompts.get(SHOTS), asked, [flight[i] for i in queries], scored)
-
-
-def write_report(report: dict[str, Any]) -> bytes:
-    """`parity.json`."""
-    return (json.dumps(report, indent=1) + "\n").encode()

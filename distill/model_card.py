@@ -32,7 +32,7 @@ def model_card(manifest: Manifest, *, has_curves: bool) -> str:
         "## Files",
         _table(("file", "kB", "made for"), _files(manifest)),
         "## Intended use",
-        "Nadir and oblique images from drones, visible light or heat, things of 8 px and more. It names candidates for "
+        "Nadir and oblique images from drones, visible light or heat. It names candidates for "
         "a person or a larger model to confirm; it is not made to identify people, and no decision about a person "
         "should rest on it alone.",
         "## Training data",

@@ -5,6 +5,7 @@ U8S8 is what a CPU with VNNI runs fastest, symmetric S8S8 what TensorRT takes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from distill.bundle import make_manifest
 from distill.dataset import DataSet
 from distill.errors import DataSetError, DistillError
 from distill.files import disk_errors, write_whole
-from distill.gate import ImageReader, Trial, check, judge, write_report
+from distill.gate import ImageReader, Trial, check, judge
 from distill.recipe import INPUT_MULTIPLE_PX, Recipe, Workspace, open_source, open_sources
 from edge.student import as_bgr, pad_to_multiple
 from protocols.arrays import ImageArray
@@ -90,7 +91,7 @@ def quantize_run(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
             report[name] = judge(Trial(fp32, prepared, file, manifest), probes, held_out)
             check(name, report[name])
         contents = {name: file.read_bytes() for name, file in files.items()}
-    write_whole(folder / "parity.json", write_report(report))
+    write_whole(folder / "parity.json", json.dumps(report).encode())
     for name, content in contents.items():
         write_whole(outs[name], content)
     return report

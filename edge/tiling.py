@@ -22,7 +22,6 @@ MIN_TILE_PX = 128
 OVERLAP_SHARE = 0.25
 """Of a tile, at least."""
 
-GRID_PX = 32
 SEAM_PX = 4.0
 """Two tiles place the same centre a little apart: so far beyond its core a tile still answers,"""
 
@@ -38,24 +37,24 @@ class Tile:
     core: tuple[float, float, float, float]
 
 
-def tiles_of(width: int, height: int, tile_px: int) -> Iterator[Tile]:
+def tiles_of(width: int, height: int, tile_px: int, grid_px: int) -> Iterator[Tile]:
     """The tiles of a frame, row by row.
 
     They begin on the grid of the network's deepest level, so that a thing looks the same to it in a tile and in the
     whole frame; the last of a row or column is up to a grid step larger.
     """
-    for top, bottom, core_top, core_bottom in _spans(height, tile_px):
-        for left, right, core_left, core_right in _spans(width, tile_px):
+    for top, bottom, core_top, core_bottom in _spans(height, tile_px, grid_px):
+        for left, right, core_left, core_right in _spans(width, tile_px, grid_px):
             yield Tile((left, top, right, bottom), (core_left, core_top, core_right, core_bottom))
 
 
-def _spans(length: int, tile_px: int) -> list[tuple[int, int, float, float]]:
+def _spans(length: int, tile_px: int, grid_px: int) -> list[tuple[int, int, float, float]]:
     """(start, end, start and end of the core) along one side."""
     if length <= tile_px:
         return [(0, length, 0.0, float(length))]
-    step = int(tile_px * (1 - OVERLAP_SHARE)) // GRID_PX * GRID_PX
+    step = int(tile_px * (1 - OVERLAP_SHARE)) // grid_px * grid_px
     count = -(-(length - tile_px) // step) + 1
-    starts = [i * (length - tile_px) // (count - 1) // GRID_PX * GRID_PX for i in range(count)]
+    starts = [i * (length - tile_px) // (count - 1) // grid_px * grid_px for i in range(count)]
     ends = [*(start + tile_px for start in starts[:-1]), length]
     seams = [0.0, *((end + start) / 2 for end, start in zip(ends, starts[1:], strict=False)), float(length)]
     return list(zip(starts, ends, seams, seams[1:], strict=False))
@@ -84,7 +83,7 @@ class TiledStudent(Student):
         height, width = image.shape[:2]
         if max(width, height) <= self.tile_px:
             return super().perceive(image)
-        parts = [self._look(image, tile) for tile in tiles_of(width, height, self.tile_px)]
+        parts = [self._look(image, tile) for tile in tiles_of(width, height, self.tile_px, self.manifest.multiple_px)]
         return _joined([seen for seen, _ in parts], np.concatenate([at_seam for _, at_seam in parts]))
 
     def _look(self, image: ImageArray, tile: Tile) -> tuple[Perception, NDArray[np.bool_]]:

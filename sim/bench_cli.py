@@ -86,9 +86,11 @@ def models(
 
     Times are interleaved medians at one and two threads. Example:  skyloop-sim bench models --json
     """
-    from sim.bench_models import bench_models, default_bench
+    from distill.evaluate import bundle_folder
+    from sim.bench_models import ModelsBench, bench_models
 
-    result = bench_models(default_bench(data, images=images, timed=timed), Display())
+    options = ModelsBench(data, bundle_folder("student"), bundle_folder("teacher"), images, timed)
+    result = bench_models(options, Display())
     if as_json:
         typer.echo(json.dumps(result))
     else:

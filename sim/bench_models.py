@@ -18,7 +18,7 @@ import cv2
 from threadpoolctl import threadpool_limits
 
 from distill.dataset import DataSet, read_data_set
-from distill.evaluate import bundle_folder, coco_scores, detect_all, truths_of
+from distill.evaluate import coco_scores, detect_all, truths_of
 from edge.bundle import Bundle, load_bundle
 from edge.student import Student
 from sim.display import Advance, Display
@@ -72,11 +72,6 @@ def bench_models(options: ModelsBench, display: Display) -> dict[str, Any]:
         "teacher_over_student_ms": cost["teacher"]["ms_1t"] / cost["student_int8"]["ms_1t"],
     }
     return result | {"cost": cost, "ratios": {name: round(value, 3) for name, value in ratios.items()}}
-
-
-def default_bench(data: Path, *, images: int | None = None, timed: int = 40) -> ModelsBench:
-    """The bench of the bundled models."""
-    return ModelsBench(data, bundle_folder("student"), bundle_folder("teacher"), images, timed)
 
 
 def _evenly(data: DataSet, count: int | None) -> DataSet:

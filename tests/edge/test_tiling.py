@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from edge.student import NO_MAPS, Student
-from edge.tiling import GRID_PX, OVERLAP_SHARE, TiledStudent, open_student, tiles_of
+from edge.tiling import OVERLAP_SHARE, TiledStudent, open_student, tiles_of
 from protocols.boxes import box_iou
 
-TILE_PX, SIDE_PX = 128, 16
+TILE_PX, GRID_PX, SIDE_PX = 128, 32, 16
 
 
 def scene(width, height, corners):
@@ -28,7 +28,7 @@ def known_boxes(student, image):
 @pytest.mark.parametrize(("width", "height"), [(128, 128), (129, 400), (640, 512), (1000, 130), (300, 50)])
 def test_cores_divide_the_frame(width, height):
     owners = np.zeros((height, width), int)
-    for tile in tiles_of(width, height, TILE_PX):
+    for tile in tiles_of(width, height, TILE_PX, GRID_PX):
         left, top, right, bottom = (round(v) for v in tile.core)
         owners[top:bottom, left:right] += 1
         assert tile.window[2] - tile.window[0] < TILE_PX + GRID_PX
@@ -41,7 +41,7 @@ def test_cores_divide_the_frame(width, height):
 @pytest.mark.parametrize("length", range(129, 700, 37))
 def test_what_is_no_larger_than_the_overlap_lies_whole_in_its_tile(length):
     reach = TILE_PX * OVERLAP_SHARE / 2 - 1
-    for tile in tiles_of(length, TILE_PX, TILE_PX):
+    for tile in tiles_of(length, TILE_PX, TILE_PX, GRID_PX):
         assert tile.core[0] == 0 or tile.core[0] - tile.window[0] >= reach
         assert tile.core[2] == length or tile.window[2] - tile.core[2] >= reach
 

@@ -126,6 +126,46 @@ def fewshot(
         console.print(_fewshot_table(result, splits))
 
 
+@bench_app.command()
+def offload(
+    second: Annotated[Path, typer.Option(help="Bundle of the student's recipe with another seed")],
+    data: Data = DATA_DEFAULT,
+    split: Annotated[str, typer.Option(help="dev or val")] = "dev",
+    student: Annotated[str, typer.Option(help="Bundle folder, or the bundled `student`")] = "student",
+    teacher: Annotated[str, typer.Option(help="Bundle folder, or the bundled `teacher`")] = "teacher",
+    as_json: AsJson = False,
+) -> None:
+    """What the teacher knows where the student is at its worst: mAP50 on the fifth of images with its highest loss.
+
+    Beside it a second student of another seed, since any second opinion helps where one model had bad luck.
+
+    Example:  skyloop-sim bench offload --second runs/student-second/bundle
+    """
+    from distill.evaluate import bundle_folder
+    from sim.bench_offload import OffloadBench, bench_offload
+
+    options = OffloadBench(data, bundle_folder(student), second, bundle_folder(teacher), split)
+    result = bench_offload(options, Display())
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        console.print(_offload_table(result, split))
+        console.print(
+            f"teacher less second student, hard images: {result['teacher_gain']:+.1f} points", highlight=False
+        )
+
+
+def _offload_table(result: dict[str, Any], split: str) -> Table:
+    counts = {"all": result["images"], "hard": result["hard_images"]}
+    table = Table(title=f"HIT-UAV {split}, mAP50")
+    table.add_column("model")
+    for which, count in counts.items():
+        table.add_column(f"{which} ({count} images)", justify="right")
+    for model in result["all"]:
+        table.add_row(model, *(_score(result[which][model]["map50"]) for which in counts))
+    return table
+
+
 def _models_table(result: dict[str, Any]) -> Table:
     table = Table(title="HIT-UAV")
     for name in ("model", "split", "mAP50", "mAP50-95", "Person", "Car", "Bicycle", "< 16 px", "ms 1t", "ms 2t", "MB"):

@@ -19,6 +19,7 @@ from edge.errors import ModelError
 from sim.bench_cli import bench_app
 from sim.bench_fewshot import FewShotBench, bench_fewshot
 from sim.bench_models import ModelsBench, bench_models
+from sim.bench_offload import OffloadBench, bench_offload
 from sim.display import Display
 from sim.errors import SimError
 
@@ -139,6 +140,16 @@ def test_models_are_scored_and_timed(hit_uav, tiny_bundle, reference, tmp_path):
 def test_bundle_without_int8_is_named(hit_uav, tiny_bundle):
     with pytest.raises(ModelError, match="has no variant 'u8s8'"):
         bench_models(ModelsBench(hit_uav, tiny_bundle.folder, tiny_bundle.folder), Display())
+
+
+def test_teacher_is_compared_on_the_images_its_student_finds_hard(hit_uav, tiny_bundle, reference):
+    options = OffloadBench(hit_uav, tiny_bundle.folder, tiny_bundle.folder, reference, hardest=0.5)
+    result = bench_offload(options, Display())
+    assert (result["images"], result["hard_images"]) == (4, 2)
+    assert result["hard"]["student"] == result["hard"]["second"]
+    gain = result["hard"]["teacher"]["map50"] - result["hard"]["second"]["map50"]
+    assert result["teacher_gain"] == pytest.approx(100 * gain, abs=0.1)
+    assert result["hard"]["teacher"]["ap50"]["Bicycle"] == 1.0
 
 
 @pytest.mark.slow

@@ -36,7 +36,7 @@ class Objects:
 
 @dataclass(frozen=True)
 class Crop:
-    """One training sample: (S, S, 3) uint8 pixels and its objects."""
+    """One training sample: (S, S, bands) uint8 pixels and its objects."""
 
     image: ImageArray
     objects: Objects
@@ -69,15 +69,18 @@ def random_crop(
         rng: source of all randomness.
     """
     image = data.image(index)
-    crop, objects = _window(image, objects_of(data.items[index], labels), size_px, rng)
-    gray = image.ndim == 2 or bool((image[..., 0] == image[..., 2]).all())
+    bands = len(data.reading.bands)
+    crop, objects = _window(image, objects_of(data.items[index], labels), size_px, rng, bands)
+    gray = image.ndim == 2 or (image.shape[2] == 3 and bool((image[..., 0] == image[..., 2]).all()))
     crop, objects = _turn(crop, objects, _symmetry(rng))
     if batch_kinds and rng.random() < 0.6:
         objects = _paste(crop, objects, batch_kinds, gray=gray, rng=rng)
     return Crop(_relight(crop, gray=gray, rng=rng), objects)
 
 
-def _window(image: ImageArray, objects: Objects, size_px: int, rng: np.random.Generator) -> tuple[ImageArray, Objects]:
+def _window(
+    image: ImageArray, objects: Objects, size_px: int, rng: np.random.Generator, bands: int = 3
+) -> tuple[ImageArray, Objects]:
     scale = float(np.exp(rng.uniform(np.log(0.8), np.log(1.3))))
     height, width = image.shape[:2]
     centre = np.asarray(rng.uniform((0, 0), (width, height)))
@@ -100,9 +103,9 @@ def _window(image: ImageArray, objects: Objects, size_px: int, rng: np.random.Ge
     left, top = (int(v) for v in np.floor(shift.clip(0, size_px)))
     right = int(min(size_px, np.ceil(width * scale + shift[0])))
     bottom = int(min(size_px, np.ceil(height * scale + shift[1])))
-    fill = int(crop.mean())
+    fill = crop.mean() if crop.ndim == 2 or crop.shape[2] == 3 else crop.mean(axis=(0, 1))
     crop[:top], crop[max(bottom, 0) :], crop[:, :left], crop[:, max(right, 0) :] = fill, fill, fill, fill
-    crop = crop if crop.ndim == 3 else cv2.cvtColor(crop, cv2.COLOR_GRAY2BGR)
+    crop = crop if crop.ndim == 3 else np.repeat(crop[..., None], bands, axis=2)
     boxes = objects.boxes_xyxy * scale + np.tile(shift, 2).astype(np.float32)
     return np.ascontiguousarray(crop), _clipped(objects, boxes.astype(np.float32), size_px)
 
@@ -163,10 +166,10 @@ def _paste(
 def _relight(crop: ImageArray, *, gray: bool, rng: np.random.Generator) -> ImageArray:
     gain, bias, gamma = rng.uniform(0.8, 1.2), rng.uniform(-20, 20), rng.uniform(0.85, 1.18)
     table = ((np.arange(256) / 255.0) ** gamma * 255.0 - 127.5) * gain + 127.5 + bias
-    lit: Any = cv2.LUT(crop, table.clip(0, 255).astype(np.uint8))
+    lit: Any = cv2.LUT(crop, table.clip(0, 255).astype(np.uint8)).reshape(crop.shape)
     if rng.random() < 0.15:
-        lit = cv2.GaussianBlur(lit, (0, 0), float(rng.uniform(0.4, 1.0)))
-    if not gray and rng.random() < 0.2:
+        lit = cv2.GaussianBlur(lit, (0, 0), float(rng.uniform(0.4, 1.0))).reshape(crop.shape)
+    if not gray and crop.shape[2] == 3 and rng.random() < 0.2:
         lit = cv2.cvtColor(cv2.cvtColor(lit, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     if rng.random() < 0.3:
         noise = rng.standard_normal((*crop.shape[:2], 1), np.float32) * float(rng.uniform(1, 6))

@@ -129,7 +129,9 @@ def bundle(
     metrics: dict[str, Any] = {"parity": json.loads(parity.read_text())} if parity.is_file() else {}
     manifest = write_bundle(recipe, workspace, folder, metrics)
     if recipe.held_out:
-        manifest = calibrate_bundle(folder, [open_source(source, workspace) for source in recipe.held_out])
+        manifest = calibrate_bundle(
+            folder, [open_source(source, workspace, recipe.network.bands) for source in recipe.held_out]
+        )
     size = sum(entry.size_bytes for entry in manifest.variants.values())
     typer.echo(f"{folder}: {', '.join(manifest.variants)}, {size / 1e6:.2f} MB, space {manifest.space_id}")
 

@@ -11,19 +11,20 @@ import fnmatch
 import json
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from distill.errors import DataSetError
-from distill.labelled import LabelledImage, image_files, read_image
+from distill.labelled import PLAIN, LabelledImage, Reading, facts_of, image_files, read_image
 from distill.voc import read_voc
 from distill.yolo import names_file, read_yolo
 from protocols.arrays import ImageArray
 
-__all__ = ["IGNORED_LABEL", "NOVEL_LABEL", "DataSet", "LabelledImage", "read_data_set", "read_image"]
+__all__ = ["IGNORED_LABEL", "NOVEL_LABEL", "DataSet", "LabelledImage", "Reading", "read_data_set", "read_image"]
 
 IGNORED_LABEL = "DontCare"
 """HIT-UAV's label of things that are neither right nor wrong to detect."""
@@ -34,36 +35,43 @@ NOVEL_LABEL = "Novel"
 
 @dataclass(frozen=True)
 class DataSet:
-    """Labelled images with their decoded pixels close at hand."""
+    """Labelled images with their decoded pixels close at hand.
+
+    Attributes:
+        name: of the set and its split.
+        items: the images.
+        reading: how their files become pixels.
+    """
 
     name: str
     items: tuple[LabelledImage, ...]
     _pixels: dict[Path, ImageArray] = field(default_factory=dict, compare=False, repr=False)
+    reading: Reading = PLAIN
 
     def __len__(self) -> int:
         return len(self.items)
 
     def image(self, index: int) -> ImageArray:
-        """Pixels of one item: (H, W) uint8 gray or (H, W, 3) uint8 BGR.
+        """Pixels of one item: (H, W) uint8 gray or (H, W, n) uint8 of the bands it is read with.
 
         Raises:
             DataSetError: the file does not decode.
         """
         path = self.items[index].path
         pixels = self._pixels.get(path)
-        return read_image(path) if pixels is None else pixels
+        return read_image(path, self.reading) if pixels is None else pixels
 
     def preload(self) -> None:
         """Decode every image once and keep it, so that training never waits for a decoder."""
         paths = [item.path for item in self.items]
         with ThreadPoolExecutor(2) as pool:
-            self._pixels.update(zip(paths, pool.map(read_image, paths), strict=True))
+            self._pixels.update(zip(paths, pool.map(partial(read_image, reading=self.reading), paths), strict=True))
 
     def without_labels(self, left_out: Iterable[str]) -> DataSet:
         """This set without *every image* that holds one of the labels."""
         forbidden = set(left_out)
         kept = tuple(item for item in self.items if forbidden.isdisjoint(item.labels))
-        return DataSet(self.name, kept, self._pixels)
+        return replace(self, items=kept)
 
     def named(self, patterns: Iterable[str]) -> DataSet:
         """The images whose file names match one of the shell patterns (`DJI_0005*`); none given keeps them all.
@@ -77,13 +85,13 @@ class DataSet:
             if not fnmatch.filter(names, pattern):
                 raise DataSetError(f"{self.name}: no image is called {pattern!r}; the first is {names[0]}")
         kept = [i for i in self.items if not wanted or any(fnmatch.fnmatch(i.path.name, p) for p in wanted)]
-        return DataSet(self.name, tuple(kept), self._pixels)
+        return replace(self, items=tuple(kept))
 
     def __iter__(self) -> Iterator[LabelledImage]:
         return iter(self.items)
 
 
-def read_data_set(folder: Path, split: str) -> DataSet:
+def read_data_set(folder: Path, split: str, reading: Reading = PLAIN) -> DataSet:
     """The data set in a folder.
 
     Args:
@@ -91,6 +99,7 @@ def read_data_set(folder: Path, split: str) -> DataSet:
             (holds a `.names` file), a VOC folder (holds `.xml` files), or a folder of images: nothing is known about
             what they show, so that they neither teach nor count but in distillation.
         split: HIT-UAV: `train` (less dev), `dev` or `val`; other folders are one split, whatever it is called here.
+        reading: how the files become pixels.
 
     Raises:
         DataSetError: the folder is neither, its JSON is damaged, or the split is unknown or empty.
@@ -112,14 +121,15 @@ def read_data_set(folder: Path, split: str) -> DataSet:
         )
     if not data_set.items:
         raise DataSetError(f"{folder}: split {split!r} holds no image; choose another split")
-    return data_set
+    return replace(data_set, reading=reading)
 
 
 def _unlabelled(number: int, path: Path) -> LabelledImage:
     """An image that is one ignore region from edge to edge."""
-    height, width = read_image(path).shape[:2]
-    everything = np.array([[0, 0, width, height]], np.float32)
-    return LabelledImage(path, everything, (IGNORED_LABEL,), np.array([-1], np.int64), np.array([True]), number)
+    facts = facts_of(path)
+    everything = np.array([[0, 0, facts.width, facts.height]], np.float32)
+    nothing = (IGNORED_LABEL,), np.array([-1], np.int64), np.array([True])
+    return LabelledImage(path, everything, *nothing, number, facts.bands, facts.gsd_m)
 
 
 def _read_hit_uav(folder: Path, split: str) -> Iterator[LabelledImage]:
@@ -178,4 +188,5 @@ def _labelled(
     marked = [bool(a.get("ignore", 0) or a.get("iscrowd", 0)) for a in annotations]
     ignore = np.array(marked, bool) | np.array([name == IGNORED_LABEL for name in labels], bool) | empty
     kinds = [a.get("kind", -1) if name == NOVEL_LABEL else -1 for a, name in zip(annotations, labels, strict=True)]
-    return LabelledImage(path, xyxy, labels, np.array(kinds, np.int64), ignore, int(image["id"]))
+    known = image.get("bands"), image.get("gsd_m")
+    return LabelledImage(path, xyxy, labels, np.array(kinds, np.int64), ignore, int(image["id"]), *known)

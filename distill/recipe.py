@@ -12,11 +12,15 @@ from typing_extensions import Self
 
 from distill.dataset import DataSet, read_data_set
 from distill.errors import DataSetError
+from distill.labelled import Reading
+from edge.bundle import BGR
 from edge.config import Settings
+from protocols.limits import MAX_RAW_BANDS
 
 INPUT_MULTIPLE_PX = 32
 """Input height and width must be multiples of this: the deepest level halves five times."""
 
+BandName = Annotated[str, Field(pattern="^[a-z0-9_]+$")]
 LossName = Annotated[str, Field(pattern="^(kd_)?(heat|box|embedding)$")]
 
 
@@ -28,12 +32,28 @@ class NetworkConfig(Settings):
         blocks: residual blocks at strides 4, 8, 16 and 32.
         neck: channels of the FPN.
         embedding_dim: length D of one embedding vector, at most 96.
+        bands: names of the input's bands, in order.
+        band_mean, band_deviation: of each band's pixels, which the network takes off and divides by. Left out, they are
+            114 and 64 for blue, green, red; for other bands a run takes those of its teacher or of the run it starts
+            from, where these have the same bands, or measures them on its training sets.
     """
 
     widths: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt, NonNegativeInt] = (16, 32, 56, 80, 0)
     blocks: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt, NonNegativeInt] = (1, 2, 2, 0)
     neck: PositiveInt = 48
     embedding_dim: int = Field(default=64, ge=8, le=96)
+    bands: tuple[BandName, ...] = Field(default=BGR, min_length=1, max_length=MAX_RAW_BANDS)
+    band_mean: tuple[float, ...] = ()
+    band_deviation: tuple[Annotated[float, Field(gt=0)], ...] = ()
+
+    @model_validator(mode="after")
+    def _check_bands(self) -> Self:
+        if len(set(self.bands)) < len(self.bands):
+            raise ValueError(f"bands {', '.join(self.bands)} name one twice; give each its own name")
+        counts = {len(self.band_mean), len(self.band_deviation)}
+        if counts not in ({0}, {len(self.bands)}):
+            raise ValueError(f"band_mean and band_deviation want {len(self.bands)} numbers each, or leave both out")
+        return self
 
 
 class Source(Settings):
@@ -46,6 +66,7 @@ class Source(Settings):
         only: shell patterns of the file names that are used; without any, all are.
         weight: relative share of the crops.
         leave_out: every image of this set that holds one of these labels is dropped.
+        pixel_range: the values that become 0 and 255; needed where pixels have more than 8 bits.
     """
 
     root: Literal["data", "renders"] = "data"
@@ -54,6 +75,13 @@ class Source(Settings):
     only: tuple[str, ...] = ()
     weight: float = Field(1.0, gt=0)
     leave_out: tuple[str, ...] = ()
+    pixel_range: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _check_range(self) -> Self:
+        if self.pixel_range and not self.pixel_range[0] < self.pixel_range[1]:
+            raise ValueError(f"pixel_range {self.pixel_range} wants the lower value first")
+        return self
 
 
 class Recipe(Settings):
@@ -122,21 +150,27 @@ def open_sources(recipe: Recipe, workspace: Workspace) -> list[DataSet]:
     Raises:
         DataSetError: a set is missing or nothing is left of it.
     """
-    sets = [open_source(source, workspace) for source in recipe.sources]
+    sets = [open_source(source, workspace, recipe.network.bands) for source in recipe.sources]
     for data in sets:
         data.preload()
     return sets
 
 
-def open_source(source: Source, workspace: Workspace) -> DataSet:
+def open_source(source: Source, workspace: Workspace, bands: tuple[str, ...]) -> DataSet:
     """One data set, its chosen images less the left-out ones.
+
+    Args:
+        source: which.
+        workspace: where it lies.
+        bands: names of those that the network takes.
 
     Raises:
         DataSetError: it is missing or nothing is left of it.
     """
     roots = {"data": workspace.data, "renders": workspace.runs / "renders"}
     folder = roots[source.root] / source.path
-    data = read_data_set(folder, source.split).named(source.only).without_labels(source.leave_out)
+    reading = Reading(bands, source.pixel_range)
+    data = read_data_set(folder, source.split, reading).named(source.only).without_labels(source.leave_out)
     if not len(data):
         raise DataSetError(f"{folder}: leave_out {', '.join(source.leave_out)} leaves no image; leave out less")
     return data

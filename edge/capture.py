@@ -28,7 +28,7 @@ from protocols.values import FrameHeader, Pose
 
 log = structlog.get_logger()
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".npy"})
 _DECODE_AHEAD = 3
 _LIVE_TIMEOUT_S = 10.0
 

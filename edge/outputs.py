@@ -17,7 +17,7 @@ from typing_extensions import Self
 
 from edge.capture import Frame
 from edge.errors import ConfigError
-from edge.student import as_bgr
+from edge.student import as_picture
 from protocols.arrays import ImageArray
 from protocols.values import Detection, Interpretation
 
@@ -125,7 +125,7 @@ def detection_line(frame: Frame, detections: tuple[Detection, ...], extra: dict[
 
 def draw(image: ImageArray, detections: tuple[Detection, ...], region_xyxy: list[float] | None = None) -> ImageArray:
     """A copy of the frame with boxes: green for known classes, orange for prompted ones, yellow for a region sent."""
-    canvas = as_bgr(image).copy()
+    canvas = as_picture(image).copy()
     for detection in detections:
         colour = _PROMPTED_BGR if detection.provenance.startswith("prompt:") else _KNOWN_BGR
         x1, y1, x2, y2 = (round(v) for v in detection.box_xyxy)

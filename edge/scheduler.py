@@ -17,7 +17,7 @@ from edge.capture import Frame
 from edge.config import Settings
 from edge.hardness import Hardness
 from edge.pipeline import FrameResult
-from edge.student import Perception
+from edge.student import Perception, as_picture
 from protocols.arrays import FloatArray, ImageArray
 from protocols.imagery import encode_image
 from protocols.values import Case, best_detections, new_case_id
@@ -143,6 +143,7 @@ class Scheduler:
         region = choose_region(result.seen, fresh, frame, self.settings.region_side_px)
         x1, y1, x2, y2 = region
         crop: ImageArray = np.ascontiguousarray(frame.image[y1:y2, x1:x2])
+        crop = crop if frame.header.bands in (1, 3) else as_picture(crop)
         payload = encode_image(crop, "image/jpeg", self.settings.jpeg_quality)
         case = describe_case(frame, result, region, payload, (self._space_id, self._variant), self.settings.ttl_s)
         self._pace.spend(frame.captured_s, len(payload))

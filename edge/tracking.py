@@ -63,7 +63,8 @@ class CameraMotion:
     def update(self, image: ImageArray) -> FloatArray:
         """(2,) float32 pixels by which still ground moved since the last call (x right, y down); zero at first."""
         scale = _MOTION_SIDE_PX / max(image.shape[:2])
-        small = cv2.resize(image[..., 1] if image.ndim == 3 else image, None, fx=scale, fy=scale)
+        middle = image[..., image.shape[2] // 2] if image.ndim == 3 else image
+        small = cv2.resize(middle, None, fx=scale, fy=scale)
         now: FloatArray = np.asarray(small, dtype=np.float32)
         previous, self._previous = self._previous, now
         if previous is None or previous.shape != now.shape:

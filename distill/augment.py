@@ -8,10 +8,12 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from distill.dataset import DataSet, LabelledImage
 from distill.network import STRIDE_PX
 from distill.shapes import KINDS, paste_shape
+from edge.raster import Picture, RasterImage
 from protocols.arrays import Boxes, FloatArray, ImageArray
 
 PASTED_KIND_BASE = 1_000_000
@@ -19,6 +21,8 @@ PASTED_KIND_BASE = 1_000_000
 
 LABEL_KIND_BASE, LABEL_KINDS = 10_000_000, 1_000_000
 """Labels outside the class list (ships to a model of cars) are kinds of their own, numbered by their name."""
+
+_FILTER_PX = 4
 
 _MIN_VISIBLE = 0.4
 """A box cut by the crop to less than this share teaches nothing and counts as ignored."""
@@ -68,21 +72,38 @@ def random_crop(
         batch_kinds: kinds of random objects this batch may paste (few, so that they meet again within the batch).
         rng: source of all randomness.
     """
-    image = data.image(index)
+    picture = data.picture(index)
     bands = len(data.reading.bands)
-    crop, objects = _window(image, objects_of(data.items[index], labels), size_px, rng, bands)
-    gray = image.ndim == 2 or (image.shape[2] == 3 and bool((image[..., 0] == image[..., 2]).all()))
+    crop, objects = _window(picture, objects_of(data.items[index], labels), size_px, rng, bands)
+    gray = _is_gray(crop if isinstance(picture, RasterImage) else picture)
     crop, objects = _turn(crop, objects, _symmetry(rng))
     if batch_kinds and rng.random() < 0.6:
         objects = _paste(crop, objects, batch_kinds, gray=gray, rng=rng)
     return Crop(_relight(crop, gray=gray, rng=rng), objects)
 
 
+def _is_gray(image: ImageArray) -> bool:
+    return image.ndim == 2 or (image.shape[2] == 3 and bool((image[..., 0] == image[..., 2]).all()))
+
+
+def _around(picture: Picture, centre: NDArray[np.float64], half: float) -> tuple[ImageArray, tuple[int, int]]:
+    """Pixels that hold the square of this half side, and where they begin in the picture (x, y).
+
+    Of a raster too large to hold that is the square itself and some pixels more for the filter.
+    """
+    if not isinstance(picture, RasterImage):
+        return picture, (0, 0)
+    height, width = picture.shape[:2]
+    left, top = (int(max(v - half - _FILTER_PX, 0)) for v in centre)
+    right, bottom = (int(min(v + half + _FILTER_PX, side)) for v, side in zip(centre, (width, height), strict=True))
+    return picture[top:bottom, left:right], (left, top)
+
+
 def _window(
-    image: ImageArray, objects: Objects, size_px: int, rng: np.random.Generator, bands: int = 3
+    picture: Picture, objects: Objects, size_px: int, rng: np.random.Generator, bands: int = 3
 ) -> tuple[ImageArray, Objects]:
     scale = float(np.exp(rng.uniform(np.log(0.8), np.log(1.3))))
-    height, width = image.shape[:2]
+    height, width = picture.shape[:2]
     centre = np.asarray(rng.uniform((0, 0), (width, height)))
     usable = np.flatnonzero(~objects.ignore)
     if usable.size and rng.random() < 0.6:
@@ -96,7 +117,9 @@ def _window(
     shift = size_px / 2 - centre * scale
     # OpenCV counts from the middle of the first pixel, boxes from its edge: half a pixel, before and after scaling.
     half_px = (scale - 1) / 2
-    matrix = np.array([[scale, 0, shift[0] + half_px], [0, scale, shift[1] + half_px]])
+    image, corner = _around(picture, centre, half)
+    start = shift + half_px + scale * np.array(corner)
+    matrix = np.array([[scale, 0, start[0]], [0, scale, start[1]]])
     flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     crop = cv2.warpAffine(image, matrix, (size_px, size_px), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
     # Mirrored pixels hold objects without truth: blank them instead of teaching that they are background.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from distill.dataset import DataSet
 from distill.recipe import NetworkConfig, Recipe
 from edge.bundle import BGR
+from edge.raster import RasterImage
 from edge.student import as_bands
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _MOST_IMAGES = 256
 """Of each set, evenly spaced: the mean of 256 images strays by a sixteenth of how much images differ."""
 
-_EVERY_PX = 4
+_EVERY_PX, _OVERVIEW_PX = 4, 4096
 
 
 def with_band_statistics(recipe: Recipe, sets: Sequence[DataSet], relatives: Sequence[NetworkConfig]) -> Recipe:
@@ -62,7 +63,9 @@ def _moments(data: DataSet) -> NDArray[np.float64]:
     """(2, bands) mean of the pixels and of their squares."""
     found = []
     for index in np.unique(np.linspace(0, len(data) - 1, _MOST_IMAGES).astype(int)):
-        pixels = as_bands(data.image(int(index)), data.reading.bands)[::_EVERY_PX, ::_EVERY_PX].astype(np.float64)
+        picture = data.picture(int(index))
+        image = picture.overview(_OVERVIEW_PX) if isinstance(picture, RasterImage) else picture
+        pixels = as_bands(image, data.reading.bands)[::_EVERY_PX, ::_EVERY_PX].astype(np.float64)
         found.append([pixels.mean(axis=(0, 1)), (pixels**2).mean(axis=(0, 1))])
     return np.asarray(np.mean(found, axis=0))
 

@@ -19,9 +19,19 @@ from typing import Any
 import numpy as np
 
 from distill.errors import DataSetError
-from distill.labelled import PLAIN, LabelledImage, Reading, facts_of, image_files, read_image
+from distill.labelled import (
+    PLAIN,
+    LabelledImage,
+    Reading,
+    facts_of,
+    image_files,
+    known_of,
+    read_image,
+    read_picture,
+)
 from distill.voc import read_voc
 from distill.yolo import names_file, read_yolo
+from edge.raster import Picture, RasterImage
 from protocols.arrays import ImageArray
 
 __all__ = ["IGNORED_LABEL", "NOVEL_LABEL", "DataSet", "LabelledImage", "Reading", "read_data_set", "read_image"]
@@ -45,7 +55,7 @@ class DataSet:
 
     name: str
     items: tuple[LabelledImage, ...]
-    _pixels: dict[Path, ImageArray] = field(default_factory=dict, compare=False, repr=False)
+    _pixels: dict[Path, Picture] = field(default_factory=dict, compare=False, repr=False)
     reading: Reading = PLAIN
 
     def __len__(self) -> int:
@@ -57,20 +67,50 @@ class DataSet:
         Raises:
             DataSetError: the file does not decode.
         """
+        picture = self.picture(index)
+        return picture.whole() if isinstance(picture, RasterImage) else picture
+
+    def picture(self, index: int) -> Picture:
+        """As `image`, but a raster that is too large to hold is left on the disk, to be sliced."""
         path = self.items[index].path
         pixels = self._pixels.get(path)
-        return read_image(path, self.reading) if pixels is None else pixels
+        return read_picture(path, self.reading) if pixels is None else pixels
+
+    def view(self, index: int, side_px: int, rng: np.random.Generator) -> ImageArray:
+        """As `image`, but of a raster that is too large to hold a random window of this side."""
+        picture = self.picture(index)
+        if not isinstance(picture, RasterImage):
+            return picture
+        left, top = (int(rng.integers(max(side - side_px, 0) + 1)) for side in picture.shape[1::-1])
+        return picture[top : top + side_px, left : left + side_px]
 
     def preload(self) -> None:
-        """Decode every image once and keep it, so that training never waits for a decoder."""
+        """Decode every image once and keep it, but for large rasters, so that training never waits for a decoder."""
         paths = [item.path for item in self.items]
         with ThreadPoolExecutor(2) as pool:
-            self._pixels.update(zip(paths, pool.map(partial(read_image, reading=self.reading), paths), strict=True))
+            self._pixels.update(zip(paths, pool.map(partial(read_picture, reading=self.reading), paths), strict=True))
 
     def without_labels(self, left_out: Iterable[str]) -> DataSet:
         """This set without *every image* that holds one of the labels."""
         forbidden = set(left_out)
         kept = tuple(item for item in self.items if forbidden.isdisjoint(item.labels))
+        return replace(self, items=kept)
+
+    def of_scale(self, least_m: float, most_m: float) -> DataSet:
+        """The images of so many metres per pixel.
+
+        Raises:
+            DataSetError: no image is, or an image does not say.
+        """
+        for item in self.items:
+            if item.gsd_m is None:
+                raise DataSetError(
+                    f"{item.path}: has no CRS, so that its metres per pixel are not known; assign one "
+                    "(`rio edit-info --crs EPSG:N`), or leave out gsd_m"
+                )
+        kept = tuple(item for item in self.items if item.gsd_m is not None and least_m <= item.gsd_m <= most_m)
+        if not kept:
+            raise DataSetError(f"{self.name}: gsd_m {least_m:g} to {most_m:g} leaves no image; widen it")
         return replace(self, items=kept)
 
     def named(self, patterns: Iterable[str]) -> DataSet:
@@ -105,7 +145,7 @@ def read_data_set(folder: Path, split: str, reading: Reading = PLAIN) -> DataSet
         DataSetError: the folder is neither, its JSON is damaged, or the split is unknown or empty.
     """
     if (folder / "annotations.json").is_file():
-        data_set = DataSet(folder.name, tuple(_read_coco(folder / "annotations.json", folder / "images", "file_name")))
+        data_set = DataSet(folder.name, tuple(_read_coco(folder / "annotations.json", _images_in(folder), "file_name")))
     elif (folder / "annotations").is_dir():
         data_set = DataSet(f"{folder.name}/{split}", tuple(_read_hit_uav(folder, split)))
     elif names := names_file(folder):
@@ -122,6 +162,10 @@ def read_data_set(folder: Path, split: str, reading: Reading = PLAIN) -> DataSet
     if not data_set.items:
         raise DataSetError(f"{folder}: split {split!r} holds no image; choose another split")
     return replace(data_set, reading=reading)
+
+
+def _images_in(folder: Path) -> Path:
+    return folder / "images" if (folder / "images").is_dir() else folder
 
 
 def _unlabelled(number: int, path: Path) -> LabelledImage:
@@ -188,5 +232,6 @@ def _labelled(
     marked = [bool(a.get("ignore", 0) or a.get("iscrowd", 0)) for a in annotations]
     ignore = np.array(marked, bool) | np.array([name == IGNORED_LABEL for name in labels], bool) | empty
     kinds = [a.get("kind", -1) if name == NOVEL_LABEL else -1 for a, name in zip(annotations, labels, strict=True)]
-    known = image.get("bands"), image.get("gsd_m")
+    bands, gsd_m = known_of(path)
+    known = image.get("bands", bands), image.get("gsd_m", gsd_m)
     return LabelledImage(path, xyxy, labels, np.array(kinds, np.int64), ignore, int(image["id"]), *known)

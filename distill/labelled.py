@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -13,6 +15,8 @@ import numpy as np
 from distill.errors import DataSetError
 from edge.bundle import BGR
 from edge.capture import IMAGE_SUFFIXES
+from edge.errors import CaptureError
+from edge.raster import Picture, RasterImage, is_raster, open_picture, read_header, to_bytes
 from protocols.arrays import AnyImage, Boxes, ImageArray
 
 
@@ -74,10 +78,31 @@ def read_image(path: Path, reading: Reading = PLAIN) -> ImageArray:
         DataSetError: the file is missing or cut, does not decode, has other bands than the network takes, or more than
             8 bits and the reading no `pixel_range`.
     """
+    picture = read_picture(path, reading)
+    if isinstance(picture, RasterImage):
+        with _data_set_errors():
+            return picture.whole()
+    return picture
+
+
+def read_picture(path: Path, reading: Reading = PLAIN) -> Picture:
+    """As `read_image`, but a raster that is too large to hold is left on the disk, to be sliced."""
+    if is_raster(path):
+        with _data_set_errors():
+            return open_picture(path, reading.bands, reading.pixel_range)[0]
     pixels = decoded(path)
-    if pixels.ndim not in (2, 3) or pixels.dtype.kind not in "uif":
-        raise DataSetError(f"{path}: holds {pixels.dtype} {pixels.shape}; an image is (H, W) or (H, W, n) numbers")
-    return to_bytes(path, _chosen(path, pixels, reading.bands), reading.pixel_range)
+    if pixels.ndim not in (2, 3):
+        raise DataSetError(f"{path}: holds an array {pixels.shape}; an image is (H, W) or (H, W, n)")
+    with _data_set_errors():
+        return to_bytes(path, _chosen(path, pixels, reading.bands), reading.pixel_range)
+
+
+@contextlib.contextmanager
+def _data_set_errors() -> Iterator[None]:
+    try:
+        yield
+    except CaptureError as exc:
+        raise DataSetError(str(exc)) from exc
 
 
 def decoded(path: Path) -> AnyImage:
@@ -119,8 +144,25 @@ def facts_of(path: Path) -> Facts:
     Raises:
         DataSetError: it is missing or cut, or does not decode.
     """
+    if is_raster(path):
+        with _data_set_errors():
+            return _raster_facts(path)
     pixels = decoded(path)
     return Facts(pixels.shape[1], pixels.shape[0], pixels.shape[2] if pixels.ndim == 3 else 1)
+
+
+def known_of(path: Path) -> tuple[int | None, float | None]:
+    """Bands and metres per pixel of an image file where its header alone tells them: that of a raster."""
+    if not is_raster(path):
+        return None, None
+    with _data_set_errors():
+        facts = _raster_facts(path)
+    return facts.bands, facts.gsd_m
+
+
+def _raster_facts(path: Path) -> Facts:
+    header = read_header(path)
+    return Facts(header.width, header.height, header.bands, header.pose.gsd_m if header.pose else None)
 
 
 def _chosen(path: Path, pixels: AnyImage, bands: tuple[str, ...]) -> AnyImage:
@@ -136,21 +178,3 @@ def _chosen(path: Path, pixels: AnyImage, bands: tuple[str, ...]) -> AnyImage:
         f"{path}: holds {held} bands, the network takes {wanted} ({', '.join(bands)}); leave it out, or name its bands "
         "in the recipe (network.bands)"
     )
-
-
-def to_bytes(path: Path, pixels: AnyImage, pixel_range: tuple[float, float] | None) -> ImageArray:
-    """The pixels as uint8: as they are, or stretched from a range; what is not a number becomes 0.
-
-    Raises:
-        DataSetError: they have more than 8 bits, and there is no range.
-    """
-    if pixel_range is None:
-        if pixels.dtype != np.uint8:
-            raise DataSetError(
-                f"{path}: holds {pixels.dtype} pixels, 8 bits wanted; say with pixel_range = [LOW, HIGH] what becomes "
-                "0 and 255, or convert it"
-            )
-        return np.ascontiguousarray(pixels)
-    low, high = pixel_range
-    stretched = (pixels.astype(np.float32) - low) * (255.0 / (high - low))
-    return np.asarray(np.nan_to_num(stretched).clip(0, 255).round(), dtype=np.uint8)

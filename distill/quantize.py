@@ -64,6 +64,8 @@ SCHEMES = {
 
 _QUANTIZED_OPS = ["Conv", "Resize", "Add", "Relu"]
 _PARITY_IMAGES = 64
+_VIEW_PX = 640
+"""Of rasters too large to hold, so large a window is an image."""
 
 
 def quantize_run(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
@@ -108,7 +110,7 @@ def calibration_images(sets: list[DataSet], count: int, seed: int, manifest: Man
     chosen = [(i, j) for i, data in enumerate(sets) for j in rng.permutation(len(data))[: -(-count // len(sets))]]
     if len(chosen) < min(count, 64):
         raise DataSetError(f"{len(chosen)} images to calibrate on, at least 64 wanted; add a source to the recipe")
-    images = [as_bands(sets[i].image(j), manifest.band_names) for i, j in chosen]
+    images = [as_bands(sets[i].view(j, _VIEW_PX, rng), manifest.band_names) for i, j in chosen]
     return [pad_to_multiple(image, manifest.multiple_px, manifest.padding) for image in images]
 
 

@@ -67,6 +67,7 @@ class Source(Settings):
         weight: relative share of the crops.
         leave_out: every image of this set that holds one of these labels is dropped.
         pixel_range: the values that become 0 and 255; needed where pixels have more than 8 bits.
+        gsd_m: least and most metres per pixel of the images that are used.
     """
 
     root: Literal["data", "renders"] = "data"
@@ -76,11 +77,14 @@ class Source(Settings):
     weight: float = Field(1.0, gt=0)
     leave_out: tuple[str, ...] = ()
     pixel_range: tuple[float, float] | None = None
+    gsd_m: tuple[float, float] | None = None
 
     @model_validator(mode="after")
-    def _check_range(self) -> Self:
-        if self.pixel_range and not self.pixel_range[0] < self.pixel_range[1]:
-            raise ValueError(f"pixel_range {self.pixel_range} wants the lower value first")
+    def _check_ranges(self) -> Self:
+        for name in ("pixel_range", "gsd_m"):
+            found = getattr(self, name)
+            if found and not found[0] < found[1]:
+                raise ValueError(f"{name} {found} wants the lower value first")
         return self
 
 
@@ -171,6 +175,7 @@ def open_source(source: Source, workspace: Workspace, bands: tuple[str, ...]) ->
     folder = roots[source.root] / source.path
     reading = Reading(bands, source.pixel_range)
     data = read_data_set(folder, source.split, reading).named(source.only).without_labels(source.leave_out)
+    data = data if source.gsd_m is None else data.of_scale(*source.gsd_m)
     if not len(data):
         raise DataSetError(f"{folder}: leave_out {', '.join(source.leave_out)} leaves no image; leave out less")
     return data

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from distill.errors import DataSetError
-from distill.labelled import LabelledImage
+from distill.labelled import LabelledImage, known_of
 from distill.words import in_our_words
 
 MAX_XML_BYTES = 16_000_000
@@ -33,6 +33,7 @@ def read_voc(files: list[Path]) -> Iterator[LabelledImage]:
         if not image.is_file():
             raise DataSetError(f"{path}: names {image.name}, which is not beside it; put it there")
         objects = root.findall("object")
+        bands, gsd_m = known_of(image)
         yield LabelledImage(
             path=image,
             boxes_xyxy=np.array([_box(path, item) for item in objects], np.float32).reshape(-1, 4),
@@ -40,6 +41,8 @@ def read_voc(files: list[Path]) -> Iterator[LabelledImage]:
             kinds=np.full(len(objects), -1, np.int64),
             ignore=np.array([item.findtext("difficult") == "1" for item in objects], bool),
             image_id=number,
+            bands=bands,
+            gsd_m=gsd_m,
         )
 
 

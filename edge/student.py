@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle import BGR, PIXEL_MEAN, Bundle, Manifest
+from edge.raster import Picture, RasterImage
 from edge.runtime import Backend, RawOutputs, open_backend
 from protocols.arrays import Boxes, FloatArray, ImageArray
 from protocols.boxes import clip_boxes, nms
@@ -86,15 +87,18 @@ class Student:
         """The bundle's manifest."""
         return self.bundle.manifest
 
-    def perceive(self, image: ImageArray) -> Perception:
+    def perceive(self, image: Picture) -> Perception:
         """Candidates of one image.
 
         Args:
             image: uint8, any size, with the bundle's bands (see `as_bands`); padded to the network's multiple.
 
         Raises:
-            ShapeError: another shape or dtype.
+            ShapeError: another shape or dtype, or a raster too large to hold: `edge.tiling` looks at those.
         """
+        if isinstance(image, RasterImage):
+            width, height = image.shape[1], image.shape[0]
+            raise ShapeError(f"{image.path}: {width}x{height} pixels are too many at once; look in tiles (--tile 640)")
         height, width = image.shape[:2]
         whole = as_bands(image, self.manifest.band_names)
         raw = self.backend.run(pad_to_multiple(whole, self.manifest.multiple_px, self.manifest.padding))

@@ -36,6 +36,9 @@ from protocols.arrays import ImageArray
 
 __all__ = ["IGNORED_LABEL", "NOVEL_LABEL", "DataSet", "LabelledImage", "Reading", "read_data_set", "read_image"]
 
+CASES_NAME = "skyloop.sqlite"
+"""What tells a cloud's data folder."""
+
 IGNORED_LABEL = "DontCare"
 """HIT-UAV's label of things that are neither right nor wrong to detect."""
 
@@ -144,7 +147,12 @@ def read_data_set(folder: Path, split: str, reading: Reading = PLAIN) -> DataSet
     Raises:
         DataSetError: the folder is neither, its JSON is damaged, or the split is unknown or empty.
     """
-    if (folder / "annotations.json").is_file():
+    if (folder / CASES_NAME).is_file():
+        from distill.cases import read_cases
+
+        items, pixels = read_cases(folder, reading)
+        data_set = DataSet(folder.name, tuple(items), pixels)
+    elif (folder / "annotations.json").is_file():
         data_set = DataSet(folder.name, tuple(_read_coco(folder / "annotations.json", _images_in(folder), "file_name")))
     elif (folder / "annotations").is_dir():
         data_set = DataSet(f"{folder.name}/{split}", tuple(_read_hit_uav(folder, split)))

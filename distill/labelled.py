@@ -90,7 +90,15 @@ def read_picture(path: Path, reading: Reading = PLAIN) -> Picture:
     if is_raster(path):
         with _data_set_errors():
             return open_picture(path, reading.bands, reading.pixel_range)[0]
-    pixels = decoded(path)
+    return fitted(path, decoded(path), reading)
+
+
+def fitted(path: Path, pixels: AnyImage, reading: Reading) -> ImageArray:
+    """Decoded pixels as the network takes them; `path` is for the error.
+
+    Raises:
+        DataSetError: see `read_image`.
+    """
     if pixels.ndim not in (2, 3):
         raise DataSetError(f"{path}: holds an array {pixels.shape}; an image is (H, W) or (H, W, n)")
     with _data_set_errors():

@@ -65,6 +65,7 @@ def distill(config: Config, data: DataRoot = DATA_DEFAULT, runs: RunsRoot = RUNS
 def _train_chain(config: Path, workspace: Workspace, above: tuple[str, ...] = ()) -> None:
     """Train what a recipe needs, then the recipe; finished runs are kept. `above` are the runs that wait for it."""
     from distill.bundle import export_run
+    from distill.train import read_card
 
     recipe = read_toml(config, Recipe)
     if recipe.name in above:
@@ -76,6 +77,10 @@ def _train_chain(config: Path, workspace: Workspace, above: tuple[str, ...] = ()
         error_console.print(f"{recipe.name}: already trained, kept; delete {workspace.folder(recipe.name)} to repeat")
     else:
         _train_with_progress(recipe, workspace)
+        if missing := read_card(workspace.weights(recipe.name))["labels_without_boxes"]:
+            error_console.print(
+                f"{recipe.name}: no box of {', '.join(missing)} in its data, so it learnt nothing of them"
+            )
     path = export_run(recipe, workspace)
     error_console.print(f"{recipe.name}: exported to {path}")
 

@@ -1,8 +1,9 @@
 """One index over the data sets we read: images, boxes, labels, kinds and ignore regions.
 
-Layouts are told apart by their files: HIT-UAV (`annotations/<split>.json`), COCO JSON as renders write it
-(`annotations.json` beside `images/`), YOLO (`*.names`, and a text file beside each image; see `yolo.py`), Pascal VOC
-(an XML file beside each image; see `voc.py`), and images alone.
+Layouts are told apart by their files, in this order: a cloud's data folder (`skyloop.sqlite`; see `cases.py`), COCO
+JSON as renders write it (`annotations.json`, images beside it or in `images/`), HIT-UAV (`annotations/<split>.json`),
+YOLO (`*.names`, and a text file beside each image; see `yolo.py`), Pascal VOC (an XML file beside each image; see
+`voc.py`), tables of boxes (`*.csv`; see `box_tables.py`), and images alone.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from distill.box_tables import read_box_tables
 from distill.errors import DataSetError
 from distill.labelled import (
     PLAIN,
     LabelledImage,
     Reading,
+    clipped,
     facts_of,
     image_files,
     known_of,
@@ -138,9 +141,10 @@ def read_data_set(folder: Path, split: str, reading: Reading = PLAIN) -> DataSet
     """The data set in a folder.
 
     Args:
-        folder: a HIT-UAV folder (holds `annotations/`), a COCO folder (holds `annotations.json`), a YOLO folder
-            (holds a `.names` file), a VOC folder (holds `.xml` files), or a folder of images: nothing is known about
-            what they show, so that they neither teach nor count but in distillation.
+        folder: a cloud's data folder (its reviewed cases), a HIT-UAV folder (holds `annotations/`), a COCO folder
+            (holds `annotations.json`), a YOLO folder (holds a `.names` file), a VOC folder (holds `.xml` files), a
+            folder of `.csv` tables of boxes or one of these, or a folder of images: nothing is known about what they
+            show, so that they neither teach nor count but in distillation.
         split: HIT-UAV: `train` (less dev), `dev` or `val`; other folders are one split, whatever it is called here.
         reading: how the files become pixels.
 
@@ -160,16 +164,22 @@ def read_data_set(folder: Path, split: str, reading: Reading = PLAIN) -> DataSet
         data_set = DataSet(folder.name, tuple(read_yolo(folder, names)))
     elif files := sorted(folder.glob("*.xml")):
         data_set = DataSet(folder.name, tuple(read_voc(files)))
+    elif tables := _tables(folder):
+        data_set = DataSet(folder.stem, tuple(read_box_tables(tables)))
     elif images := image_files(folder):
         data_set = DataSet(folder.name, tuple(_unlabelled(number, path) for number, path in enumerate(images)))
     else:
         raise DataSetError(
             f"{folder}: holds no annotations.json (COCO), no annotations/ (HIT-UAV), no .names file (YOLO), no .xml "
-            "files (VOC) and no images; check the path"
+            "files (VOC), no .csv tables and no images; check the path"
         )
     if not data_set.items:
         raise DataSetError(f"{folder}: split {split!r} holds no image; choose another split")
     return replace(data_set, reading=reading)
+
+
+def _tables(path: Path) -> list[Path]:
+    return [path] if path.suffix == ".csv" and path.is_file() else sorted(path.glob("*.csv"))
 
 
 def _images_in(folder: Path) -> Path:
@@ -218,9 +228,13 @@ def _read_coco(path: Path, images: Path, file_key: str) -> list[LabelledImage]:
 
 def _images_of(content: Any, images: Path, file_key: str) -> Iterator[LabelledImage]:  # noqa: ANN401 - decoded JSON
     names = {c["id"]: c["name"] for c in content["categories"]}
+    if not all(isinstance(name, str) and name.strip() for name in names.values()):
+        raise ValueError("a category has no name")
     by_image: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in content["images"]}
     # HIT-UAV spells the key `annotation`.
     for annotation in content.get("annotations") or content.get("annotation") or []:
+        if annotation["category_id"] not in names:
+            raise ValueError(f"a box has the category {annotation['category_id']}, which `categories` does not name")
         by_image[annotation["image_id"]].append(annotation)
     for image in content["images"]:
         yield _labelled(image, by_image[image["id"]], names, images / image[file_key])
@@ -233,12 +247,10 @@ def _labelled(
     if not np.isfinite(xywh).all():
         raise ValueError(f"image {image['id']} has a box that is not finite")
     xyxy = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
-    xyxy[:, 0::2] = xyxy[:, 0::2].clip(0, image["width"])
-    xyxy[:, 1::2] = xyxy[:, 1::2].clip(0, image["height"])
+    xyxy, unseen = clipped(xyxy, image["width"], image["height"])
     labels = tuple(names[a["category_id"]] for a in annotations)
-    empty = (xyxy[:, 2] - xyxy[:, 0] < 1) | (xyxy[:, 3] - xyxy[:, 1] < 1)
     marked = [bool(a.get("ignore", 0) or a.get("iscrowd", 0)) for a in annotations]
-    ignore = np.array(marked, bool) | np.array([name == IGNORED_LABEL for name in labels], bool) | empty
+    ignore = np.array(marked, bool) | np.array([name == IGNORED_LABEL for name in labels], bool) | unseen
     kinds = [a.get("kind", -1) if name == NOVEL_LABEL else -1 for a, name in zip(annotations, labels, strict=True)]
     bands, gsd_m = known_of(path)
     known = image.get("bands", bands), image.get("gsd_m", gsd_m)

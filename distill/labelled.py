@@ -18,6 +18,7 @@ from edge.capture import IMAGE_SUFFIXES
 from edge.errors import CaptureError
 from edge.raster import Picture, RasterImage, is_raster, open_picture, read_header, to_bytes
 from protocols.arrays import AnyImage, Boxes, ImageArray
+from protocols.boxes import clip_boxes
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,18 @@ def facts_of(path: Path) -> Facts:
             return _raster_facts(path)
     pixels = decoded(path)
     return Facts(pixels.shape[1], pixels.shape[0], pixels.shape[2] if pixels.ndim == 3 else 1)
+
+
+def clipped(boxes_xyxy: Boxes, width: int, height: int) -> tuple[Boxes, np.ndarray[Any, np.dtype[np.bool_]]]:
+    """Boxes cut to their image, and which are then less than a pixel wide or high: those neither teach nor count.
+
+    Args:
+        boxes_xyxy: (N, 4) float32 pixels.
+        width: of the image.
+        height: of the image.
+    """
+    inside = clip_boxes(boxes_xyxy, width, height)
+    return inside, np.asarray((inside[:, 2:] - inside[:, :2] < 1).any(axis=1), dtype=np.bool_)
 
 
 def known_of(path: Path) -> tuple[int | None, float | None]:

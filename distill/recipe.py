@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -158,6 +159,24 @@ def open_sources(recipe: Recipe, workspace: Workspace) -> list[DataSet]:
     for data in sets:
         data.preload()
     return sets
+
+
+def labels_without_boxes(recipe: Recipe, sets: Iterable[DataSet]) -> list[str]:
+    """The labels of a recipe that no box of its data sets has.
+
+    Raises:
+        DataSetError: none has a box, and there is no teacher to learn them from.
+    """
+    held = {
+        name for data in sets for item in data for name, out in zip(item.labels, item.ignore, strict=True) if not out
+    }
+    missing = [label for label in recipe.labels if label not in held]
+    if len(missing) == len(recipe.labels) and recipe.teacher is None:
+        raise DataSetError(
+            f"{recipe.name}: no box in its data is called {', '.join(recipe.labels)}; they are called "
+            f"{', '.join(sorted(held)) or 'nothing: they have no boxes'}; spell `labels` so, or name a teacher"
+        )
+    return missing
 
 
 def open_source(source: Source, workspace: Workspace, bands: tuple[str, ...]) -> DataSet:

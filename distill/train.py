@@ -30,7 +30,7 @@ from distill.errors import TrainingError
 from distill.files import write_whole
 from distill.losses import box_loss, contrastive_loss, distillation_loss, heat_loss
 from distill.network import STEM, Outputs, SkyNet, normalise
-from distill.recipe import NetworkConfig, Recipe, Workspace, data_digest, open_sources
+from distill.recipe import NetworkConfig, Recipe, Workspace, data_digest, labels_without_boxes, open_sources
 from distill.shapes import KINDS
 from protocols.arrays import FloatArray
 
@@ -165,6 +165,7 @@ def train(recipe: Recipe, workspace: Workspace, on_step: Callable[[int, dict[str
     torch.manual_seed(recipe.seed)
     folder = workspace.folder(recipe.name)
     sets = open_sources(recipe, workspace)
+    labels_without_boxes(recipe, sets)
     relatives = [read_config(workspace.weights(name)) for name in (recipe.teacher, recipe.init) if name]
     recipe = with_band_statistics(recipe, sets, relatives)
     run = _resume(recipe, folder, _fresh(recipe, workspace))
@@ -365,6 +366,7 @@ def _finish(recipe: Recipe, folder: Path, run: Run, sets: list[DataSet]) -> Path
         "labels": recipe.labels,
         "network": recipe.network.model_dump(),
         "recipe": recipe.model_dump(mode="json"),
+        "labels_without_boxes": labels_without_boxes(recipe, sets),
         "data": {s.name: {"images": len(s), "sha256": data_digest(s)} for s in sets},
         "torch": torch.__version__,
         "finished_at_s": time.time(),

@@ -30,6 +30,8 @@ def read_yolo(folder: Path, names: Path) -> Iterator[LabelledImage]:
         DataSetError: a file is damaged, or names a class or a box that there cannot be.
     """
     labels = [in_our_words(name) for name in names.read_text().splitlines() if name.strip()]
+    if not labels:
+        raise DataSetError(f"{names}: names no class; write one on each line")
     for number, path in enumerate(image_files(folder)):
         facts = facts_of(path)
         boxes, classes = _read_boxes(path.with_suffix(".txt"), len(labels))

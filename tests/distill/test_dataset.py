@@ -258,3 +258,16 @@ def test_truncated_array_is_refused(tmp_path, share):
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     with pytest.raises(DataSetError, match="restore the file"):
         read_image(path, Reading(SIX))
+
+
+@pytest.mark.parametrize(
+    ("categories", "words"),
+    [
+        pytest.param([], "the category 3, which `categories` does not name", id="none"),
+        pytest.param([{"id": 3, "name": " "}], "a category has no name", id="nameless"),
+    ],
+)
+def test_empty_classes_are_named(coco_folder, categories, words):
+    change_json(coco_folder / "annotations.json", lambda c: c.update(categories=categories))
+    with pytest.raises(DataSetError, match=words):
+        read_data_set(coco_folder, "all")

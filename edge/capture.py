@@ -10,7 +10,7 @@ import glob
 import json
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,7 @@ class Source:
     clock: Clock = field(default_factory=SystemClock)
     stopped: threading.Event = field(default_factory=threading.Event)
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Generator[Frame, None, None]:
         """Frames in order; with `paced`, none before its recorded time."""
         start_s, start_wall_s = self.clock.monotonic_s(), self.clock.wall_s()
         for index, picture in enumerate(run_ahead(self.pictures, _DECODE_AHEAD, self.stopped, "decode")):

@@ -39,6 +39,9 @@ _MOST_PLAIN_BANDS = 4
 
 # WGS 84 (NIMA TR8350.2, table 3.1 and 3.3): semi-major axis and first eccentricity squared.
 _SEMI_MAJOR_M, _ECCENTRICITY2 = 6378137.0, 6.69437999014e-3
+_CACHE_MB = 32
+"""GDAL would take a twentieth of the memory for decoded blocks: more than the whole agent may use on a small craft."""
+
 _PROBE_PX = 50.0
 """So far from the centre metres are measured: far enough for the numbers' precision, near enough to be local."""
 
@@ -234,11 +237,12 @@ def _reading(path: Path) -> Iterator[DatasetReader]:
     except ImportError as exc:
         raise CaptureError(f"{path}: a raster, and rasterio is not installed; pip install 'skyloop[geo]'") from exc
     try:
-        with _opening, warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            dataset = rasterio.open(path)
-        with dataset:
-            yield dataset
+        with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
+            with _opening, warnings.catch_warnings():
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                dataset = rasterio.open(path)
+            with dataset:
+                yield dataset
     except RasterioError as exc:
         raise DecodeError(f"{path}: truncated, or no raster that GDAL can read ({exc}); restore the file") from exc
 

@@ -17,6 +17,9 @@ MAX_SIDE_PX = 160
 MAX_JPEG_BYTES = 7 * 1024
 """Three chips and the vectors together stay below 24 kB."""
 
+CHIP_BANDS = (1, 3)
+"""How many bands a JPEG may have: students of others get no prompts."""
+
 _MIN_MARGIN_PX = 16
 _QUALITIES = (90, 80, 65, 45, 25)
 

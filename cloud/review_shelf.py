@@ -69,6 +69,11 @@ class ReviewShelf:
         with self._db.reading() as session:
             return [_review(row) for row in session.scalars(query)]
 
+    def reviews(self) -> list[Review]:
+        """All answers, used or not, oldest first."""
+        with self._db.reading() as session:
+            return [_review(row) for row in session.scalars(select(ReviewRow).order_by(ReviewRow.id))]
+
     def finish_review(self, review_id: int, state: Literal["done", "failed"], reason: str = "") -> None:
         """Note that an answer was used, or why it could not be."""
         with self._db.writing() as session:

@@ -24,7 +24,7 @@ from cloud.errors import RequestError, StoreError
 from cloud.imagery_files import ImageryFiles
 from cloud.review_shelf import Review, ReviewShelf
 from cloud.tables import CaseRow, InterpretationRow
-from protocols.values import Case, Interpretation
+from protocols.values import Case, Detection, Interpretation
 
 __all__ = ["CaseState", "CaseStore", "Craft", "Kept", "Review", "StoredCase"]
 
@@ -182,6 +182,21 @@ class CaseStore(CraftShelf, BankShelf, ReviewShelf):
             StoreError: the file is gone or cannot be read.
         """
         return self._files.read(stored.craft, stored.case.case_id)
+
+    def imagery_path(self, stored: StoredCase) -> Path:
+        """Where the imagery of a case lies."""
+        return self._files.path(stored.craft, stored.case.case_id)
+
+    def teacher_detections(self, stored: StoredCase) -> tuple[Detection, ...]:
+        """What the teacher found in a case; nothing where it has not answered."""
+        query = select(InterpretationRow.interpretation_json).where(
+            InterpretationRow.craft == stored.craft,
+            InterpretationRow.case_id == stored.case.case_id,
+            InterpretationRow.by == "teacher",
+        )
+        with self._db.reading() as session:
+            packed = session.scalar(query)
+        return () if packed is None else Interpretation.model_validate_json(packed).detections
 
     def add_interpretation(self, craft: str, interpretation: Interpretation) -> bool:
         """Keep an answer for delivery: the teacher's first one counts, a person's newest one.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import structlog
 
+from cloud.chips import CHIP_BANDS
 from cloud.errors import PromptRefused
 from edge.bundle import load_bundle, read_manifest
 from edge.student import Student
@@ -27,9 +28,11 @@ class Twins:
             ModelError: a manifest is missing or malformed.
         """
         self._bundles: dict[str, tuple[Path, tuple[str, ...]]] = {}
+        self._bands: dict[str, int] = {}
         for folder in folders:
             manifest = read_manifest(folder)
             self._bundles[manifest.space_id] = (folder, tuple(manifest.variants))
+            self._bands[manifest.space_id] = manifest.bands
         self._threads = threads
         self._open: dict[tuple[str, str], Student] = {}
 
@@ -46,7 +49,7 @@ class Twins:
             variant: which file the craft runs; where this machine cannot run it, the closest one.
 
         Raises:
-            PromptRefused: no bundle of this space is known.
+            PromptRefused: no bundle of this space is known, or its bands do not fit into a case.
             ModelError: the bundle is damaged.
         """
         if space_id not in self._bundles:
@@ -57,6 +60,11 @@ class Twins:
         folder, variants = self._bundles[space_id]
         choices = (variant, *_FALLBACKS, *variants)
         chosen = next(name for name in choices if name in variants and name != "engine")
+        if self._bands[space_id] not in CHIP_BANDS:
+            raise PromptRefused(
+                f"the craft's student takes {self._bands[space_id]} bands, a case's picture shows at most 3: no prompt "
+                "can be made of it; label such cases and train the student with them"
+            )
         if (space_id, chosen) not in self._open:
             self._open[space_id, chosen] = Student.open(load_bundle(folder, chosen), threads=self._threads)
             log.info("twin opened", space_id=space_id, variant=chosen, craft_variant=variant)

@@ -8,10 +8,12 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from distill.dataset import DataSet, LabelledImage
 from distill.network import STRIDE_PX
 from distill.shapes import KINDS, paste_shape
+from edge.raster import Picture, RasterImage
 from protocols.arrays import Boxes, FloatArray, ImageArray
 
 PASTED_KIND_BASE = 1_000_000
@@ -19,6 +21,8 @@ PASTED_KIND_BASE = 1_000_000
 
 LABEL_KIND_BASE, LABEL_KINDS = 10_000_000, 1_000_000
 """Labels outside the class list (ships to a model of cars) are kinds of their own, numbered by their name."""
+
+_FILTER_PX = 4
 
 _MIN_VISIBLE = 0.4
 """A box cut by the crop to less than this share teaches nothing and counts as ignored."""
@@ -36,7 +40,7 @@ class Objects:
 
 @dataclass(frozen=True)
 class Crop:
-    """One training sample: (S, S, 3) uint8 pixels and its objects."""
+    """One training sample: (S, S, bands) uint8 pixels and its objects."""
 
     image: ImageArray
     objects: Objects
@@ -68,18 +72,38 @@ def random_crop(
         batch_kinds: kinds of random objects this batch may paste (few, so that they meet again within the batch).
         rng: source of all randomness.
     """
-    image = data.image(index)
-    crop, objects = _window(image, objects_of(data.items[index], labels), size_px, rng)
-    gray = image.ndim == 2 or bool((image[..., 0] == image[..., 2]).all())
+    picture = data.picture(index)
+    bands = len(data.reading.bands)
+    crop, objects = _window(picture, objects_of(data.items[index], labels), size_px, rng, bands)
+    gray = _is_gray(crop if isinstance(picture, RasterImage) else picture)
     crop, objects = _turn(crop, objects, _symmetry(rng))
     if batch_kinds and rng.random() < 0.6:
         objects = _paste(crop, objects, batch_kinds, gray=gray, rng=rng)
     return Crop(_relight(crop, gray=gray, rng=rng), objects)
 
 
-def _window(image: ImageArray, objects: Objects, size_px: int, rng: np.random.Generator) -> tuple[ImageArray, Objects]:
+def _is_gray(image: ImageArray) -> bool:
+    return image.ndim == 2 or (image.shape[2] == 3 and bool((image[..., 0] == image[..., 2]).all()))
+
+
+def _around(picture: Picture, centre: NDArray[np.float64], half: float) -> tuple[ImageArray, tuple[int, int]]:
+    """Pixels that hold the square of this half side, and where they begin in the picture (x, y).
+
+    Of a raster too large to hold that is the square itself and some pixels more for the filter.
+    """
+    if not isinstance(picture, RasterImage):
+        return picture, (0, 0)
+    height, width = picture.shape[:2]
+    left, top = (int(max(v - half - _FILTER_PX, 0)) for v in centre)
+    right, bottom = (int(min(v + half + _FILTER_PX, side)) for v, side in zip(centre, (width, height), strict=True))
+    return picture[top:bottom, left:right], (left, top)
+
+
+def _window(
+    picture: Picture, objects: Objects, size_px: int, rng: np.random.Generator, bands: int = 3
+) -> tuple[ImageArray, Objects]:
     scale = float(np.exp(rng.uniform(np.log(0.8), np.log(1.3))))
-    height, width = image.shape[:2]
+    height, width = picture.shape[:2]
     centre = np.asarray(rng.uniform((0, 0), (width, height)))
     usable = np.flatnonzero(~objects.ignore)
     if usable.size and rng.random() < 0.6:
@@ -93,16 +117,18 @@ def _window(image: ImageArray, objects: Objects, size_px: int, rng: np.random.Ge
     shift = size_px / 2 - centre * scale
     # OpenCV counts from the middle of the first pixel, boxes from its edge: half a pixel, before and after scaling.
     half_px = (scale - 1) / 2
-    matrix = np.array([[scale, 0, shift[0] + half_px], [0, scale, shift[1] + half_px]])
+    image, corner = _around(picture, centre, half)
+    start = shift + half_px + scale * np.array(corner)
+    matrix = np.array([[scale, 0, start[0]], [0, scale, start[1]]])
     flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     crop = cv2.warpAffine(image, matrix, (size_px, size_px), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
     # Mirrored pixels hold objects without truth: blank them instead of teaching that they are background.
     left, top = (int(v) for v in np.floor(shift.clip(0, size_px)))
     right = int(min(size_px, np.ceil(width * scale + shift[0])))
     bottom = int(min(size_px, np.ceil(height * scale + shift[1])))
-    fill = int(crop.mean())
+    fill = crop.mean() if crop.ndim == 2 or crop.shape[2] == 3 else crop.mean(axis=(0, 1))
     crop[:top], crop[max(bottom, 0) :], crop[:, :left], crop[:, max(right, 0) :] = fill, fill, fill, fill
-    crop = crop if crop.ndim == 3 else cv2.cvtColor(crop, cv2.COLOR_GRAY2BGR)
+    crop = crop if crop.ndim == 3 else np.repeat(crop[..., None], bands, axis=2)
     boxes = objects.boxes_xyxy * scale + np.tile(shift, 2).astype(np.float32)
     return np.ascontiguousarray(crop), _clipped(objects, boxes.astype(np.float32), size_px)
 
@@ -163,10 +189,10 @@ def _paste(
 def _relight(crop: ImageArray, *, gray: bool, rng: np.random.Generator) -> ImageArray:
     gain, bias, gamma = rng.uniform(0.8, 1.2), rng.uniform(-20, 20), rng.uniform(0.85, 1.18)
     table = ((np.arange(256) / 255.0) ** gamma * 255.0 - 127.5) * gain + 127.5 + bias
-    lit: Any = cv2.LUT(crop, table.clip(0, 255).astype(np.uint8))
+    lit: Any = cv2.LUT(crop, table.clip(0, 255).astype(np.uint8)).reshape(crop.shape)
     if rng.random() < 0.15:
-        lit = cv2.GaussianBlur(lit, (0, 0), float(rng.uniform(0.4, 1.0)))
-    if not gray and rng.random() < 0.2:
+        lit = cv2.GaussianBlur(lit, (0, 0), float(rng.uniform(0.4, 1.0))).reshape(crop.shape)
+    if not gray and crop.shape[2] == 3 and rng.random() < 0.2:
         lit = cv2.cvtColor(cv2.cvtColor(lit, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     if rng.random() < 0.3:
         noise = rng.standard_normal((*crop.shape[:2], 1), np.float32) * float(rng.uniform(1, 6))

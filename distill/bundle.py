@@ -14,7 +14,7 @@ from distill.model_card import CARD_NAME, CURVES_NAME, model_card
 from distill.network import STRIDE_PX
 from distill.recipe import INPUT_MULTIPLE_PX, Recipe, Workspace
 from distill.train import load_network, read_card
-from edge.bundle import MANIFEST_NAME, Manifest, read_manifest
+from edge.bundle import BGR, MANIFEST_NAME, Manifest, read_manifest
 from edge.durable import write_durably
 
 _SUITS = {"fp32": ("cpu", "cuda"), "u8s8": ("cpu",), "s8s8": ("tensorrt",)}
@@ -97,6 +97,10 @@ def make_manifest(
         embedding_dim=network.config.embedding_dim,
         stride_px=STRIDE_PX,
         multiple_px=INPUT_MULTIPLE_PX,
+        bands=len(network.config.bands),
+        band_order="bgr" if network.config.bands == BGR else ",".join(network.config.bands),
+        band_mean=network.config.band_mean,
+        band_deviation=network.config.band_deviation,
         score_floor=recipe.score_floor,
         object_floor=recipe.object_floor,
         variants={name: file_entry(path, _SUITS[name]) for name, path in files.items()},

@@ -40,7 +40,7 @@ def calibrate_bundle(folder: Path, sets: Sequence[DataSet]) -> Manifest:
     truths: list[list[bool]] = [[] for _ in bundle.manifest.labels]
     for data in sets:
         for index, item in enumerate(data):
-            seen = student.perceive(data.image(index))
+            seen = student.perceive(data.picture(index))
             for number, label in enumerate(bundle.manifest.labels):
                 chosen, right = judged(seen, number, label, item)
                 logits[number] += chosen.tolist()

@@ -16,7 +16,7 @@ from rich.table import Table
 from distill.errors import DistillError
 from distill.model_card import CARD_NAME
 from distill.recipe import Recipe, Workspace, open_source
-from edge.config import read_toml
+from edge.config import parse_range, read_toml
 from edge.entry import run_program
 from edge.tiling import MIN_TILE_PX
 
@@ -65,6 +65,7 @@ def distill(config: Config, data: DataRoot = DATA_DEFAULT, runs: RunsRoot = RUNS
 def _train_chain(config: Path, workspace: Workspace, above: tuple[str, ...] = ()) -> None:
     """Train what a recipe needs, then the recipe; finished runs are kept. `above` are the runs that wait for it."""
     from distill.bundle import export_run
+    from distill.train import read_card
 
     recipe = read_toml(config, Recipe)
     if recipe.name in above:
@@ -76,6 +77,10 @@ def _train_chain(config: Path, workspace: Workspace, above: tuple[str, ...] = ()
         error_console.print(f"{recipe.name}: already trained, kept; delete {workspace.folder(recipe.name)} to repeat")
     else:
         _train_with_progress(recipe, workspace)
+        if missing := read_card(workspace.weights(recipe.name))["labels_without_boxes"]:
+            error_console.print(
+                f"{recipe.name}: no box of {', '.join(missing)} in its data, so it learnt nothing of them"
+            )
     path = export_run(recipe, workspace)
     error_console.print(f"{recipe.name}: exported to {path}")
 
@@ -129,7 +134,9 @@ def bundle(
     metrics: dict[str, Any] = {"parity": json.loads(parity.read_text())} if parity.is_file() else {}
     manifest = write_bundle(recipe, workspace, folder, metrics)
     if recipe.held_out:
-        manifest = calibrate_bundle(folder, [open_source(source, workspace) for source in recipe.held_out])
+        manifest = calibrate_bundle(
+            folder, [open_source(source, workspace, recipe.network.bands) for source in recipe.held_out]
+        )
     size = sum(entry.size_bytes for entry in manifest.variants.values())
     typer.echo(f"{folder}: {', '.join(manifest.variants)}, {size / 1e6:.2f} MB, space {manifest.space_id}")
 
@@ -162,7 +169,7 @@ def card(
 @app.command()
 def evaluate(
     bundle_or_teacher: Annotated[str, typer.Argument(help="Bundle folder, or the bundled `student` or `teacher`")],
-    data: Annotated[Path, typer.Option("--data", help="HIT-UAV, COCO or YOLO folder")] = DATA_DEFAULT / "hit_uav",
+    data: Annotated[Path, typer.Option("--data", help="A data set, see docs/data.md")] = DATA_DEFAULT / "hit_uav",
     split: Annotated[str, typer.Option(help="val or dev (COCO folders: all)")] = "val",
     only: Annotated[str, typer.Option(help="Shell patterns of the file names to score, with commas")] = "",
     variant: Annotated[str | None, typer.Option(help="Which file of the bundle, for example fp32")] = None,
@@ -174,20 +181,25 @@ def evaluate(
         int | None,
         typer.Option(min=MIN_TILE_PX, help="Look at larger images in overlapping tiles of this side, pixels"),
     ] = None,
+    pixel_range: Annotated[
+        str | None, typer.Option(help="LOW,HIGH: of images with more than 8 bits, what becomes 0 and 255")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
 ) -> None:
     """Score a student or teacher: AP50 per class, mAP50, mAP50-95, milliseconds per image, file sizes.
 
     Example: skyloop-distill evaluate student --data ../shared/data/hit_uav --split val
     """
-    from distill.dataset import read_data_set
+    from distill.dataset import Reading, read_data_set
     from distill.evaluate import bundle_folder
     from distill.evaluate import evaluate as score
     from edge.bundle import load_bundle
     from edge.tiling import open_student
 
-    data_set = read_data_set(data, split).named(_listed(only))
-    student = open_student(load_bundle(bundle_folder(bundle_or_teacher), variant), threads=threads, tile_px=tile)
+    chosen = load_bundle(bundle_folder(bundle_or_teacher), variant)
+    reading = Reading(chosen.manifest.band_names, parse_range(pixel_range) if pixel_range else None)
+    data_set = read_data_set(data, split, reading).named(_listed(only))
+    student = open_student(chosen, threads=threads, tile_px=tile)
     with _progress() as progress:
         task = progress.add_task("evaluating", total=len(data_set))
         advance: Callable[[int], None] = lambda _: progress.advance(task)  # noqa: E731

@@ -149,7 +149,7 @@ def detect_all(
     """Known-class detections of a student on every image, and its median milliseconds per image."""
     found, times_ms = [], []
     for index in range(len(data)):
-        image = data.image(index)
+        image = data.picture(index)
         begin_s = time.perf_counter()
         seen = student.perceive(image)
         known = student.known(seen, REPORT_FLOOR)

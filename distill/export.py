@@ -14,9 +14,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from distill.errors import DistillError
 from distill.files import disk_errors, write_whole
-from distill.network import PIXEL_MEAN, PIXEL_SCALE, STRIDE_PX, Outputs, SkyNet, normalise
-from distill.recipe import INPUT_MULTIPLE_PX
-from edge.bundle import VariantFile
+from distill.network import PIXEL_SCALE, STRIDE_PX, Outputs, SkyNet, normalise
+from distill.recipe import INPUT_MULTIPLE_PX, NetworkConfig
+from edge.bundle import BGR, PIXEL_MEAN, VariantFile
 from edge.runtime.onnx import OUTPUT_NAMES, OnnxBackend
 
 OPSET = 18
@@ -25,14 +25,14 @@ _EMBEDDING_PARTS = ("stem.", "stages.", "laterals.", "describe.", "embedding.")
 
 
 class _Deployed(nn.Module):
-    """The network with its preprocessing: uint8 BGR pixels in, raw maps out."""
+    """The network with its preprocessing: uint8 pixels in, raw maps out."""
 
     def __init__(self, network: SkyNet) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, image: Tensor) -> Outputs:
-        return self.network(normalise(image))  # type: ignore[no-any-return]
+        return self.network(normalise(image, self.network.config))  # type: ignore[no-any-return]
 
 
 def fold_batch_norms(network: SkyNet) -> SkyNet:
@@ -48,12 +48,20 @@ def fold_batch_norms(network: SkyNet) -> SkyNet:
 
 def space_id(network: SkyNet) -> str:
     """Digest (32 hex digits) of everything the embedding depends on: FP32 weights, preprocessing and stride."""
-    digest = hashlib.sha256(f"uint8 bgr {PIXEL_MEAN} {PIXEL_SCALE} stride {STRIDE_PX}".encode())
+    digest = hashlib.sha256(f"uint8 {_preprocessing(network.config)} stride {STRIDE_PX}".encode())
     for name, value in sorted(network.state_dict().items()):
         if name.startswith(_EMBEDDING_PARTS) and value.is_floating_point():
             digest.update(name.encode())
             digest.update(value.detach().float().contiguous().numpy().tobytes())
     return digest.hexdigest()[:32]
+
+
+def _preprocessing(config: NetworkConfig) -> str:
+    """Bands and normalisation in words; those of the first bundles must stay as they are, for they name spaces."""
+    bands = "bgr" if config.bands == BGR else ",".join(config.bands)
+    if {*config.band_mean} <= {PIXEL_MEAN} and {*config.band_deviation} <= {PIXEL_SCALE}:
+        return f"{bands} {PIXEL_MEAN} {PIXEL_SCALE}"
+    return f"{bands} {config.band_mean} {config.band_deviation}"
 
 
 def export_onnx(network: SkyNet, path: Path) -> None:
@@ -63,7 +71,8 @@ def export_onnx(network: SkyNet, path: Path) -> None:
         DistillError: the file does not compute what the network computes, or the disk is full.
     """
     deployed = _Deployed(fold_batch_norms(network)).eval()
-    image = torch.randint(0, 256, (1, 4 * INPUT_MULTIPLE_PX, 5 * INPUT_MULTIPLE_PX, 3), dtype=torch.uint8)
+    shape = (1, 4 * INPUT_MULTIPLE_PX, 5 * INPUT_MULTIPLE_PX, len(network.config.bands))
+    image = torch.randint(0, 256, shape, dtype=torch.uint8)
     rows, columns = torch.export.Dim("rows", min=1, max=512), torch.export.Dim("columns", min=1, max=512)
     multiples = {1: INPUT_MULTIPLE_PX * rows, 2: INPUT_MULTIPLE_PX * columns}
     program = torch.onnx.export(

@@ -21,6 +21,7 @@ from onnxruntime.quantization.qdq_loss_debug import (
     modify_model_output_intermediate_tensors,
 )
 
+from cloud.chips import CHIP_BANDS
 from distill.dataset import IGNORED_LABEL, NOVEL_LABEL, DataSet
 from distill.errors import DataSetError, GateError
 from distill.evaluate import coco_scores, detect_all, truths_of
@@ -71,7 +72,7 @@ def judge(trial: Trial, images: Sequence[ImageArray], held_out: Sequence[DataSet
 
     Args:
         trial: the files.
-        images: (H, W, 3) uint8 each, sides multiples of 32, for the embedding.
+        images: (H, W, bands) uint8 each, sides multiples of 32, for the embedding.
         held_out: sets that were not trained on, for the scores; without any the report has none.
 
     Returns:
@@ -184,8 +185,13 @@ def scores_of(student: Student, held_out: Sequence[DataSet]) -> dict[str, Any]:
 
 
 def _fewshot_scores(student: Student, held_out: Sequence[DataSet]) -> dict[str, Any]:
-    """Of the unfamiliar label that most images of a set show, the first set that shows one often enough."""
+    """Of the unfamiliar label that most images of a set show, the first set that shows one often enough.
+
+    Prompts carry chips of one or three bands, so that students of other bands are not asked.
+    """
     labels = student.manifest.labels
+    if student.manifest.bands not in CHIP_BANDS:
+        return {}
     for data in held_out:
         shown = Counter(
             name for item in data for name in sorted(set(item.labels) - {*labels, NOVEL_LABEL, IGNORED_LABEL})

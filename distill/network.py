@@ -8,16 +8,23 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from distill.recipe import NetworkConfig
+from edge.bundle import PIXEL_MEAN
 
 STRIDE_PX = 4
 """Output cell size in input pixels: half of the 8-10 px sides of HIT-UAV's smallest persons."""
 
-PIXEL_MEAN, PIXEL_SCALE = 114.0, 64.0
-"""Normalisation inside the graph: (pixel - mean) / scale, the same for every band, so gray equals replicated RGB."""
+PIXEL_SCALE = 64.0
+"""Normalisation inside the graph where a network has no statistics of its own: (pixel - 114) / 64, the same for every
+band, so gray equals replicated RGB."""
+
+
+STEM = "stem.0.weight"
+"""The tensor that depends on the bands, as `state_dict` names it."""
 
 
 class Outputs(NamedTuple):
@@ -67,7 +74,7 @@ class SkyNet(nn.Module):
         super().__init__()
         self.config = config
         widths = [w for w in config.widths if w]
-        self.stem = conv_bn_relu(3, widths[0], stride=2)
+        self.stem = conv_bn_relu(len(config.bands), widths[0], stride=2)
         pairs = zip(widths, widths[1:], config.blocks, strict=False)
         self.stages = nn.ModuleList(_stage(a, b, n) for a, b, n in pairs)
         self.laterals = nn.ModuleList(nn.Conv2d(w, config.neck, 1) for w in widths[1:])
@@ -81,7 +88,7 @@ class SkyNet(nn.Module):
             nn.init.constant_(head.bias, -4.0)  # type: ignore[arg-type]  # objects are rare: start near p = 0.02
 
     def forward(self, image: Tensor) -> Outputs:
-        """Raw output maps for (N, 3, H, W) float32 normalised images, H and W multiples of 32."""
+        """Raw output maps for (N, bands, H, W) float32 normalised images, H and W multiples of 32."""
         x, levels = self.stem(image), []
         for stage in self.stages:
             x = stage(x)
@@ -99,6 +106,10 @@ class SkyNet(nn.Module):
         )
 
 
-def normalise(images: Tensor) -> Tensor:
-    """(N, H, W, 3) uint8 as (N, 3, H, W) float32 normalised, in channels-last memory."""
-    return (images.permute(0, 3, 1, 2).float() - PIXEL_MEAN) / PIXEL_SCALE
+def normalise(images: Tensor, config: NetworkConfig) -> Tensor:
+    """(N, H, W, bands) uint8 as (N, bands, H, W) float32 normalised, in channels-last memory."""
+    planes = images.permute(0, 3, 1, 2).float()
+    if not config.band_mean:
+        return (planes - PIXEL_MEAN) / PIXEL_SCALE
+    mean, deviation = (torch.tensor(v)[:, None, None] for v in (config.band_mean, config.band_deviation))
+    return (planes - mean) / deviation

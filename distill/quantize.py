@@ -24,8 +24,9 @@ from distill.dataset import DataSet
 from distill.errors import DataSetError, DistillError
 from distill.files import disk_errors, write_whole
 from distill.gate import ImageReader, Trial, check, judge
-from distill.recipe import INPUT_MULTIPLE_PX, Recipe, Workspace, open_source, open_sources
-from edge.student import as_bgr, pad_to_multiple
+from distill.recipe import Recipe, Workspace, open_source, open_sources
+from edge.bundle import Manifest
+from edge.student import as_bands, pad_to_multiple
 from protocols.arrays import ImageArray
 
 CALIBRATION_IMAGES = 512
@@ -63,6 +64,8 @@ SCHEMES = {
 
 _QUANTIZED_OPS = ["Conv", "Resize", "Add", "Relu"]
 _PARITY_IMAGES = 64
+_VIEW_PX = 640
+"""Of rasters too large to hold, so large a window is an image."""
 
 
 def quantize_run(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
@@ -80,13 +83,13 @@ def quantize_run(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
     for old in (*outs.values(), folder / "parity.json"):
         old.unlink(missing_ok=True)
     sets = open_sources(recipe, workspace)
-    held_out = [open_source(source, workspace) for source in recipe.held_out]
-    probes = calibration_images(sets, _PARITY_IMAGES, recipe.seed + 1)
+    held_out = [open_source(source, workspace, recipe.network.bands) for source in recipe.held_out]
     manifest = make_manifest(recipe, workspace, {"fp32": fp32})
+    probes = calibration_images(sets, _PARITY_IMAGES, recipe.seed + 1, manifest)
     report = {}
     with disk_errors(folder), TemporaryDirectory() as scratch:
         files = {name: Path(scratch) / out.name for name, out in outs.items()}
-        prepared = quantize_files(fp32, files, calibration_images(sets, CALIBRATION_IMAGES, recipe.seed))
+        prepared = quantize_files(fp32, files, calibration_images(sets, CALIBRATION_IMAGES, recipe.seed, manifest))
         for name, file in files.items():
             report[name] = judge(Trial(fp32, prepared, file, manifest), probes, held_out)
             check(name, report[name])
@@ -97,8 +100,8 @@ def quantize_run(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
     return report
 
 
-def calibration_images(sets: list[DataSet], count: int, seed: int) -> list[ImageArray]:
-    """Images drawn evenly from the training sets, as the network takes them.
+def calibration_images(sets: list[DataSet], count: int, seed: int, manifest: Manifest) -> list[ImageArray]:
+    """Images drawn evenly from the training sets, as the network of a manifest takes them.
 
     Raises:
         DataSetError: the sets hold fewer images than asked for.
@@ -107,7 +110,8 @@ def calibration_images(sets: list[DataSet], count: int, seed: int) -> list[Image
     chosen = [(i, j) for i, data in enumerate(sets) for j in rng.permutation(len(data))[: -(-count // len(sets))]]
     if len(chosen) < min(count, 64):
         raise DataSetError(f"{len(chosen)} images to calibrate on, at least 64 wanted; add a source to the recipe")
-    return [pad_to_multiple(as_bgr(sets[i].image(j)), INPUT_MULTIPLE_PX) for i, j in chosen]
+    images = [as_bands(sets[i].view(j, _VIEW_PX, rng), manifest.band_names) for i, j in chosen]
+    return [pad_to_multiple(image, manifest.multiple_px, manifest.padding) for image in images]
 
 
 def quantize_files(fp32: Path, outs: Mapping[str, Path], images: list[ImageArray]) -> Path:
@@ -118,7 +122,7 @@ def quantize_files(fp32: Path, outs: Mapping[str, Path], images: list[ImageArray
     Args:
         fp32: the exported model.
         outs: by scheme, where its file goes.
-        images: calibration images, (H, W, 3) uint8 with sides that are multiples of 32.
+        images: calibration images, (H, W, bands) uint8 with sides that are multiples of 32.
 
     Returns:
         The model that was quantized, beside the first file: the exported one with its shapes inferred.

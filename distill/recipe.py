@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,11 +13,15 @@ from typing_extensions import Self
 
 from distill.dataset import DataSet, read_data_set
 from distill.errors import DataSetError
+from distill.labelled import Reading
+from edge.bundle import BGR
 from edge.config import Settings
+from protocols.limits import MAX_RAW_BANDS
 
 INPUT_MULTIPLE_PX = 32
 """Input height and width must be multiples of this: the deepest level halves five times."""
 
+BandName = Annotated[str, Field(pattern="^[a-z0-9_]+$")]
 LossName = Annotated[str, Field(pattern="^(kd_)?(heat|box|embedding)$")]
 
 
@@ -28,12 +33,28 @@ class NetworkConfig(Settings):
         blocks: residual blocks at strides 4, 8, 16 and 32.
         neck: channels of the FPN.
         embedding_dim: length D of one embedding vector, at most 96.
+        bands: names of the input's bands, in order.
+        band_mean, band_deviation: of each band's pixels, which the network takes off and divides by. Left out, they are
+            114 and 64 for blue, green, red; for other bands a run takes those of its teacher or of the run it starts
+            from, where these have the same bands, or measures them on its training sets.
     """
 
     widths: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt, NonNegativeInt] = (16, 32, 56, 80, 0)
     blocks: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt, NonNegativeInt] = (1, 2, 2, 0)
     neck: PositiveInt = 48
     embedding_dim: int = Field(default=64, ge=8, le=96)
+    bands: tuple[BandName, ...] = Field(default=BGR, min_length=1, max_length=MAX_RAW_BANDS)
+    band_mean: tuple[float, ...] = ()
+    band_deviation: tuple[Annotated[float, Field(gt=0)], ...] = ()
+
+    @model_validator(mode="after")
+    def _check_bands(self) -> Self:
+        if len(set(self.bands)) < len(self.bands):
+            raise ValueError(f"bands {', '.join(self.bands)} name one twice; give each its own name")
+        counts = {len(self.band_mean), len(self.band_deviation)}
+        if counts not in ({0}, {len(self.bands)}):
+            raise ValueError(f"band_mean and band_deviation want {len(self.bands)} numbers each, or leave both out")
+        return self
 
 
 class Source(Settings):
@@ -46,6 +67,8 @@ class Source(Settings):
         only: shell patterns of the file names that are used; without any, all are.
         weight: relative share of the crops.
         leave_out: every image of this set that holds one of these labels is dropped.
+        pixel_range: the values that become 0 and 255; needed where pixels have more than 8 bits.
+        gsd_m: least and most metres per pixel of the images that are used.
     """
 
     root: Literal["data", "renders"] = "data"
@@ -54,6 +77,16 @@ class Source(Settings):
     only: tuple[str, ...] = ()
     weight: float = Field(1.0, gt=0)
     leave_out: tuple[str, ...] = ()
+    pixel_range: tuple[float, float] | None = None
+    gsd_m: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _check_ranges(self) -> Self:
+        for name in ("pixel_range", "gsd_m"):
+            found = getattr(self, name)
+            if found and not found[0] < found[1]:
+                raise ValueError(f"{name} {found} wants the lower value first")
+        return self
 
 
 class Recipe(Settings):
@@ -122,21 +155,46 @@ def open_sources(recipe: Recipe, workspace: Workspace) -> list[DataSet]:
     Raises:
         DataSetError: a set is missing or nothing is left of it.
     """
-    sets = [open_source(source, workspace) for source in recipe.sources]
+    sets = [open_source(source, workspace, recipe.network.bands) for source in recipe.sources]
     for data in sets:
         data.preload()
     return sets
 
 
-def open_source(source: Source, workspace: Workspace) -> DataSet:
+def labels_without_boxes(recipe: Recipe, sets: Iterable[DataSet]) -> list[str]:
+    """The labels of a recipe that no box of its data sets has.
+
+    Raises:
+        DataSetError: none has a box, and there is no teacher to learn them from.
+    """
+    held = {
+        name for data in sets for item in data for name, out in zip(item.labels, item.ignore, strict=True) if not out
+    }
+    missing = [label for label in recipe.labels if label not in held]
+    if len(missing) == len(recipe.labels) and recipe.teacher is None:
+        raise DataSetError(
+            f"{recipe.name}: no box in its data is called {', '.join(recipe.labels)}; they are called "
+            f"{', '.join(sorted(held)) or 'nothing: they have no boxes'}; spell `labels` so, or name a teacher"
+        )
+    return missing
+
+
+def open_source(source: Source, workspace: Workspace, bands: tuple[str, ...]) -> DataSet:
     """One data set, its chosen images less the left-out ones.
+
+    Args:
+        source: which.
+        workspace: where it lies.
+        bands: names of those that the network takes.
 
     Raises:
         DataSetError: it is missing or nothing is left of it.
     """
     roots = {"data": workspace.data, "renders": workspace.runs / "renders"}
     folder = roots[source.root] / source.path
-    data = read_data_set(folder, source.split).named(source.only).without_labels(source.leave_out)
+    reading = Reading(bands, source.pixel_range)
+    data = read_data_set(folder, source.split, reading).named(source.only).without_labels(source.leave_out)
+    data = data if source.gsd_m is None else data.of_scale(*source.gsd_m)
     if not len(data):
         raise DataSetError(f"{folder}: leave_out {', '.join(source.leave_out)} leaves no image; leave out less")
     return data

@@ -19,22 +19,22 @@ _CANVAS_PX = 96
 
 
 @lru_cache(maxsize=1024)
-def draw_shape(kind: int, *, gray: bool) -> tuple[ImageArray, FloatArray]:
-    """The picture of one kind.
+def draw_shape(kind: int, *, gray: bool, bands: int = 3) -> tuple[ImageArray, FloatArray]:
+    """The picture of one kind; in other bands it has other colours, and the same shape only by chance.
 
     Returns:
-        pixels (96, 96, 3) uint8 and alpha (96, 96) float32 in [0, 1]; shared, not to be changed.
+        pixels (96, 96, bands) uint8 and alpha (96, 96) float32 in [0, 1]; shared, not to be changed.
     """
     rng = np.random.default_rng((731, kind))
-    pixels = np.zeros((_CANVAS_PX, _CANVAS_PX, 3), np.uint8)
+    pixels = np.zeros((_CANVAS_PX, _CANVAS_PX, bands), np.uint8)
     mask = np.zeros((_CANVAS_PX, _CANVAS_PX), np.uint8)
     for _ in range(int(rng.integers(1, 5))):
         part = np.zeros_like(mask)
         _draw_part(part, rng)
-        pixels[part > 0] = _texture(rng)[part > 0]
+        pixels[part > 0] = _texture(rng, bands)[part > 0]
         mask |= part
     if gray:
-        pixels = np.repeat(pixels.mean(axis=2, keepdims=True).astype(np.uint8), 3, axis=2)
+        pixels = np.repeat(pixels.mean(axis=2, keepdims=True).astype(np.uint8), bands, axis=2)
     alpha = cv2.GaussianBlur(mask, (0, 0), 1.0).astype(np.float32) / 255.0
     return pixels, alpha
 
@@ -58,8 +58,8 @@ def _draw_part(part: ImageArray, rng: np.random.Generator) -> None:
         cv2.circle(part, centre, int(rng.integers(10, 28)), 255, int(rng.integers(3, 9)))
 
 
-def _texture(rng: np.random.Generator) -> ImageArray:
-    light, dark = rng.integers(0, 256, (2, 3))
+def _texture(rng: np.random.Generator, bands: int) -> ImageArray:
+    light, dark = rng.integers(0, 256, (2, bands))
     y, x = np.mgrid[:_CANVAS_PX, :_CANVAS_PX]
     phase = (x * rng.uniform(-1, 1) + y * rng.uniform(-1, 1)) * rng.uniform(0.1, 0.9)
     pattern = rng.integers(0, 4)
@@ -79,7 +79,7 @@ def paste_shape(image: ImageArray, kind: int, side_px: float, *, gray: bool, rng
     """Paste one instance into an image, in place, at a random place.
 
     Args:
-        image: (H, W, 3) uint8, changed.
+        image: (H, W, bands) uint8, changed.
         kind: which shape.
         side_px: longer side of the object in pixels.
         gray: paste without colour, as a thermal camera would see it.
@@ -88,7 +88,7 @@ def paste_shape(image: ImageArray, kind: int, side_px: float, *, gray: bool, rng
     Returns:
         (4,) float32 box_xyxy of the visible shape; all zero when nothing was visible.
     """
-    pixels, alpha = draw_shape(kind, gray=gray)
+    pixels, alpha = draw_shape(kind, gray=gray, bands=image.shape[2])
     ys, xs = np.nonzero(alpha > 0.5)
     extent = max(float(np.ptp(xs)) if xs.size else 0.0, float(np.ptp(ys)) if ys.size else 0.0, 1.0)
     scale = side_px / extent
@@ -96,7 +96,8 @@ def paste_shape(image: ImageArray, kind: int, side_px: float, *, gray: bool, rng
     matrix = np.asarray(cv2.getRotationMatrix2D((_CANVAS_PX / 2, _CANVAS_PX / 2), angle_deg, scale), np.float64)
     out = int(side_px * 1.6) + 8
     matrix[:, 2] += out / 2 - _CANVAS_PX / 2
-    patch = cv2.warpAffine(pixels, matrix, (out, out), flags=cv2.INTER_AREA).astype(np.float32)
+    moved = cv2.warpAffine(pixels, matrix, (out, out), flags=cv2.INTER_AREA).astype(np.float32)
+    patch = moved.reshape(out, out, -1)  # OpenCV drops the axis of a single band
     cover = cv2.warpAffine(alpha, matrix, (out, out)) * float(rng.uniform(0.75, 1.0))
     height, width = image.shape[:2]
     if out >= min(height, width):

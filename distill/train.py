@@ -16,19 +16,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from distill.augment import Crop, Targets, make_targets, random_crop
+from distill.bands import adapted_stem, with_band_statistics
 from distill.curves import save_curves
 from distill.dataset import DataSet
 from distill.errors import TrainingError
 from distill.files import write_whole
 from distill.losses import box_loss, contrastive_loss, distillation_loss, heat_loss
-from distill.network import Outputs, SkyNet, normalise
-from distill.recipe import NetworkConfig, Recipe, Workspace, data_digest, open_sources
+from distill.network import STEM, Outputs, SkyNet, normalise
+from distill.recipe import NetworkConfig, Recipe, Workspace, data_digest, labels_without_boxes, open_sources
 from distill.shapes import KINDS
 from protocols.arrays import FloatArray
 
@@ -46,7 +48,7 @@ class Batch:
     """One step's tensors, all on the grid of h x w cells but the images.
 
     Attributes:
-        images: (B, 3, S, S) float32, normalised.
+        images: (B, bands, S, S) float32, normalised.
         heat: (B, C + 1, h, w) float32; the last channel is objectness.
         box_ltrb: (B, 4, h, w) float32 log distances in cells.
         weight: (B, h, w) float32, 0 away from objects.
@@ -79,13 +81,13 @@ def make_batch(recipe: Recipe, sets: list[DataSet], step: int) -> Batch:
             crops.append(random_crop(data, index, recipe.labels, recipe.crop_px, kinds, rng))
     crops = crops[: recipe.batch]
     targets = [make_targets(c.objects, len(recipe.labels), recipe.crop_px, rng) for c in crops]
-    return _collate(crops, targets, rng.random((len(targets), targets[0].care.size), np.float32))
+    return _collate(recipe.network, crops, targets, rng.random((len(targets), targets[0].care.size), np.float32))
 
 
-def _collate(crops: list[Crop], targets: list[Targets], luck: FloatArray) -> Batch:
+def _collate(network: NetworkConfig, crops: list[Crop], targets: list[Targets], luck: FloatArray) -> Batch:
     cells = [np.concatenate([np.full((len(t.cells), 1), i), t.cells], axis=1) for i, t in enumerate(targets)]
     return Batch(
-        normalise(torch.from_numpy(np.stack([c.image for c in crops]))),
+        normalise(torch.from_numpy(np.stack([c.image for c in crops])), network),
         torch.from_numpy(np.stack([t.heat for t in targets])),
         torch.from_numpy(np.stack([t.box_ltrb for t in targets])),
         torch.from_numpy(np.stack([t.weight for t in targets])),
@@ -163,6 +165,9 @@ def train(recipe: Recipe, workspace: Workspace, on_step: Callable[[int, dict[str
     torch.manual_seed(recipe.seed)
     folder = workspace.folder(recipe.name)
     sets = open_sources(recipe, workspace)
+    labels_without_boxes(recipe, sets)
+    relatives = [read_config(workspace.weights(name)) for name in (recipe.teacher, recipe.init) if name]
+    recipe = with_band_statistics(recipe, sets, relatives)
     run = _resume(recipe, folder, _fresh(recipe, workspace))
     teacher = _open_teacher(recipe, workspace.weights(recipe.teacher)) if recipe.teacher else None
     for batch in batches(recipe, sets, run.step):
@@ -192,7 +197,16 @@ def _open_teacher(recipe: Recipe, weights: Path) -> _Teacher:
             f"{weights}: the teacher's embedding_dim is {network.config.embedding_dim}, the student's "
             f"{recipe.network.embedding_dim}; make them equal"
         )
+    _check_same_input(weights, network.config, recipe.network)
     return _Teacher(network, [labels.index(label) for label in recipe.labels])
+
+
+def _check_same_input(weights: Path, teacher: NetworkConfig, student: NetworkConfig) -> None:
+    """Teacher and student look at one and the same tensor."""
+    for what in ("bands", "band_mean", "band_deviation"):
+        theirs, ours = getattr(teacher, what), getattr(student, what)
+        if theirs != ours:
+            raise TrainingError(f"{weights}: the teacher's {what} are {theirs}, the student's {ours}; make them equal")
 
 
 def _step(recipe: Recipe, run: Run, batch: Batch, teacher: _Teacher | None) -> dict[str, float]:
@@ -244,8 +258,14 @@ def _fresh(recipe: Recipe, workspace: Workspace) -> Run:
 
 
 def _initialise(network: SkyNet, labels: tuple[str, ...], weights: Path) -> None:
-    """Copy every tensor of the same shape; rows of the class head go by label, new labels keep their fresh row."""
+    """Copy every tensor of the same shape; rows of the class head go by label, new labels keep their fresh row.
+
+    Where the bands differ, the first convolution is adapted: see `adapted_stem`.
+    """
     given, given_labels = read_weights(weights), read_card(weights)["labels"]
+    bands = read_config(weights).bands
+    if bands != network.config.bands:
+        given[STEM] = adapted_stem(given[STEM], bands, network.config.bands)
     state = network.state_dict()
     for name, value in given.items():
         if name.startswith("class_logits."):
@@ -270,6 +290,18 @@ def read_card(weights: Path) -> dict[str, Any]:
     return card
 
 
+def read_config(weights: Path) -> NetworkConfig:
+    """Widths, depths and bands of a trained network.
+
+    Raises:
+        TrainingError: the record beside the weights is missing or damaged.
+    """
+    try:
+        return NetworkConfig.model_validate(read_card(weights)["network"])
+    except (KeyError, ValidationError) as exc:
+        raise TrainingError(f"{weights.with_suffix('.json')}: names no network; train that network again") from exc
+
+
 def read_weights(weights: Path) -> dict[str, Tensor]:
     """The tensors of a finished run, by name.
 
@@ -289,7 +321,7 @@ def load_network(weights: Path) -> tuple[SkyNet, tuple[str, ...]]:
         TrainingError: the weights or the record beside them are missing, damaged or of different networks.
     """
     card = read_card(weights)
-    network = SkyNet(NetworkConfig.model_validate(card["network"]), len(card["labels"]))
+    network = SkyNet(read_config(weights), len(card["labels"]))
     try:
         network.load_state_dict(read_weights(weights))
     except RuntimeError as exc:
@@ -334,6 +366,7 @@ def _finish(recipe: Recipe, folder: Path, run: Run, sets: list[DataSet]) -> Path
         "labels": recipe.labels,
         "network": recipe.network.model_dump(),
         "recipe": recipe.model_dump(mode="json"),
+        "labels_without_boxes": labels_without_boxes(recipe, sets),
         "data": {s.name: {"images": len(s), "sha256": data_digest(s)} for s in sets},
         "torch": torch.__version__,
         "finished_at_s": time.time(),

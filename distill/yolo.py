@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from distill.errors import DataSetError
-from distill.labelled import LabelledImage, image_files, read_image
+from distill.labelled import LabelledImage, facts_of, image_files
 from distill.words import in_our_words
 from protocols.arrays import FloatArray
 
@@ -30,10 +30,12 @@ def read_yolo(folder: Path, names: Path) -> Iterator[LabelledImage]:
         DataSetError: a file is damaged, or names a class or a box that there cannot be.
     """
     labels = [in_our_words(name) for name in names.read_text().splitlines() if name.strip()]
+    if not labels:
+        raise DataSetError(f"{names}: names no class; write one on each line")
     for number, path in enumerate(image_files(folder)):
-        height, width = read_image(path).shape[:2]
+        facts = facts_of(path)
         boxes, classes = _read_boxes(path.with_suffix(".txt"), len(labels))
-        scale = np.array([width, height, width, height], np.float32)
+        scale = np.array([facts.width, facts.height] * 2, np.float32)
         xyxy = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], axis=1) * scale
         yield LabelledImage(
             path=path,
@@ -42,6 +44,8 @@ def read_yolo(folder: Path, names: Path) -> Iterator[LabelledImage]:
             kinds=np.full(len(classes), -1, np.int64),
             ignore=np.zeros(len(classes), bool),
             image_id=number,
+            bands=facts.bands,
+            gsd_m=facts.gsd_m,
         )
 
 

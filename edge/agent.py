@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -108,8 +108,7 @@ class Agent:
             on_frame: called with every result; returning False stops the run.
         """
         try:
-            images = ((frame, self.pipeline.student.perceive(frame.image)) for frame in source)
-            with closing(run_ahead(images, 1, source.stopped, "perceive")) as perceived:
+            with closing(run_ahead(self._perceive(source), 1, source.stopped, "perceive")) as perceived:
                 for frame, seen in perceived:
                     result = self.step(frame, seen)
                     if on_frame is not None and not on_frame(frame, result):
@@ -120,6 +119,13 @@ class Agent:
             source.close()
         self._deliver()
         return self.summary(source)
+
+    def _perceive(self, source: Source) -> Iterator[tuple[Frame, Perception]]:
+        """Each frame with what the student sees in it."""
+        # A decoder that is still running when the interpreter ends would abort the process: an error here ends it, too.
+        with closing(iter(source)) as frames:
+            for frame in frames:
+                yield frame, self.pipeline.student.perceive(frame.image)
 
     def step(self, frame: Frame, seen: Perception | None = None) -> FrameResult:
         """One frame: newest bank, perception (unless made ahead), perhaps a case, one line of output."""

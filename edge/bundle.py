@@ -14,8 +14,15 @@ from typing_extensions import Self
 
 from edge.config import first_problem
 from edge.errors import ModelError
+from protocols.limits import MAX_RAW_BANDS
 
 MANIFEST_NAME = "bundle.json"
+
+BGR = ("blue", "green", "red")
+"""Names of a colour picture's bands, in OpenCV's order: what a student takes unless its manifest says otherwise."""
+
+PIXEL_MEAN = 114.0
+"""What the network takes off every band's pixels, unless the manifest has means of its own."""
 
 
 class VariantFile(BaseModel):
@@ -47,8 +54,10 @@ class Manifest(BaseModel):
         embedding_dim: D.
         stride_px: cell size of the output grid in input pixels.
         multiple_px: input height and width must be multiples of this.
-        bands: input bands, in the order that `band_order` names.
-        band_order: `bgr`; one-band images are replicated.
+        bands: how many bands the input has.
+        band_order: `bgr`, for which one-band images are replicated, or the bands' names with commas between.
+        band_mean, band_deviation: what the network takes off each band's pixels and divides them by, inside the graph;
+            empty is 114 and 64 for every band.
         score_floor: known-class score from which a detection is reported.
         object_floor: objectness from which a candidate may be claimed by a prompt; below lie texture and parts.
         score_scale, score_bias: per label, what turns class logits into calibrated ones; empty leaves them.
@@ -65,8 +74,10 @@ class Manifest(BaseModel):
     embedding_dim: int = Field(ge=8, le=96)
     stride_px: int = Field(gt=0)
     multiple_px: int = Field(gt=0)
-    bands: int = 3
-    band_order: Literal["bgr"] = "bgr"
+    bands: int = Field(3, ge=1, le=MAX_RAW_BANDS)
+    band_order: str = Field("bgr", pattern=r"^[a-z0-9_]+(,[a-z0-9_]+)*$")
+    band_mean: tuple[float, ...] = ()
+    band_deviation: tuple[float, ...] = ()
     score_floor: float = Field(0.3, ge=0, le=1)
     object_floor: float = Field(0.2, ge=0, le=1)
     score_scale: tuple[float, ...] = ()
@@ -80,7 +91,22 @@ class Manifest(BaseModel):
         for name in ("score_scale", "score_bias"):
             if len(getattr(self, name)) not in (0, len(self.labels)):
                 raise ValueError(f"{name} has {len(getattr(self, name))} numbers for {len(self.labels)} labels")
+        for name in ("band_mean", "band_deviation"):
+            if len(getattr(self, name)) not in (0, self.bands):
+                raise ValueError(f"{name} has {len(getattr(self, name))} numbers for {self.bands} bands")
+        if len(self.band_names) != self.bands:
+            raise ValueError(f"band_order names {len(self.band_names)} bands of {self.bands}")
         return self
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """Names of the input's bands, in order."""
+        return BGR if self.band_order == "bgr" else tuple(self.band_order.split(","))
+
+    @property
+    def padding(self) -> tuple[int, ...]:
+        """The pixel that says nothing to the network: the mean of each band."""
+        return tuple(round(mean) for mean in self.band_mean or (PIXEL_MEAN,) * self.bands)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import glob
 import json
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,16 @@ import structlog
 from pydantic import ValidationError
 
 from edge.ahead import run_ahead
+from edge.bundle import BGR
 from edge.clock import Clock, SystemClock
-from edge.errors import CaptureError
+from edge.errors import CaptureError, DecodeError
+from edge.raster import Picture, is_raster, open_picture, to_bytes
 from protocols.arrays import ImageArray
 from protocols.values import FrameHeader, Pose
 
 log = structlog.get_logger()
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".npy"})
 _DECODE_AHEAD = 3
 _LIVE_TIMEOUT_S = 10.0
 
@@ -39,12 +41,12 @@ class Frame:
 
     Attributes:
         header: index, source, wall time, size and pose.
-        image: (H, W) or (H, W, 3) BGR uint8.
+        image: (H, W) or (H, W, n) uint8, BGR where n is 3; or a raster that is too large to hold.
         captured_s: monotonic time at which the agent could first have it.
     """
 
     header: FrameHeader
-    image: ImageArray
+    image: Picture
     captured_s: float
 
 
@@ -61,7 +63,7 @@ class CaptureCounts:
 class _Picture:
     """A decoded image before it has an index."""
 
-    image: ImageArray
+    image: Picture
     time_s: float | None = None
     pose: Pose | None = None
 
@@ -87,7 +89,7 @@ class Source:
     clock: Clock = field(default_factory=SystemClock)
     stopped: threading.Event = field(default_factory=threading.Event)
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Generator[Frame, None, None]:
         """Frames in order; with `paced`, none before its recorded time."""
         start_s, start_wall_s = self.clock.monotonic_s(), self.clock.wall_s()
         for index, picture in enumerate(run_ahead(self.pictures, _DECODE_AHEAD, self.stopped, "decode")):
@@ -119,14 +121,33 @@ class Source:
         self.stopped.set()
 
 
-def open_source(spec: str, *, paced: bool = False, clock: Clock | None = None) -> Source:
+@dataclass(frozen=True)
+class Look:
+    """How files become pixels.
+
+    Attributes:
+        bands: names of those that the student takes.
+        pixel_range: the values that become 0 and 255; None stretches each image of more than 8 bits by itself, but
+            refuses such rasters, whose windows would differ.
+    """
+
+    bands: tuple[str, ...] = BGR
+    pixel_range: tuple[float, float] | None = None
+
+
+COLOUR = Look()
+"""8 bits, gray or BGR."""
+
+
+def open_source(spec: str, *, paced: bool = False, clock: Clock | None = None, look: Look = COLOUR) -> Source:
     """The source that a command-line argument names.
 
     Args:
-        spec: an image folder, a glob, a video file, a camera index, an rtsp:// or http(s):// URL, or `gst:` and a
-            GStreamer pipeline.
+        spec: an image folder, an image or raster, a glob, a video file, a camera index, an rtsp:// or http(s):// URL,
+            or `gst:` and a GStreamer pipeline.
         paced: give file frames at their recorded times instead of as fast as they are taken.
         clock: for time stamps and pacing.
+        look: how image files become pixels.
 
     Raises:
         CaptureError: there is no such thing, or it cannot be opened.
@@ -136,17 +157,17 @@ def open_source(spec: str, *, paced: bool = False, clock: Clock | None = None) -
         return _open_live(spec, clock)
     path = Path(spec)
     if path.is_dir() or any(c in spec for c in "*?["):
-        return _open_images(spec, paced=paced, clock=clock)
+        return _open_images(spec, look, paced=paced, clock=clock)
     if path.is_file():
         if path.suffix.lower() in IMAGE_SUFFIXES:
-            return _open_images(glob.escape(spec), paced=paced, clock=clock)
+            return _open_images(glob.escape(spec), look, paced=paced, clock=clock)
         return _open_video(path, paced=paced, clock=clock)
     raise CaptureError(
         f"source {spec!r}: no such file or folder; give a video, an image folder, a glob, a camera's index or a URL"
     )
 
 
-def _open_images(spec: str, *, paced: bool, clock: Clock) -> Source:
+def _open_images(spec: str, look: Look, *, paced: bool, clock: Clock) -> Source:
     folder = Path(spec)
     if folder.is_dir():
         inner = next((folder / name for name in ("images", "img") if (folder / name).is_dir()), folder)
@@ -159,7 +180,7 @@ def _open_images(spec: str, *, paced: bool, clock: Clock) -> Source:
     counts = CaptureCounts()
     return Source(
         spec[:200],
-        _read_images(paths, records, counts),
+        _read_images(paths, records, look, counts),
         _recorded_fps(folder),
         paced=paced,
         counts=counts,
@@ -186,28 +207,56 @@ def _read_sidecar(path: Path) -> dict[str, dict[str, Any]]:
         raise CaptureError(f"{path}: not one JSON object with a `file` per line ({exc}); repair or remove it") from exc
 
 
-def _read_images(paths: list[Path], records: dict[str, dict[str, Any]], counts: CaptureCounts) -> Iterator[_Picture]:
+def _read_images(
+    paths: list[Path], records: dict[str, dict[str, Any]], look: Look, counts: CaptureCounts
+) -> Iterator[_Picture]:
     decoded = 0
     for path in paths:
-        pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        if pixels is None:
+        try:
+            image, pose = _read_file(path, look)
+        except DecodeError as exc:
             counts.undecodable += 1
-            log.warning("image skipped: it does not decode", path=str(path))
+            log.warning("image skipped: it does not decode", path=str(path), reason=str(exc))
             continue
         decoded += 1
         record = records.get(path.name, {})
         try:
-            pose = Pose.model_validate(record["pose"]) if record.get("pose") else None
+            pose = Pose.model_validate(record["pose"]) if record.get("pose") else pose
         except ValidationError as exc:
             raise CaptureError(f"frames.jsonl: pose of {path.name} is impossible ({exc.errors()[0]['msg']})") from exc
-        yield _Picture(to_uint8(pixels), record.get("time_s"), pose)
+        yield _Picture(image, record.get("time_s"), pose)
     if not decoded:
         raise CaptureError(f"none of the {len(paths)} images decodes, {paths[0]} the first; restore the files")
 
 
-def to_uint8(pixels: np.ndarray[Any, Any]) -> ImageArray:
-    """An image as uint8: 16-bit and float ones are stretched between their 1st and 99th percentile; alpha dropped."""
-    if pixels.ndim == 3 and pixels.shape[2] not in (1, 3):
+def _read_file(path: Path, look: Look) -> tuple[Picture, Pose | None]:
+    """Pixels of an image file, and where they lie if it says so.
+
+    Raises:
+        DecodeError: it does not decode.
+        CaptureError: it is a raster that does not fit the student.
+    """
+    if is_raster(path):
+        return open_picture(path, look.bands, look.pixel_range)
+    try:
+        pixels = np.load(path) if path.suffix.lower() == ".npy" else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    except (ValueError, EOFError, OSError) as exc:
+        raise DecodeError(f"{path}: no array that NumPy can read ({exc}); restore the file") from exc
+    if pixels is None or pixels.ndim not in (2, 3):
+        raise DecodeError(f"{path}: no image that OpenCV can read; restore the file")
+    if look.pixel_range:
+        pixels = to_bytes(path, pixels, look.pixel_range)
+    return to_uint8(pixels, len(look.bands)), None
+
+
+def to_uint8(pixels: np.ndarray[Any, Any], bands: int = 3) -> ImageArray:
+    """An image as uint8: 16-bit and float ones are stretched between their 1st and 99th percentile.
+
+    Args:
+        pixels: (H, W) or (H, W, n).
+        bands: how many the student takes; for others than these, alpha and what comes after three bands is dropped.
+    """
+    if pixels.ndim == 3 and pixels.shape[2] not in (1, 3, bands):
         pixels = pixels[..., :3] if pixels.shape[2] > 3 else pixels[..., :1]
     if pixels.dtype == np.uint8:
         return np.ascontiguousarray(pixels)

@@ -21,8 +21,8 @@ from threadpoolctl import threadpool_limits
 from edge.agent import Agent, AgentSettings
 from edge.bank import BankStore
 from edge.bundle import bundled_student, load_bundle
-from edge.capture import Frame, Source, open_source
-from edge.config import Settings, read_toml
+from edge.capture import Frame, Look, Source, open_source
+from edge.config import Settings, parse_range, read_toml
 from edge.entry import run_program
 from edge.errors import ConfigError
 from edge.keys import EDGE_NAME, KeyPair, load_keys, load_server_key, new_keys, trust_server
@@ -51,6 +51,7 @@ class RunConfig(Settings):
         spool_max_bytes, spool_max_cases: caps of the durable queue; the least valuable case goes first.
         threads: ONNX Runtime threads, 0 for all cores.
         variant: which file of the bundle; None takes the best for this machine.
+        pixel_range: of images with more than 8 bits, the values that become 0 and 255; None stretches each by itself.
         tile_px: frames larger than this are looked at in overlapping tiles of this side; None looks at them whole.
         paced: give recorded frames at their recorded times instead of as fast as they are taken.
         video: write the annotated video.
@@ -63,6 +64,7 @@ class RunConfig(Settings):
     threads: int = 0
     variant: str | None = None
     tile_px: int | None = Field(default=None, ge=MIN_TILE_PX)
+    pixel_range: tuple[float, float] | None = None
     paced: bool = False
     video: bool = True
 
@@ -91,7 +93,9 @@ def trust(
 
 @app.command()
 def run(
-    source: Annotated[str, typer.Option(help="Video, image folder, glob, camera index, rtsp/http URL, gst: pipeline")],
+    source: Annotated[
+        str, typer.Option(help="Video, image folder, GeoTIFF, glob, camera index, rtsp/http URL, gst: pipeline")
+    ],
     cloud: Annotated[str | None, typer.Option(help="The cloud's endpoint, for example tcp://10.0.0.1:7600")] = None,
     keys: Annotated[Path | None, typer.Option(help="Key folder made by `keys new` and `trust`")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Student bundle; by default the one in the package")] = None,
@@ -100,6 +104,9 @@ def run(
     tile: Annotated[
         int | None,
         typer.Option(min=MIN_TILE_PX, help="Look at larger frames in overlapping tiles of this side, pixels"),
+    ] = None,
+    pixel_range: Annotated[
+        str | None, typer.Option(help="LOW,HIGH: of images with more than 8 bits, what becomes 0 and 255")
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Open a window with the annotated video")] = False,
     config: Annotated[Path | None, typer.Option(help="TOML file, see docs/configuration.md")] = None,
@@ -113,6 +120,7 @@ def run(
     configure_logging()
     settings = read_toml(config, RunConfig) if config else RunConfig()
     settings = settings.model_copy(update={"tile_px": tile}) if tile else settings
+    settings = settings.model_copy(update={"pixel_range": parse_range(pixel_range)}) if pixel_range else settings
     with ExitStack() as stack:
         # Our matrices are small: a second, spinning BLAS thread would only take the core from ONNX Runtime.
         stack.enter_context(threadpool_limits(1, user_api="blas"))
@@ -148,7 +156,8 @@ def _assemble(
 ) -> tuple[Agent, Source, RunOutputs]:
     chosen = load_bundle(bundle or bundled_student(), settings.variant)
     student = open_student(chosen, threads=settings.threads, tile_px=settings.tile_px)
-    frames = open_source(source, paced=settings.paced)
+    look = Look(chosen.manifest.band_names, settings.pixel_range)
+    frames = open_source(source, paced=settings.paced, look=look)
     options = _link_settings(settings, cloud)
     identity = _identity(keys, options) if options else (None, None)
     # What the user may have to mend is looked at above, so that a refused run leaves the last one's results alone.

@@ -44,6 +44,21 @@ def read_toml(path: Path, model: type[Model]) -> Model:
         raise ConfigError(f"{path}: {first_problem(exc)}") from exc
 
 
+def parse_range(text: str) -> tuple[float, float]:
+    """The two numbers of `--pixel-range`.
+
+    Raises:
+        ConfigError: they are no two numbers, the lower first.
+    """
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError as exc:
+        raise ConfigError(f"--pixel-range {text!r}: not two numbers; give LOW,HIGH, for example 0,4000") from exc
+    if not low < high:
+        raise ConfigError(f"--pixel-range {text!r}: wants the lower value first; turn them round")
+    return low, high
+
+
 def first_problem(error: ValidationError) -> str:
     """One of pydantic's findings in one line: field, what is wrong, value.
 

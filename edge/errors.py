@@ -5,6 +5,7 @@ SkyloopError
     ├── ConfigError      stop: the operator must change something
     │   └── KeyFileError    a key file is missing, malformed or readable by others
     ├── CaptureError     stop: the source cannot be opened
+    │   └── DecodeError     skip the file: it is damaged
     ├── ModelError       stop or fall back: a bundle is damaged or does not fit
     ├── SpoolError       keep flying: a case could not be kept; it is counted
     └── BankError        keep flying with the old prompts: the new bank could not be kept
@@ -29,6 +30,10 @@ class KeyFileError(ConfigError):
 
 class CaptureError(EdgeError):
     """A source of frames cannot be opened."""
+
+
+class DecodeError(CaptureError):
+    """A file of a source is damaged."""
 
 
 class ModelError(EdgeError):

@@ -17,12 +17,14 @@ from typing_extensions import Self
 
 from edge.capture import Frame
 from edge.errors import ConfigError
-from edge.student import as_bgr
+from edge.raster import Picture, RasterImage
+from edge.student import as_picture
 from protocols.arrays import ImageArray
 from protocols.values import Detection, Interpretation
 
 _VIDEO_QUEUE_FRAMES = 8
 _FLUSH_S = 0.5
+_OVERVIEW_PX = 2048
 """Lines reach the disk this soon, so that who watches a flight sees it, and a killed program loses little."""
 
 _KNOWN_BGR, _PROMPTED_BGR, _REGION_BGR = (80, 200, 80), (40, 120, 255), (0, 255, 255)
@@ -123,17 +125,22 @@ def detection_line(frame: Frame, detections: tuple[Detection, ...], extra: dict[
     return json.dumps({**head, **extra, "detections": rows}, separators=(",", ":")) + "\n"
 
 
-def draw(image: ImageArray, detections: tuple[Detection, ...], region_xyxy: list[float] | None = None) -> ImageArray:
-    """A copy of the frame with boxes: green for known classes, orange for prompted ones, yellow for a region sent."""
-    canvas = as_bgr(image).copy()
+def draw(image: Picture, detections: tuple[Detection, ...], region_xyxy: list[float] | None = None) -> ImageArray:
+    """A copy of the frame with boxes: green for known classes, orange for prompted ones, yellow for a region sent.
+
+    A raster too large to hold is drawn on its overview.
+    """
+    shown = image.overview(_OVERVIEW_PX) if isinstance(image, RasterImage) else image
+    scale = shown.shape[1] / image.shape[1]
+    canvas = as_picture(shown).copy()
     for detection in detections:
         colour = _PROMPTED_BGR if detection.provenance.startswith("prompt:") else _KNOWN_BGR
-        x1, y1, x2, y2 = (round(v) for v in detection.box_xyxy)
+        x1, y1, x2, y2 = (round(v * scale) for v in detection.box_xyxy)
         cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, 2 if colour is _PROMPTED_BGR else 1)
         text = f"{detection.label} #{detection.track_id} {detection.score:.2f}"
         cv2.putText(canvas, text, (x1, max(y1 - 3, 9)), cv2.FONT_HERSHEY_SIMPLEX, 0.35, colour, 1, cv2.LINE_AA)
     if region_xyxy is not None:
-        x1, y1, x2, y2 = (round(v) for v in region_xyxy)
+        x1, y1, x2, y2 = (round(v * scale) for v in region_xyxy)
         cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), _REGION_BGR, 2)
         cv2.putText(
             canvas,

@@ -17,7 +17,8 @@ from edge.capture import Frame
 from edge.config import Settings
 from edge.hardness import Hardness
 from edge.pipeline import FrameResult
-from edge.student import Perception
+from edge.raster import RasterImage
+from edge.student import Perception, as_picture
 from protocols.arrays import FloatArray, ImageArray
 from protocols.imagery import encode_image
 from protocols.values import Case, best_detections, new_case_id
@@ -127,7 +128,8 @@ class Scheduler:
         """A case for this frame, or None when it is not worth it or not affordable now."""
         now_s = frame.captured_s
         fresh = self._fresh(result, now_s)
-        is_new = len(fresh) > 0 or not len(result.hardness.rows)
+        # Where nothing stands out, the whole frame is the case; a scene of a satellite is too large for one.
+        is_new = len(fresh) > 0 or not (len(result.hardness.rows) or isinstance(frame.image, RasterImage))
         return self._plan(frame, result, fresh) if self._pace.allows(now_s, result.hardness.score, is_new) else None
 
     def _fresh(self, result: FrameResult, now_s: float) -> NDArray[np.int64]:
@@ -143,6 +145,7 @@ class Scheduler:
         region = choose_region(result.seen, fresh, frame, self.settings.region_side_px)
         x1, y1, x2, y2 = region
         crop: ImageArray = np.ascontiguousarray(frame.image[y1:y2, x1:x2])
+        crop = crop if frame.header.bands in (1, 3) else as_picture(crop)
         payload = encode_image(crop, "image/jpeg", self.settings.jpeg_quality)
         case = describe_case(frame, result, region, payload, (self._space_id, self._variant), self.settings.ttl_s)
         self._pace.spend(frame.captured_s, len(payload))

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.bundle import Bundle, Manifest
+from edge.bundle import BGR, PIXEL_MEAN, Bundle, Manifest
+from edge.raster import Picture, RasterImage
 from edge.runtime import Backend, RawOutputs, open_backend
 from protocols.arrays import Boxes, FloatArray, ImageArray
 from protocols.boxes import clip_boxes, nms
@@ -86,17 +87,21 @@ class Student:
         """The bundle's manifest."""
         return self.bundle.manifest
 
-    def perceive(self, image: ImageArray) -> Perception:
+    def perceive(self, image: Picture) -> Perception:
         """Candidates of one image.
 
         Args:
-            image: (H, W) gray, (H, W, 1) or (H, W, 3) BGR uint8, any size; padded to the network's multiple.
+            image: uint8, any size, with the bundle's bands (see `as_bands`); padded to the network's multiple.
 
         Raises:
-            ShapeError: another shape or dtype.
+            ShapeError: another shape or dtype, or a raster too large to hold: `edge.tiling` looks at those.
         """
+        if isinstance(image, RasterImage):
+            width, height = image.shape[1], image.shape[0]
+            raise ShapeError(f"{image.path}: {width}x{height} pixels are too many at once; look in tiles (--tile 640)")
         height, width = image.shape[:2]
-        raw = self.backend.run(pad_to_multiple(as_bgr(image), self.manifest.multiple_px))
+        whole = as_bands(image, self.manifest.band_names)
+        raw = self.backend.run(pad_to_multiple(whole, self.manifest.multiple_px, self.manifest.padding))
         rows, columns = _peaks(raw)
         boxes = _decode_boxes(raw.box_ltrb[:, rows, columns], rows, columns, self.manifest.stride_px)
         objectness = sigmoid(raw.objectness[rows, columns])
@@ -123,6 +128,41 @@ class Student:
         return Known(rows[kept], classes[kept], np.asarray(scores[kept], dtype=np.float32))
 
 
+def as_bands(image: ImageArray, bands: tuple[str, ...]) -> ImageArray:
+    """The image as a network of these bands takes it, (H, W, n) uint8.
+
+    Args:
+        image: (H, W, n) in the order of the names; for `BGR` and for one band also (H, W) gray, and for one band also
+            gray stored as three equal bands, which is what a video of heat decodes to.
+        bands: names.
+
+    Raises:
+        ShapeError: not uint8, or other bands.
+    """
+    if bands == BGR:
+        return as_bgr(image)
+    wanted = len(bands)
+    if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == wanted:
+        return image
+    if wanted == 1 and image.dtype == np.uint8:
+        if image.ndim == 2:
+            return image[..., None]
+        if image.ndim == 3 and image.shape[2] == 3 and (image == image[..., :1]).all():
+            return np.ascontiguousarray(image[..., :1])
+    gray = "(H, W) or " if wanted == 1 else ""
+    raise ShapeError(
+        f"image is {image.dtype} {image.shape}; this student takes uint8 {gray}(H, W, {wanted}) of the bands "
+        f"{', '.join(bands)}: give such images, or a bundle for these"
+    )
+
+
+def as_picture(image: ImageArray) -> ImageArray:
+    """An image of any bands as (H, W, 3) BGR uint8 for a person: the first three bands, or the first of two."""
+    if image.ndim == 3 and image.shape[2] not in (1, 3):
+        image = np.ascontiguousarray(image[..., :3] if image.shape[2] > 3 else image[..., :1])
+    return as_bgr(image)
+
+
 def as_bgr(image: ImageArray) -> ImageArray:
     """The image as (H, W, 3) uint8, gray replicated.
 
@@ -136,14 +176,22 @@ def as_bgr(image: ImageArray) -> ImageArray:
     raise ShapeError(f"image is {image.dtype} {image.shape}; give uint8 (H, W) gray or (H, W, 3) BGR")
 
 
-def pad_to_multiple(image: ImageArray, multiple_px: int) -> ImageArray:
-    """The image with gray rows and columns added at the bottom and right up to the next multiple."""
-    bottom, right = (-image.shape[0]) % multiple_px, (-image.shape[1]) % multiple_px
+def pad_to_multiple(image: ImageArray, multiple_px: int, padding: tuple[int, ...] | None = None) -> ImageArray:
+    """The image with rows and columns added at the bottom and right up to the next multiple.
+
+    Args:
+        image: (H, W, n) uint8.
+        multiple_px: of both sides.
+        padding: n values, the manifest's; by default the mean gray, so that a padded cell says nothing.
+    """
+    height, width, bands = image.shape
+    bottom, right = -height % multiple_px, -width % multiple_px
     if not bottom and not right:
         return image
-    gray = (114, 114, 114)  # the network's mean: a padded cell says nothing
-    padded = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=gray)
-    return np.asarray(padded, dtype=np.uint8)
+    padded = np.empty((height + bottom, width + right, bands), np.uint8)
+    padded[:height, :width] = image
+    padded[height:] = padded[:, width:] = padding or (round(PIXEL_MEAN),) * bands
+    return padded
 
 
 def sigmoid(logits: FloatArray) -> FloatArray:

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle import Bundle
+from edge.raster import Picture
 from edge.runtime import Backend, open_backend
 from edge.student import NO_MAPS, Perception, Student
-from protocols.arrays import Boxes, ImageArray
+from protocols.arrays import Boxes
 from protocols.boxes import nms
 
 MIN_TILE_PX = 128
@@ -74,7 +75,7 @@ class TiledStudent(Student):
         super().__init__(bundle, backend)
         self.tile_px = tile_px
 
-    def perceive(self, image: ImageArray) -> Perception:
+    def perceive(self, image: Picture) -> Perception:
         """Candidates of one image of any size; of a large one without maps, best candidate first.
 
         Raises:
@@ -86,7 +87,7 @@ class TiledStudent(Student):
         parts = [self._look(image, tile) for tile in tiles_of(width, height, self.tile_px, self.manifest.multiple_px)]
         return _joined([seen for seen, _ in parts], np.concatenate([at_seam for _, at_seam in parts]))
 
-    def _look(self, image: ImageArray, tile: Tile) -> tuple[Perception, NDArray[np.bool_]]:
+    def _look(self, image: Picture, tile: Tile) -> tuple[Perception, NDArray[np.bool_]]:
         """What one tile answers for, in pixels of the frame, and which of it another tile may answer for, too."""
         left, top, right, bottom = tile.window
         seen = super().perceive(np.ascontiguousarray(image[top:bottom, left:right]))

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import Settings
-from protocols.arrays import Boxes, FloatArray, ImageArray
+from edge.raster import Picture, RasterImage
+from protocols.arrays import Boxes, FloatArray
 from protocols.boxes import box_iou
 
 _MOTION_SIDE_PX = 160
@@ -60,10 +61,13 @@ class CameraMotion:
         self._previous: FloatArray | None = None
         self._window: FloatArray | None = None
 
-    def update(self, image: ImageArray) -> FloatArray:
+    def update(self, image: Picture) -> FloatArray:
         """(2,) float32 pixels by which still ground moved since the last call (x right, y down); zero at first."""
         scale = _MOTION_SIDE_PX / max(image.shape[:2])
-        small = cv2.resize(image[..., 1] if image.ndim == 3 else image, None, fx=scale, fy=scale)
+        image = image.overview(_MOTION_SIDE_PX) if isinstance(image, RasterImage) else image
+        middle = image[..., image.shape[2] // 2] if image.ndim == 3 else image
+        shrink = _MOTION_SIDE_PX / max(middle.shape)
+        small = cv2.resize(middle, None, fx=shrink, fy=shrink)
         now: FloatArray = np.asarray(small, dtype=np.float32)
         previous, self._previous = self._previous, now
         if previous is None or previous.shape != now.shape:

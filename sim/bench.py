@@ -12,7 +12,7 @@ import statistics
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,7 +103,7 @@ class MemorySource(Source):
         super().__init__("memory", (), fps=float(_FPS))
         self._images, self._frames = pictures, frames
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Generator[Frame, None, None]:
         """The frames; each is captured when it is asked for."""
         order = [*range(len(self._images)), *range(len(self._images) - 2, 0, -1)]
         for index in range(self._frames):

@@ -1,10 +1,16 @@
-"""Small things that several test files need: a case, and a picture with coloured squares."""
+"""Small things that several test files need: a case, a picture with coloured squares, a georeferenced raster."""
 
 import hashlib
+import warnings
 
 import numpy as np
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.transform import Affine
 
 from protocols.values import Case, FrameHeader, new_case_id
+
+NORTH_UP = Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000)
 
 
 def make_case(payload=b"imagery", **changes):
@@ -30,3 +36,16 @@ def scene(*spots, size=(128, 160)):
     for x, y, colour in spots:
         image[y - 8 : y + 8, x - 8 : x + 8] = colour
     return image
+
+
+def write_raster(path, pixels, *, crs="EPSG:32633", transform=NORTH_UP, names=(), **options):
+    """A GeoTIFF of (H, W, n) pixels in the file's order, half a metre each; returns its path."""
+    height, width, count = pixels.shape
+    shape = {"height": height, "width": width, "count": count, "dtype": pixels.dtype}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(path, "w", driver="GTiff", crs=crs, transform=transform, **shape, **options) as dataset:
+            dataset.write(np.moveaxis(pixels, -1, 0))
+            for index, name in enumerate(names, 1):
+                dataset.set_band_description(index, name)
+    return path

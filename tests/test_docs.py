@@ -7,6 +7,7 @@ import pytest
 
 from cloud.teachers.huggingface import FoundationSettings
 from cloud.teachers.onnx_detector import DetectorSettings
+from distill.recipe import Recipe, Source
 from edge.cli import RunConfig
 from edge.config import read_toml
 from sim.scenario.loader import parse_scenario
@@ -43,3 +44,15 @@ def test_scenario_page_file_is_accepted():
 def test_relative_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / page).read_text()):
         assert ((ROOT / page).parent / target).exists(), target
+
+
+def test_data_page_source_names_every_key():
+    names = re.findall(r"^(\w+) =", blocks("docs/data.md", "toml")[0], re.MULTILINE)
+    assert {*names, "root"} == set(Source.model_fields)
+
+
+def test_data_page_recipe_parts_are_accepted(tmp_path):
+    file = tmp_path / "recipe.toml"
+    file.write_text('name = "page"\nlabels = ["Car"]\n' + "".join(blocks("docs/data.md", "toml")))
+    recipe = read_toml(file, Recipe)
+    assert (len(recipe.network.bands), len(recipe.sources)) == (6, 2)

@@ -34,7 +34,7 @@ class OnnxBackend:
         self.name = f"onnxruntime:{self.session.get_providers()[0]}"
 
     def run(self, image: ImageArray) -> RawOutputs:
-        """Maps for one (H, W, 3) uint8 BGR image."""
+        """Maps for one (H, W, n) uint8 image with the bundle's bands."""
         embedding, objectness, box_ltrb, class_logits = self.session.run(OUTPUT_NAMES, {"image": image[None]})
         return RawOutputs(embedding[0], objectness[0, 0], box_ltrb[0], class_logits[0])
 

@@ -32,5 +32,5 @@ class Backend(Protocol):
     """For the log and `summary.json`, e.g. `onnxruntime:CPUExecutionProvider`."""
 
     def run(self, image: ImageArray) -> RawOutputs:
-        """Maps for one (H, W, 3) uint8 BGR image, H and W multiples of the bundle's `multiple_px`."""
+        """Maps for one (H, W, n) uint8 image with the bundle's bands, its sides multiples of `multiple_px`."""
         ...

@@ -295,3 +295,21 @@ def test_open_refuses_what_is_no_database(tmp_path):
     (tmp_path / "skyloop.sqlite").write_bytes(b"not a database" * 100)
     with pytest.raises(StoreError, match="not a database"):
         CaseStore(tmp_path)
+
+
+def test_reviews_are_told_whether_used_or_not(store):
+    reviews = [Review("a", "0" * 32, label, ((1.0, 2.0, 3.0, 4.0),), "craft", "ann", 5.0) for label in ("x", "y")]
+    store.finish_review(store.add_review(reviews[0]), "done")
+    store.add_review(reviews[1])
+    assert [(r.label, r.boxes_xyxy) for r in store.reviews()] == [(r.label, r.boxes_xyxy) for r in reviews]
+
+
+def test_teacher_detections_leave_out_the_persons(store):
+    case = make_case(b"one")
+    store.add_cases([("a", case, b"one")])
+    stored = store.load_case(case.case_id)
+    assert store.teacher_detections(stored) == ()
+    for by in ("teacher", "person"):
+        store.add_interpretation("a", make_interpretation(case.case_id, by, by))
+    assert [found.label for found in store.teacher_detections(stored)] == ["teacher"]
+    assert store.imagery_path(stored).read_bytes() == b"one"

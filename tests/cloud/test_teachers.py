@@ -1,5 +1,7 @@
 """The bundled kind of teacher runs any bundle."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -55,3 +57,11 @@ def test_twin_of_a_variant_that_is_not_here_is_the_closest(tiny_bundle):
 def test_twin_of_an_unknown_space(tiny_bundle):
     with pytest.raises(PromptRefused, match="--student"):
         Twins([tiny_bundle.folder]).student("another", "fp32")
+
+
+def test_twin_of_more_bands_than_a_case_shows_makes_no_prompt(tiny_bundle, tmp_path):
+    content = json.loads((tiny_bundle.folder / "bundle.json").read_text())
+    content |= {"bands": 6, "band_order": "blue,green,red,red_edge,nir,swir"}
+    (tmp_path / "bundle.json").write_text(json.dumps(content))
+    with pytest.raises(PromptRefused, match="takes 6 bands, a case's picture shows at most 3"):
+        Twins([tmp_path]).student(content["space_id"], "fp32")

@@ -4,8 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from distill.dataset import DataSet, read_data_set, read_image
+from distill.dataset import DataSet, Reading, read_data_set, read_image
 from distill.errors import DataSetError
+
+SIX = ("blue", "green", "red", "red_edge", "nir", "swir")
 
 
 def names_of(data):
@@ -211,3 +213,61 @@ def test_only_the_named_images_are_kept(hit_uav):
 def test_name_that_no_image_has_is_an_error(hit_uav):
     with pytest.raises(DataSetError, match=r"no image is called 'DJI\*'; the first is "):
         read_data_set(hit_uav, "train").named(["DJI*"])
+
+
+def save(folder, pixels):
+    np.save(folder / "a.npy", pixels)
+    return folder / "a.npy"
+
+
+def test_array_of_many_bands_is_read_whole(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 12, 6), np.uint8)
+    np.testing.assert_array_equal(read_image(save(tmp_path, pixels), Reading(SIX)), pixels)
+
+
+def test_pixel_range_becomes_0_to_255(tmp_path):
+    pixels = np.array([[0, 1000, 2000], [3000, 5000, 65535]], np.uint16)
+    found = read_image(save(tmp_path, pixels), Reading(pixel_range=(1000, 5000)))
+    np.testing.assert_array_equal(found, [[0, 0, 64], [128, 255, 255]])
+
+
+def test_pixel_that_is_no_number_becomes_0(tmp_path):
+    pixels = np.array([[np.nan, 1.0]], np.float32)
+    assert read_image(save(tmp_path, pixels), Reading(pixel_range=(0, 1))).tolist() == [[0, 255]]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "reading", "words"),
+    [
+        pytest.param(np.zeros((8, 8, 3), np.uint8), Reading(SIX), "holds 3 bands, the network takes 6", id="too-few"),
+        pytest.param(np.zeros((8, 8, 6), np.uint8), Reading(SIX[:4]), "holds 6 bands", id="too-many"),
+        pytest.param(np.zeros((8, 8), np.uint16), Reading(), r"uint16 pixels.*pixel_range = \[LOW, HIGH\]", id="deep"),
+        pytest.param(np.zeros((8, 8), np.complex64), Reading(), "complex64", id="complex"),
+        pytest.param(np.zeros((2, 8, 8, 3), np.uint8), Reading(), r"an image is \(H, W\)", id="video"),
+    ],
+)
+def test_array_that_does_not_fit_is_one_clear_line(tmp_path, pixels, reading, words):
+    with pytest.raises(DataSetError, match=words) as caught:
+        read_image(save(tmp_path, pixels), reading)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+def test_truncated_array_is_refused(tmp_path, share):
+    path = save(tmp_path, np.zeros((32, 32, 6), np.uint8))
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(DataSetError, match="restore the file"):
+        read_image(path, Reading(SIX))
+
+
+@pytest.mark.parametrize(
+    ("categories", "words"),
+    [
+        pytest.param([], "the category 3, which `categories` does not name", id="none"),
+        pytest.param([{"id": 3, "name": " "}], "a category has no name", id="nameless"),
+    ],
+)
+def test_empty_classes_are_named(coco_folder, categories, words):
+    change_json(coco_folder / "annotations.json", lambda c: c.update(categories=categories))
+    with pytest.raises(DataSetError, match=words):
+        read_data_set(coco_folder, "all")

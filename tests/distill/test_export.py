@@ -7,6 +7,7 @@ from distill import export
 from distill.errors import DistillError
 from distill.export import fold_batch_norms, space_id
 from distill.network import SkyNet, normalise
+from distill.recipe import NetworkConfig
 from distill.train import load_network
 from edge.runtime.onnx import OUTPUT_NAMES, OnnxBackend
 
@@ -33,7 +34,7 @@ def test_exported_file_takes_pixels_and_has_four_named_outputs(backend):
 def test_exported_file_equals_the_network_at_any_size(backend, network, size):
     pixels = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
     with torch.no_grad():
-        expected = network(normalise(torch.from_numpy(pixels)[None]))
+        expected = network(normalise(torch.from_numpy(pixels)[None], network.config))
     found = backend.run(pixels)
     for name, want in zip(OUTPUT_NAMES, expected, strict=True):
         np.testing.assert_allclose(np.squeeze(getattr(found, name)), np.squeeze(want[0].numpy()), atol=2e-4)
@@ -73,6 +74,34 @@ def test_space_id_follows_only_what_the_embedding_depends_on(tiny_recipe, part, 
     before = space_id(network)
     network.state_dict()[part].view(-1)[0] += 1e-3
     assert (space_id(network) != before) == moves_space
+
+
+def test_space_id_of_the_first_networks_never_changes():
+    """Digests of what was flown before bands had names; a prompt of an older cloud must still find its space."""
+    network = SkyNet(NetworkConfig(widths=(8, 8, 8, 8, 0), blocks=(1, 0, 1, 0), neck=8, embedding_dim=8), 2)
+    with torch.no_grad():
+        for value in network.state_dict().values():
+            value.zero_()
+    assert space_id(network) == "2e4d65f8e41434797af7dacc6e9a9e2e"
+
+
+def test_space_id_follows_bands_and_statistics(tiny_recipe):
+    changes = [
+        {},
+        {"bands": ("red", "green", "blue")},
+        {"band_mean": (115.0,) * 3, "band_deviation": (64.0,) * 3},
+    ]
+    found = set()
+    for change in changes:
+        torch.manual_seed(1)
+        found.add(space_id(SkyNet(tiny_recipe().network.model_copy(update=change), 2)))
+    assert len(found) == len(changes)
+
+
+def test_space_id_is_the_same_whether_the_usual_statistics_are_spelt_out(tiny_network):
+    spelt_out = fold_copy(tiny_network)
+    spelt_out.config = tiny_network.config.model_copy(update={"band_mean": (114.0,) * 3, "band_deviation": (64.0,) * 3})
+    assert space_id(spelt_out) == space_id(tiny_network)
 
 
 def test_space_id_is_32_digits_and_repeats(tiny_network):

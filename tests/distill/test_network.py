@@ -45,7 +45,20 @@ def test_state_dict_names_are_those_of_shipped_weights():
     assert {"stem.0.weight", "stages.0.1.first.0.weight", "stages.0.1.second.1.running_var"} <= set(names)
 
 
+@pytest.mark.parametrize("bands", [("heat",), ("blue", "green", "red", "red_edge", "nir", "swir")], ids=len)
+def test_network_of_other_bands_normalises_each_by_its_own(bands):
+    count = len(bands)
+    mean, deviation = tuple(10.0 * i + 5 for i in range(count)), tuple(2.0 + i for i in range(count))
+    config = NetworkConfig(bands=bands, band_mean=mean, band_deviation=deviation)
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 32, 64, count), np.uint8)
+    planes = normalise(torch.from_numpy(pixels), config)
+    np.testing.assert_allclose(
+        planes[0].permute(1, 2, 0), (pixels[0] - np.array(mean)) / deviation, rtol=1e-5, atol=1e-5
+    )
+    assert SkyNet(config, 2).eval()(planes).objectness.shape == (1, 1, 8, 16)
+
+
 def test_normalise_makes_planes_with_zero_at_the_mean():
     pixels = torch.from_numpy(np.array([[[[114, 178, 50], [0, 255, 114]]]], np.uint8))
     expected = [[[0, -114 / 64]], [[1, 141 / 64]], [[-1, 0]]]
-    np.testing.assert_allclose(normalise(pixels)[0], expected, rtol=1e-6)
+    np.testing.assert_allclose(normalise(pixels, NetworkConfig())[0], expected, rtol=1e-6)

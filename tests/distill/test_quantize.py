@@ -93,18 +93,18 @@ def test_quantize_full_disk_is_one_clear_line(finished, calibration, tmp_path, f
         quantize_files(fp32_of(finished), {"u8s8": tmp_path / "u8s8.onnx"}, calibration[:1])
 
 
-def test_calibration_images_are_drawn_evenly_and_padded(data_folder, coco_folder):
+def test_calibration_images_are_drawn_evenly_and_padded(data_folder, coco_folder, tiny_bundle):
     sets = [read_data_set(data_folder / "hit_uav", "train"), read_data_set(coco_folder, "all")]
-    images = calibration_images(sets, 4, seed=0)
+    images = calibration_images(sets, 4, 0, tiny_bundle.manifest)
     assert sorted(image.shape for image in images) == [(64, 64, 3)] * 2 + [(64, 96, 3)] * 2
 
 
-def test_calibration_images_repeat_with_their_seed(data_folder):
+def test_calibration_images_repeat_with_their_seed(data_folder, tiny_bundle):
     sets = [read_data_set(data_folder / "hit_uav", "train")]
-    first, again = (np.stack(calibration_images(sets, 2, seed=5)) for _ in range(2))
+    first, again = (np.stack(calibration_images(sets, 2, 5, tiny_bundle.manifest)) for _ in range(2))
     np.testing.assert_array_equal(first, again)
 
 
-def test_calibration_on_too_few_images_is_refused(data_folder):
+def test_calibration_on_too_few_images_is_refused(data_folder, tiny_bundle):
     with pytest.raises(DataSetError, match="4 images to calibrate on, at least 64 wanted"):
-        calibration_images([read_data_set(data_folder / "hit_uav", "train")], 512, seed=0)
+        calibration_images([read_data_set(data_folder / "hit_uav", "train")], 512, 0, tiny_bundle.manifest)

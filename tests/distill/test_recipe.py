@@ -7,7 +7,7 @@ from pydantic import ValidationError
 import distill
 from distill.dataset import DataSet
 from distill.errors import DataSetError
-from distill.recipe import NetworkConfig, Recipe, Source, Workspace, data_digest, open_sources
+from distill.recipe import NetworkConfig, Recipe, Source, Workspace, data_digest, labels_without_boxes, open_sources
 from edge.config import read_toml
 
 RECIPES = sorted((Path(distill.__file__).parent / "recipes").glob("*.toml"))
@@ -106,3 +106,39 @@ def move(item):
 def test_workspace_places_runs_in_folders_of_their_name():
     workspace = Workspace(Path("data"), Path("runs"))
     assert workspace.weights("teacher") == Path("runs/teacher/model.safetensors")
+
+
+def test_labels_that_no_box_has_are_told(tiny_recipe, workspace):
+    recipe = tiny_recipe(labels=("Person", "Debris"))
+    assert labels_without_boxes(recipe, open_sources(recipe, workspace)) == ["Debris"]
+
+
+def test_recipe_none_of_whose_labels_is_in_the_data_is_refused(tiny_recipe, workspace):
+    recipe = tiny_recipe(labels=("person", "car"))
+    words = r"no box in its data is called person, car; they are called Bicycle, Car, .*spell `labels` so"
+    with pytest.raises(DataSetError, match=words):
+        labels_without_boxes(recipe, open_sources(recipe, workspace))
+    distilled = recipe.model_copy(update={"teacher": "big"})
+    assert labels_without_boxes(distilled, open_sources(recipe, workspace)) == ["person", "car"]
+
+
+@pytest.mark.parametrize("name", ["pixel_range", "gsd_m"])
+def test_range_of_a_source_that_runs_backwards_is_refused(name):
+    with pytest.raises(ValueError, match=f"{name} .* wants the lower value first"):
+        Source(path="x", **{name: (5, 1)})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"bands": ["a", "a"]}, id="twice"),
+        pytest.param({"bands": []}, id="none"),
+        pytest.param({"bands": ["Near IR"]}, id="spelling"),
+        pytest.param({"band_mean": [1, 2, 3]}, id="no-deviation"),
+        pytest.param({"band_mean": [1, 2], "band_deviation": [1, 2]}, id="count"),
+        pytest.param({"band_mean": [1, 2, 3], "band_deviation": [1, 0, 1]}, id="zero"),
+    ],
+)
+def test_impossible_bands_are_refused(changes):
+    with pytest.raises(ValueError, match="band"):
+        NetworkConfig(**changes)

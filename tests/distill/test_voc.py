@@ -71,3 +71,23 @@ def test_real_tree_crowns_are_read(data_root):
     assert {label for item in data for label in item.labels} == {"Tree", "Alive", "Dead"}
     assert len(data) == 3
     assert all(len(item.labels) > 20 for item in data)
+
+
+@pytest.mark.parametrize("size", ["", "<size><width>60</width><height>40</height></size>"], ids=["image", "said"])
+def test_box_outside_the_image_is_cut_off(tmp_path, size):
+    put(
+        tmp_path,
+        "a",
+        size,
+        OBJECT.format("Tree", 0, BOX.replace("20", "90")),
+        OBJECT.format("Tree", 0, BOX.replace("4", "70").replace("20", "80")),
+    )
+    (item,) = read_data_set(tmp_path, "all")
+    assert item.boxes_xyxy.tolist() == [[4, 6, 60, 30], [60, 6, 60, 30]]
+    assert item.ignore.tolist() == [False, True]
+
+
+def test_object_without_a_name_is_refused(tmp_path):
+    put(tmp_path, "a", OBJECT.format("", 0, BOX))
+    with pytest.raises(DataSetError, match=r"a\.xml: an object has no name; give it one"):
+        read_data_set(tmp_path, "all")

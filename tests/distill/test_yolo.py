@@ -48,3 +48,9 @@ def test_real_aerial_cars_are_read(data_root):
     assert len(found) == 68
     assert sum(len(item.labels) for item in found) == 1615
     assert {label for item in found for label in item.labels} <= {"Car", "OtherVehicle", "Bicycle"}
+
+
+def test_folder_that_names_no_class_is_refused(tmp_path):
+    (tmp_path / "empty.names").write_text("\n\n")
+    with pytest.raises(DataSetError, match=r"empty\.names: names no class; write one on each line"):
+        read_data_set(tmp_path, "all")

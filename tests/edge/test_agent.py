@@ -13,9 +13,11 @@ from edge.bank import BankStore
 from edge.capture import open_source
 from edge.link_stats import LinkStats
 from edge.outputs import RunOutputs
+from edge.runtime.onnx import OnnxBackend
 from edge.scheduler import SchedulerSettings
 from edge.spool import Spool
 from edge.student import Student
+from protocols.errors import ShapeError
 from protocols.values import BankChange, Prompt, PromptBank
 from protocols.vectors import Vectors
 
@@ -182,3 +184,15 @@ def test_run_known_detections_are_the_same_with_a_prompt(student, flight, tmp_pa
         return [(d["box_xyxy"], d["score"]) for line in lines for d in line["detections"] if d["label"] == "Red"]
 
     assert red(with_prompt) == red(without)
+
+
+def test_run_that_fails_leaves_no_decoder_behind(tiny_bundle, tmp_path):
+    """A decoder still running when the interpreter ends aborts the process, and the error's exit code is lost."""
+    for i in range(40):
+        np.save(tmp_path / f"{i:02d}.npy", np.zeros((64, 64, 3), np.uint8))
+    six = tiny_bundle.manifest.model_copy(update={"bands": 6, "band_order": "a,b,c,d,e,f"})
+    student = Student(tiny_bundle.with_manifest(six), OnnxBackend(tiny_bundle.model_path, threads=1))
+    agent = Agent(student=student, bank=BankStore(tmp_path / "bank"))
+    with pytest.raises(ShapeError, match="takes uint8"):
+        agent.run(open_source(str(tmp_path)))
+    assert not {"decode", "perceive"} & {thread.name for thread in threading.enumerate()}

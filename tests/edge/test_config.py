@@ -1,7 +1,7 @@
 import pytest
 from pydantic import Field, model_validator
 
-from edge.config import Settings, read_toml
+from edge.config import Settings, parse_range, read_toml
 from edge.errors import ConfigError
 
 
@@ -38,3 +38,13 @@ def test_first_problem_is_named_in_one_line(tmp_path, text, words):
     with pytest.raises(ConfigError, match=words) as caught:
         read_toml(file, Camera)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["5", "a,b", "4000,0", "1,1", ""])
+def test_impossible_pixel_range_is_refused(text):
+    with pytest.raises(ConfigError, match="--pixel-range"):
+        parse_range(text)
+
+
+def test_pixel_range_is_two_numbers():
+    assert parse_range("-20,4000.5") == (-20.0, 4000.5)

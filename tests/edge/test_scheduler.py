@@ -110,3 +110,13 @@ def test_pace_spends_and_earns_bytes():
     pace.spend(0.0, 600)
     assert [pace.allows(t, 0.9, is_new=True) for t in (1.0, 5.0, 6.0)] == [False, False, True]
     assert pace.deferred == 2
+
+
+def test_case_of_many_bands_shows_the_first_three(craft):
+    flown = craft(patience_frames=1)
+    three = frame(0)
+    many = np.concatenate([three.image, 255 - three.image], axis=2)
+    six = Frame(three.header.model_copy(update={"bands": 6}), many, three.captured_s)
+    planned = flown.scheduler.consider(six, flown.pipeline.process(three))
+    assert decode_image(planned.payload, "image/jpeg").max() > 200
+    assert planned.case.frame.bands == 6

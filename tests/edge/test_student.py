@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from builders import scene
 
-from edge.bundle import load_bundle
+from edge.bundle import Manifest, load_bundle
 from edge.errors import ModelError
-from edge.student import Student, as_bgr, pad_to_multiple
+from edge.student import Student, as_bands, as_bgr, as_picture, pad_to_multiple
 from protocols.errors import ShapeError
 
 GREEN, RED = (60, 220, 60), (40, 40, 250)
@@ -87,3 +87,43 @@ def test_load_bundle_file_name_cannot_leave_the_folder(tiny_bundle, tmp_path):
     (folder / "bundle.json").write_text(json.dumps(manifest))
     with pytest.raises(ModelError, match="file"):
         load_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [np.full((4, 6), 7, np.uint8), np.full((4, 6, 1), 7, np.uint8), np.full((4, 6, 3), 7, np.uint8)],
+    ids=["gray", "one-band", "gray-as-colour"],
+)
+def test_one_band_takes_every_form_of_gray(image):
+    np.testing.assert_array_equal(as_bands(image, ("heat",)), np.full((4, 6, 1), 7))
+
+
+def test_one_band_refuses_colour():
+    with pytest.raises(ShapeError, match=r"takes uint8 \(H, W\) or \(H, W, 1\) of the bands heat"):
+        as_bands(np.arange(72, dtype=np.uint8).reshape(4, 6, 3), ("heat",))
+
+
+@pytest.mark.parametrize("bands", [1, 2, 3, 6])
+def test_picture_for_a_person_has_three_bands(bands):
+    image = np.arange(24 * bands, dtype=np.uint8).reshape(4, 6, bands)
+    picture = as_picture(image)
+    assert picture.shape == (4, 6, 3)
+    np.testing.assert_array_equal(picture[..., 0], image[..., 0])
+
+
+def test_padding_is_the_mean_of_each_band():
+    padded = pad_to_multiple(np.zeros((30, 40, 5), np.uint8), 32, (1, 2, 3, 4, 5))
+    assert padded.shape == (32, 64, 5)
+    assert padded[31, 0].tolist() == padded[0, 63].tolist() == [1, 2, 3, 4, 5]
+    assert not padded[:30, :40].any()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"bands": 6}, {"bands": 2, "band_order": "a,b", "band_mean": [1.0]}, {"band_order": "blue,green"}],
+    ids=["names", "means", "order"],
+)
+def test_manifest_whose_bands_disagree_is_refused(tiny_bundle, changes):
+    content = tiny_bundle.manifest.model_dump() | changes
+    with pytest.raises(ValueError, match="band"):
+        Manifest.model_validate(content)

@@ -19,13 +19,15 @@ MANIFEST_NAME = "bundle.json"
 
 
 class VariantFile(BaseModel):
-    """One ONNX file of a bundle.
+    """One file of a bundle that can be run: ONNX, or a TensorRT engine.
 
     Attributes:
         file: name within the folder.
         sha256: digest of the file's bytes.
         size_bytes: its length.
         suits: which runtimes it is made for, best first.
+        runs_on: GPU architecture and TensorRT version that alone can run it, for example `sm87-trt10.3.0`; empty for
+            files that are bound to no machine.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -34,6 +36,7 @@ class VariantFile(BaseModel):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size_bytes: int = Field(gt=0)
     suits: tuple[str, ...] = ("cpu",)
+    runs_on: str = ""
 
 
 class Manifest(BaseModel):
@@ -93,7 +96,7 @@ class Bundle:
 
     @property
     def model_path(self) -> Path:
-        """The ONNX file of the chosen variant."""
+        """The file of the chosen variant."""
         return self.folder / self.manifest.variants[self.variant].file
 
     def with_manifest(self, manifest: Manifest) -> Bundle:
@@ -111,7 +114,7 @@ def load_bundle(folder: Path, variant: str | None = None) -> Bundle:
 
     Args:
         folder: holds `bundle.json`.
-        variant: which file to run; by default `u8s8`, else the first one listed.
+        variant: which file to run; by default `u8s8`, else the first one listed (what a CPU runs best).
 
     Raises:
         ModelError: the manifest or the file is missing, malformed or altered.

@@ -56,7 +56,7 @@ class Twins:
             )
         folder, variants = self._bundles[space_id]
         choices = (variant, *_FALLBACKS, *variants)
-        chosen = next(name for name in choices if name in variants and name != "engine")
+        chosen = next(name for name in choices if name in variants and not name.startswith("engine"))
         if (space_id, chosen) not in self._open:
             self._open[space_id, chosen] = Student.open(load_bundle(folder, chosen), threads=self._threads)
             log.info("twin opened", space_id=space_id, variant=chosen, craft_variant=variant)

@@ -125,8 +125,28 @@ def add_measurements(folder: Path, command: str, numbers: dict[str, Any]) -> Man
     manifest = read_manifest(folder)
     measured = manifest.metrics.get("measured", {}) | {command: numbers}
     manifest = manifest.model_copy(update={"metrics": manifest.metrics | {"measured": measured}})
+    rewrite_manifest(folder, manifest)
+    return manifest
+
+
+def rewrite_manifest(folder: Path, manifest: Manifest) -> None:
+    """Replace a bundle's manifest, and the model card that is made from it.
+
+    Raises:
+        DistillError: the disk is full.
+    """
     card = model_card(manifest, has_curves=(folder / CURVES_NAME).is_file())
     with disk_errors(folder):
         write_durably(folder / CARD_NAME, card.encode())
         write_durably(folder / MANIFEST_NAME, (manifest.model_dump_json(indent=1) + "\n").encode())
-    return manifest
+
+
+def copy_bundle(folder: Path, out: Path) -> Path:
+    """Copy a bundle, whole or not at all, and return where to; an older bundle there is replaced.
+
+    Raises:
+        DistillError: `out` holds something else, or the disk is full.
+    """
+    with disk_errors(out):
+        _replace_folder(out.resolve(), {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()})
+    return out

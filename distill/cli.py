@@ -202,6 +202,20 @@ def evaluate(
 
 
 @app.command()
+def stac(folder: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder")]) -> None:
+    """Write a bundle's STAC Item (`item.json`, extension mlm) anew; new bundles have one already.
+
+    The manifest gets the digests of all files on the way, and the model card is made anew.
+    """
+    from distill.bundle import rewrite_manifest
+    from distill.stac import ITEM_NAME
+    from edge.bundle import read_manifest
+
+    rewrite_manifest(folder, read_manifest(folder))
+    typer.echo(f"{folder / ITEM_NAME}")
+
+
+@app.command()
 def engine(
     folder: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder with the variants fp32 or s8s8")],
     int8: Annotated[

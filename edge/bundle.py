@@ -18,23 +18,36 @@ from edge.errors import ModelError
 MANIFEST_NAME = "bundle.json"
 
 
-class VariantFile(BaseModel):
+class FileDigest(BaseModel):
+    """What a file holds.
+
+    Attributes:
+        sha256: digest of the file's bytes.
+        size_bytes: its length.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size_bytes: int = Field(gt=0)
+
+    @classmethod
+    def of(cls, content: bytes) -> FileDigest:
+        """Of these bytes."""
+        return cls(sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
+
+
+class VariantFile(FileDigest):
     """One file of a bundle that can be run: ONNX, or a TensorRT engine.
 
     Attributes:
         file: name within the folder.
-        sha256: digest of the file's bytes.
-        size_bytes: its length.
         suits: which runtimes it is made for, best first.
         runs_on: GPU architecture and TensorRT version that alone can run it, for example `sm87-trt10.3.0`; empty for
             files that are bound to no machine.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
     file: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    size_bytes: int = Field(gt=0)
     suits: tuple[str, ...] = ("cpu",)
     runs_on: str = ""
 
@@ -55,7 +68,10 @@ class Manifest(BaseModel):
         score_floor: known-class score from which a detection is reported.
         object_floor: objectness from which a candidate may be claimed by a prompt; below lie texture and parts.
         score_scale, score_bias: per label, what turns class logits into calibrated ones; empty leaves them.
-        variants: the files, by variant name.
+        variants: the files that can be run, by variant name.
+        files: what else the folder holds, by file name; not this file, nor the STAC Item that lists it.
+        outputs: shape of every output by name, (1, channels, rows, columns); -1 for sides that follow the image's.
+        license: SPDX identifier of the weights' licence; empty in older bundles.
         training, metrics: provenance and measurements, for people.
     """
 
@@ -75,6 +91,9 @@ class Manifest(BaseModel):
     score_scale: tuple[float, ...] = ()
     score_bias: tuple[float, ...] = ()
     variants: dict[str, VariantFile] = Field(min_length=1)
+    files: dict[str, FileDigest] = {}
+    outputs: dict[str, tuple[int, ...]] = {}
+    license: str = ""
     training: dict[str, Any] = {}
     metrics: dict[str, Any] = {}
 

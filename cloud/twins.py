@@ -59,7 +59,7 @@ class Twins:
             )
         folder, variants = self._bundles[space_id]
         choices = (variant, *_FALLBACKS, *variants)
-        chosen = next(name for name in choices if name in variants and name != "engine")
+        chosen = next(name for name in choices if name in variants and not name.startswith("engine"))
         if self._bands[space_id] not in CHIP_BANDS:
             raise PromptRefused(
                 f"the craft's student takes {self._bands[space_id]} bands, a case's picture shows at most 3: no prompt "

@@ -13,11 +13,15 @@ from distill.files import disk_errors
 from distill.model_card import CARD_NAME, CURVES_NAME, model_card
 from distill.network import STRIDE_PX
 from distill.recipe import INPUT_MULTIPLE_PX, Recipe, Workspace
+from distill.stac import ITEM_NAME, output_shapes, stac_item
 from distill.train import load_network, read_card
-from edge.bundle import BGR, MANIFEST_NAME, Manifest, read_manifest
+from edge.bundle import BGR, MANIFEST_NAME, FileDigest, Manifest, read_manifest
 from edge.durable import write_durably
 
-_SUITS = {"fp32": ("cpu", "cuda"), "u8s8": ("cpu",), "s8s8": ("tensorrt",)}
+_SUITS = {"fp32": ("cuda", "tensorrt-rtx", "cpu"), "u8s8": ("cpu", "openvino"), "s8s8": ("tensorrt",)}
+
+LICENSE = "Apache-2.0"
+"""SPDX identifier of what is written here; training data keep the licences that `ATTRIBUTION` names."""
 
 ATTRIBUTION = {
     "hit_uav": "HIT-UAV, Suo et al., Scientific Data 2023, doi 10.1038/s41597-023-02066-6, CC BY 4.0",
@@ -51,14 +55,27 @@ def write_bundle(recipe: Recipe, workspace: Workspace, out: Path, metrics: dict[
     if "fp32" not in files:
         raise DistillError(f"{run}: holds no fp32.onnx; train the run first")
     manifest = make_manifest(recipe, workspace, files, metrics)
-    text = json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n"
-    curves = run / CURVES_NAME
     with disk_errors(out):
-        contents = {path.name: path.read_bytes() for path in files.values()}
-        contents |= {CURVES_NAME: curves.read_bytes()} if curves.is_file() else {}
-        contents[CARD_NAME] = model_card(manifest, has_curves=curves.is_file()).encode()
-        _replace_folder(out.resolve(), contents | {MANIFEST_NAME: text.encode()})
+        curves = _curves(run)
+        manifest, papers = _papers(manifest, curves)
+        contents = {path.name: path.read_bytes() for path in files.values()} | curves
+        _replace_folder(out.resolve(), contents | papers)
     return manifest
+
+
+def _curves(folder: Path) -> dict[str, bytes]:
+    path = folder / CURVES_NAME
+    return {CURVES_NAME: path.read_bytes()} if path.is_file() else {}
+
+
+def _papers(manifest: Manifest, curves: dict[str, bytes]) -> tuple[Manifest, dict[str, bytes]]:
+    """The manifest with the digests of what is not run, and the files made from it; the manifest's own comes last."""
+    card = model_card(manifest, has_curves=bool(curves)).encode()
+    digests = {name: FileDigest.of(content) for name, content in {CARD_NAME: card, **curves}.items()}
+    manifest = manifest.model_copy(update={"files": digests, "outputs": output_shapes(manifest)})
+    text = (manifest.model_dump_json(indent=1) + "\n").encode()
+    item = (json.dumps(stac_item(manifest, text), indent=1) + "\n").encode()
+    return manifest, {CARD_NAME: card, ITEM_NAME: item, MANIFEST_NAME: text}
 
 
 def _replace_folder(out: Path, contents: dict[str, bytes]) -> None:
@@ -104,6 +121,7 @@ def make_manifest(
         score_floor=recipe.score_floor,
         object_floor=recipe.object_floor,
         variants={name: file_entry(path, _SUITS[name]) for name, path in files.items()},
+        license=LICENSE,
         training={
             "recipe": card["recipe"],
             "data": card["data"],
@@ -129,8 +147,28 @@ def add_measurements(folder: Path, command: str, numbers: dict[str, Any]) -> Man
     manifest = read_manifest(folder)
     measured = manifest.metrics.get("measured", {}) | {command: numbers}
     manifest = manifest.model_copy(update={"metrics": manifest.metrics | {"measured": measured}})
-    card = model_card(manifest, has_curves=(folder / CURVES_NAME).is_file())
+    return rewrite_manifest(folder, manifest)
+
+
+def rewrite_manifest(folder: Path, manifest: Manifest) -> Manifest:
+    """Replace a bundle's manifest, and the model card and the STAC Item that are made from it; return what is kept.
+
+    Raises:
+        DistillError: the disk is full.
+    """
     with disk_errors(folder):
-        write_durably(folder / CARD_NAME, card.encode())
-        write_durably(folder / MANIFEST_NAME, (manifest.model_dump_json(indent=1) + "\n").encode())
+        manifest, papers = _papers(manifest, _curves(folder))
+        for name, content in papers.items():
+            write_durably(folder / name, content)
     return manifest
+
+
+def copy_bundle(folder: Path, out: Path) -> Path:
+    """Copy a bundle, whole or not at all, and return where to; an older bundle there is replaced.
+
+    Raises:
+        DistillError: `out` holds something else, or the disk is full.
+    """
+    with disk_errors(out):
+        _replace_folder(out.resolve(), {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()})
+    return out

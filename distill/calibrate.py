@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from distill.bundle import rewrite_manifest
 from distill.dataset import DataSet, LabelledImage
-from edge.bundle import MANIFEST_NAME, Manifest, load_bundle
-from edge.durable import write_durably
+from edge.bundle import Manifest, load_bundle
 from edge.student import Perception, Student
 from protocols.arrays import FloatArray
 from protocols.boxes import box_iou
@@ -50,9 +50,7 @@ def calibrate_bundle(folder: Path, sets: Sequence[DataSet]) -> Manifest:
         "score_scale": tuple(round(scale, 4) for scale, _ in fits),
         "score_bias": tuple(round(bias, 4) for _, bias in fits),
     }
-    manifest = bundle.manifest.model_copy(update=update)
-    write_durably(folder / MANIFEST_NAME, (manifest.model_dump_json(indent=1) + "\n").encode())
-    return manifest
+    return rewrite_manifest(folder, bundle.manifest.model_copy(update=update))
 
 
 def judged(seen: Perception, number: int, label: str, item: LabelledImage) -> tuple[FloatArray, NDArray[np.bool_]]:

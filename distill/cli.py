@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from distill.model_card import CARD_NAME
 from distill.recipe import Recipe, Workspace, open_source
 from edge.config import parse_range, read_toml
 from edge.entry import run_program
+from edge.runtime import Runtime, RuntimeRequest, open_runtime
 from edge.tiling import MIN_TILE_PX
 
 app = typer.Typer(
@@ -176,6 +178,7 @@ def evaluate(
     labels: Annotated[
         str, typer.Option(help="Scored classes; every other box is an ignore region")
     ] = "Person,Car,Bicycle",
+    runtime: Annotated[Runtime, typer.Option(help="What runs it, see docs/runtimes.md")] = Runtime.CPU,
     threads: Annotated[int, typer.Option(help="ONNX Runtime threads; 0 is all cores")] = 0,
     tile: Annotated[
         int | None,
@@ -193,13 +196,12 @@ def evaluate(
     from distill.dataset import Reading, read_data_set
     from distill.evaluate import bundle_folder
     from distill.evaluate import evaluate as score
-    from edge.bundle import load_bundle
     from edge.tiling import open_student
 
-    chosen = load_bundle(bundle_folder(bundle_or_teacher), variant)
-    reading = Reading(chosen.manifest.band_names, parse_range(pixel_range) if pixel_range else None)
+    opened = open_runtime(bundle_folder(bundle_or_teacher), RuntimeRequest(runtime, variant, threads))
+    student = open_student(opened.bundle, tile_px=tile, backend=opened.backend)
+    reading = Reading(student.manifest.band_names, parse_range(pixel_range) if pixel_range else None)
     data_set = read_data_set(data, split, reading).named(_listed(only))
-    student = open_student(chosen, threads=threads, tile_px=tile)
     with _progress() as progress:
         task = progress.add_task("evaluating", total=len(data_set))
         advance: Callable[[int], None] = lambda _: progress.advance(task)  # noqa: E731
@@ -208,6 +210,49 @@ def evaluate(
         typer.echo(json.dumps(result))
     else:
         _print_scores(result)
+
+
+@app.command()
+def stac(folder: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder")]) -> None:
+    """Write a bundle's STAC Item (`item.json`, extension mlm) anew; new bundles have one already.
+
+    The manifest gets the digests of all files on the way, and the model card is made anew.
+    """
+    from distill.bundle import rewrite_manifest
+    from distill.stac import ITEM_NAME
+    from edge.bundle import read_manifest
+
+    rewrite_manifest(folder, read_manifest(folder))
+    typer.echo(f"{folder / ITEM_NAME}")
+
+
+@app.command()
+def engine(
+    folder: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder with the variants fp32 or s8s8")],
+    int8: Annotated[
+        bool, typer.Option("--int8/--fp16", help="INT8 from the S8S8 file, or half precision from FP32")
+    ] = False,
+    size: Annotated[str, typer.Option(help="Images it is tuned for, WIDTHxHEIGHT")] = "640x512",
+    largest: Annotated[str, typer.Option(help="Largest images it takes, WIDTHxHEIGHT")] = "1920x1088",
+    out: Annotated[Path | None, typer.Option(help="Copy the bundle here and add the engine to the copy")] = None,
+) -> None:
+    """Build a TensorRT engine for this machine's GPU and add it to a bundle; `skyloop-edge run` then takes it.
+
+    Example: skyloop-distill engine my-bundle --int8
+    """
+    from distill.engine import EngineOptions, add_engine
+
+    options = EngineOptions("int8" if int8 else "fp16", _size(size), _size(largest))
+    built = add_engine(folder, options, out)
+    typer.echo(f"{built.path}: variant {built.variant}, cosine to FP32 {built.cosine:.4f}")
+
+
+def _size(text: str) -> tuple[int, int]:
+    """(height, width) of `WIDTHxHEIGHT`."""
+    if not re.fullmatch(r"\d{1,5}x\d{1,5}", text):
+        raise DistillError(f"size {text!r}: give WIDTHxHEIGHT in pixels, for example 640x512")
+    width, height = map(int, text.split("x"))
+    return height, width
 
 
 def _listed(text: str) -> list[str]:

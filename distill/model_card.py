@@ -35,6 +35,7 @@ def model_card(manifest: Manifest, *, has_curves: bool) -> str:
         "Nadir and oblique images from drones, visible light or heat. It names candidates for "
         "a person or a larger model to confirm; it is not made to identify people, and no decision about a person "
         "should rest on it alone.",
+        *(("## Licence", f"{manifest.license}; the training data have their own, below.") if manifest.license else ()),
         "## Training data",
         _table(("set", "images", "SHA-256 of names, sizes and boxes"), _sets(manifest)),
         "\n".join(f"- {line}" for line in manifest.training.get("attribution", ())),

@@ -14,7 +14,9 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any
 
+import cv2
 import numpy as np
+import onnxruntime
 import structlog
 
 from edge.ahead import run_ahead
@@ -235,6 +237,12 @@ class Agent:
                 "variant": student.bundle.variant,
                 "backend": student.backend.name,
             },
-            "versions": {name: version(name) for name in ("skyloop", "onnxruntime", "numpy", "opencv-python")},
+            # By module: the package that brings it is also called onnxruntime-gpu, -openvino or comes with the system.
+            "versions": {
+                "skyloop": version("skyloop"),
+                "onnxruntime": onnxruntime.__version__,
+                "numpy": np.__version__,
+                "opencv-python": cv2.__version__,
+            },
             "settings": self.settings.model_dump(mode="json"),
         }

@@ -25,22 +25,38 @@ PIXEL_MEAN = 114.0
 """What the network takes off every band's pixels, unless the manifest has means of its own."""
 
 
-class VariantFile(BaseModel):
-    """One ONNX file of a bundle.
+class FileDigest(BaseModel):
+    """What a file holds.
 
     Attributes:
-        file: name within the folder.
         sha256: digest of the file's bytes.
         size_bytes: its length.
-        suits: which runtimes it is made for, best first.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    file: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size_bytes: int = Field(gt=0)
+
+    @classmethod
+    def of(cls, content: bytes) -> FileDigest:
+        """Of these bytes."""
+        return cls(sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
+
+
+class VariantFile(FileDigest):
+    """One file of a bundle that can be run: ONNX, or a TensorRT engine.
+
+    Attributes:
+        file: name within the folder.
+        suits: which runtimes it is made for, best first.
+        runs_on: GPU architecture and TensorRT version that alone can run it, for example `sm87-trt10.3.0`; empty for
+            files that are bound to no machine.
+    """
+
+    file: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
     suits: tuple[str, ...] = ("cpu",)
+    runs_on: str = ""
 
 
 class Manifest(BaseModel):
@@ -61,7 +77,10 @@ class Manifest(BaseModel):
         score_floor: known-class score from which a detection is reported.
         object_floor: objectness from which a candidate may be claimed by a prompt; below lie texture and parts.
         score_scale, score_bias: per label, what turns class logits into calibrated ones; empty leaves them.
-        variants: the files, by variant name.
+        variants: the files that can be run, by variant name.
+        files: what else the folder holds, by file name; not this file, nor the STAC Item that lists it.
+        outputs: shape of every output by name, (1, channels, rows, columns); -1 for sides that follow the image's.
+        license: SPDX identifier of the weights' licence; empty in older bundles.
         training, metrics: provenance and measurements, for people.
     """
 
@@ -83,6 +102,9 @@ class Manifest(BaseModel):
     score_scale: tuple[float, ...] = ()
     score_bias: tuple[float, ...] = ()
     variants: dict[str, VariantFile] = Field(min_length=1)
+    files: dict[str, FileDigest] = {}
+    outputs: dict[str, tuple[int, ...]] = {}
+    license: str = ""
     training: dict[str, Any] = {}
     metrics: dict[str, Any] = {}
 
@@ -119,7 +141,7 @@ class Bundle:
 
     @property
     def model_path(self) -> Path:
-        """The ONNX file of the chosen variant."""
+        """The file of the chosen variant."""
         return self.folder / self.manifest.variants[self.variant].file
 
     def with_manifest(self, manifest: Manifest) -> Bundle:
@@ -137,7 +159,7 @@ def load_bundle(folder: Path, variant: str | None = None) -> Bundle:
 
     Args:
         folder: holds `bundle.json`.
-        variant: which file to run; by default `u8s8`, else the first one listed.
+        variant: which file to run; by default `u8s8`, else the first one listed (what a CPU runs best).
 
     Raises:
         ModelError: the manifest or the file is missing, malformed or altered.

@@ -20,15 +20,17 @@ from threadpoolctl import threadpool_limits
 
 from edge.agent import Agent, AgentSettings
 from edge.bank import BankStore
-from edge.bundle import bundled_student, load_bundle
+from edge.bundle import bundled_student
 from edge.capture import Frame, Look, Source, open_source
 from edge.config import Settings, parse_range, read_toml
+from edge.doctor import examine
 from edge.entry import run_program
 from edge.errors import ConfigError
 from edge.keys import EDGE_NAME, KeyPair, load_keys, load_server_key, new_keys, trust_server
 from edge.link import HelloProfile, Link, LinkSettings, check_security
 from edge.outputs import RunOutputs, draw
 from edge.pipeline import FrameResult
+from edge.runtime import Runtime, RuntimeRequest, open_runtime
 from edge.spool import Spool
 from edge.tiling import MIN_TILE_PX, open_student
 
@@ -50,7 +52,9 @@ class RunConfig(Settings):
         link: the wire; None flies alone unless `--cloud` names an endpoint, which rules over the file's.
         spool_max_bytes, spool_max_cases: caps of the durable queue; the least valuable case goes first.
         threads: ONNX Runtime threads, 0 for all cores.
-        variant: which file of the bundle; None takes the best for this machine.
+        runtime: what runs the bundle; `auto` takes the best that this machine has.
+        variant: which file of the bundle; None takes the one made for the runtime.
+        engine_cache: folder for what TensorRT compiles between runs.
         pixel_range: of images with more than 8 bits, the values that become 0 and 255; None stretches each by itself.
         tile_px: frames larger than this are looked at in overlapping tiles of this side; None looks at them whole.
         paced: give recorded frames at their recorded times instead of as fast as they are taken.
@@ -62,7 +66,9 @@ class RunConfig(Settings):
     spool_max_bytes: int = 256 * 1024 * 1024
     spool_max_cases: int = 10_000
     threads: int = 0
+    runtime: Runtime = Runtime.AUTO
     variant: str | None = None
+    engine_cache: Path = Path.home() / ".cache" / "skyloop" / "engines"
     tile_px: int | None = Field(default=None, ge=MIN_TILE_PX)
     pixel_range: tuple[float, float] | None = None
     paced: bool = False
@@ -99,6 +105,9 @@ def run(
     cloud: Annotated[str | None, typer.Option(help="The cloud's endpoint, for example tcp://10.0.0.1:7600")] = None,
     keys: Annotated[Path | None, typer.Option(help="Key folder made by `keys new` and `trust`")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Student bundle; by default the one in the package")] = None,
+    runtime: Annotated[
+        Runtime | None, typer.Option(help="What runs the bundle; by default auto, the best that works here")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Where results go")] = Path("out"),
     max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames")] = None,
     tile: Annotated[
@@ -121,6 +130,7 @@ def run(
     settings = read_toml(config, RunConfig) if config else RunConfig()
     settings = settings.model_copy(update={"tile_px": tile}) if tile else settings
     settings = settings.model_copy(update={"pixel_range": parse_range(pixel_range)}) if pixel_range else settings
+    settings = settings.model_copy(update={"runtime": runtime}) if runtime else settings
     with ExitStack() as stack:
         # Our matrices are small: a second, spinning BLAS thread would only take the core from ONNX Runtime.
         stack.enter_context(threadpool_limits(1, user_api="blas"))
@@ -130,6 +140,22 @@ def run(
         summary = _fly(agent, frames, max_frames, show=show)
         outputs.summarise(summary)
     typer.echo(json.dumps(summary) if as_json else _headline(summary, out))
+
+
+@app.command()
+def doctor(
+    bundle: Annotated[Path | None, typer.Option(help="Student bundle; by default the one in the package")] = None,
+    threads: Annotated[int, typer.Option(min=0, help="ONNX Runtime threads, 0 for all cores")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
+) -> None:
+    """Say what this computer has, and try every runtime on the bundle: what works, how fast, and why not.
+
+    Example: skyloop-edge doctor
+    """
+    configure_logging()
+    folder = bundle or bundled_student()
+    found = examine(folder, runtime_request(RunConfig(threads=threads)))
+    typer.echo(json.dumps(found) if as_json else _told(found, folder))
 
 
 def configure_logging() -> None:
@@ -154,9 +180,9 @@ def _assemble(
     bundle: Path | None,
     out: Path,
 ) -> tuple[Agent, Source, RunOutputs]:
-    chosen = load_bundle(bundle or bundled_student(), settings.variant)
-    student = open_student(chosen, threads=settings.threads, tile_px=settings.tile_px)
-    look = Look(chosen.manifest.band_names, settings.pixel_range)
+    opened = open_runtime(bundle or bundled_student(), runtime_request(settings))
+    student = open_student(opened.bundle, tile_px=settings.tile_px, backend=opened.backend)
+    look = Look(opened.bundle.manifest.band_names, settings.pixel_range)
     frames = open_source(source, paced=settings.paced, look=look)
     options = _link_settings(settings, cloud)
     identity = _identity(keys, options) if options else (None, None)
@@ -170,8 +196,14 @@ def _assemble(
         keep = outputs.write_interpretation
         link = Link(options, *identity, spool, bank, hello, on_interpretation=keep)
         stack.enter_context(_started(link))
+    opened.log()
     agent = Agent(student=student, bank=bank, spool=spool, link=link, outputs=outputs, settings=settings.agent)
     return agent, frames, outputs
+
+
+def runtime_request(settings: RunConfig) -> RuntimeRequest:
+    """What the file and the options ask to run the bundle."""
+    return RuntimeRequest(settings.runtime, settings.variant, settings.threads, settings.engine_cache)
 
 
 def _link_settings(settings: RunConfig, cloud: str | None) -> LinkSettings | None:
@@ -229,6 +261,25 @@ def _show(frame: Frame, result: FrameResult) -> bool:
         return (cv2.waitKey(1) & 0xFF) not in (ord("q"), 27)
     except cv2.error as exc:
         raise ConfigError("--show: OpenCV cannot open a window here; run without --show and watch video.mp4") from exc
+
+
+def _told(found: dict[str, Any], folder: Path) -> str:
+    """What `doctor` found, for people."""
+    ort, opencv = found["onnxruntime"], found["opencv"]
+    packages = ", ".join(f"{name} {number}" for name, number in ort["packages"].items()) or "not installed by pip"
+    plug_ins = ", ".join(f"{name} {number}" for name, number in ort["plug_ins"].items()) or "none"
+    lines = [
+        f"machine       {found['machine']}, {found['cores']} cores, Python {found['python']}",
+        f"onnxruntime   {ort['version']} ({packages}); {', '.join(ort['providers'])}; plug-ins: {plug_ins}",
+        f"tensorrt      {found['tensorrt']}",
+        f"cuda          {found['cuda']}",
+        f"opencv        {opencv['version']}, {'with' if opencv['gstreamer'] else 'without'} GStreamer",
+        f"bundle        {found['bundle']['name']} with {', '.join(found['bundle']['variants'])} in {folder}",
+    ]
+    for name, tried in found["runtimes"].items():
+        works = f"{tried['variant']}, {tried['ms']} ms for 640 x 512" if tried["works"] else f"no: {tried['reason']}"
+        lines.append(f"{name:13} {works}")
+    return "\n".join([*lines, *(f"warning: {warning}" for warning in found["warnings"])])
 
 
 def _headline(summary: dict[str, Any], out: Path) -> str:

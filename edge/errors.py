@@ -6,7 +6,8 @@ SkyloopError
     │   └── KeyFileError    a key file is missing, malformed or readable by others
     ├── CaptureError     stop: the source cannot be opened
     │   └── DecodeError     skip the file: it is damaged
-    ├── ModelError       stop or fall back: a bundle is damaged or does not fit
+    ├── ModelError       stop: a bundle is damaged or does not fit
+    │   └── RuntimeUnavailable  fall back: this machine cannot run it that way
     ├── SpoolError       keep flying: a case could not be kept; it is counted
     └── BankError        keep flying with the old prompts: the new bank could not be kept
 """
@@ -38,6 +39,20 @@ class DecodeError(CaptureError):
 
 class ModelError(EdgeError):
     """A bundle is damaged or does not fit this software."""
+
+
+class RuntimeUnavailable(ModelError):
+    """This machine cannot run a bundle the way that was tried; another way may do."""
+
+    def __init__(self, reason: str, cure: str) -> None:
+        """Say why.
+
+        Args:
+            reason: what is missing or wrong.
+            cure: what makes it work.
+        """
+        super().__init__(f"{reason}; {cure}")
+        self.reason = reason
 
 
 class SpoolError(EdgeError):

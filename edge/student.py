@@ -75,7 +75,7 @@ class Student:
 
     @classmethod
     def open(cls, bundle: Bundle, *, threads: int = 0) -> Student:
-        """The student of a bundle on the best backend this machine has.
+        """The student of a bundle on the CPU.
 
         Raises:
             ModelError: the bundle's file does not load.

@@ -97,18 +97,21 @@ class TiledStudent(Student):
         return _chosen(replace(seen, boxes_xyxy=boxes), np.flatnonzero(kept)), depth[kept] < SEAM_PX
 
 
-def open_student(bundle: Bundle, *, threads: int = 0, tile_px: int | None = None) -> Student:
-    """The student of a bundle on the best backend this machine has.
+def open_student(
+    bundle: Bundle, *, threads: int = 0, tile_px: int | None = None, backend: Backend | None = None
+) -> Student:
+    """The student of a bundle.
 
     Args:
         bundle: checked files.
         threads: ONNX Runtime threads, 0 for all cores.
         tile_px: look at larger frames in tiles of this side; None looks at them whole.
+        backend: what runs it; None takes the CPU.
 
     Raises:
         ModelError: the bundle's file does not load.
     """
-    backend = open_backend(bundle, threads=threads)
+    backend = backend or open_backend(bundle, threads=threads)
     return Student(bundle, backend) if tile_px is None else TiledStudent(bundle, backend, tile_px)
 
 

@@ -56,13 +56,13 @@ def test_bundle_replaces_an_older_one_whole(finished, tmp_path):
     write_bundle(*finished, tmp_path / "bundle")
     (tmp_path / "bundle" / "stale.onnx").write_text("old")
     write_bundle(*finished, tmp_path / "bundle")
-    assert files_in(tmp_path / "bundle") == ["MODEL_CARD.md", "bundle.json", "curves.png", "fp32.onnx"]
+    assert files_in(tmp_path / "bundle") == ["MODEL_CARD.md", "bundle.json", "curves.png", "fp32.onnx", "item.json"]
 
 
 def test_bundle_into_an_empty_folder_is_written(finished, tmp_path):
     (tmp_path / "bundle").mkdir()
     write_bundle(*finished, tmp_path / "bundle")
-    assert files_in(tmp_path / "bundle") == ["MODEL_CARD.md", "bundle.json", "curves.png", "fp32.onnx"]
+    assert files_in(tmp_path / "bundle") == ["MODEL_CARD.md", "bundle.json", "curves.png", "fp32.onnx", "item.json"]
 
 
 @pytest.mark.parametrize("present", ["folder", "file"])

@@ -221,3 +221,18 @@ def test_evaluate_altered_bundle_is_one_clear_line(run_cli, tiny_bundle, coco_fo
     code, _, err = run_cli("evaluate", copy, "--data", coco_folder)
     assert (code, err.count("\n")) == (1, 1)
     assert "does not match the manifest's" in err
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        pytest.param(("--size", "640"), "size '640': give WIDTHxHEIGHT", id="size"),
+        pytest.param(("--size", "600x512"), "give multiples of 32 px", id="multiple"),
+        pytest.param(("--int8",), "has no variant 's8s8'", id="no-source"),
+    ],
+)
+def test_engine_bad_option_is_one_clear_line(run_cli, tiny_bundle, more, words):
+    code, _, err = run_cli("engine", tiny_bundle.folder, *more)
+    assert code == 1
+    assert words in err
+    assert len(err.strip().splitlines()) == 1

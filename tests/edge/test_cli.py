@@ -67,7 +67,8 @@ def test_run_sigterm_keeps_what_was_found(flight, tiny_bundle, tmp_path):
     arguments = ["run", "--source", tmp_path / "flight", "--bundle", tiny_bundle.folder, "--out", tmp_path / "out"]
     command = [sys.executable, "-c", "from edge.cli import main; main()", *map(str, arguments)]
     with subprocess.Popen([*command, "--config", str(tmp_path / "slow.toml")], stderr=subprocess.PIPE) as process:
-        process.stderr.readline()  # the first frame is being worked on
+        while b"prompt bank" not in process.stderr.readline():  # told with the first frame
+            assert process.poll() is None
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
     assert 1 <= json.loads((tmp_path / "out" / "summary.json").read_text())["frames"] < 6
@@ -110,3 +111,25 @@ def test_help_teaches_with_an_example():
     done = edge("run", "--help")
     assert done.returncode == 0
     assert "skyloop-edge run --source" in done.stdout
+
+
+def test_run_with_a_runtime_that_is_not_here_is_one_line_and_leaves_nothing(flight, tiny_bundle, tmp_path):
+    common = ("run", "--source", flight, "--bundle", tiny_bundle.folder, "--out", tmp_path / "out")
+    done = edge(*common, "--runtime", "tensorrt")
+    assert done.returncode == 1
+    assert "error: runtime tensorrt: the bundle holds no file made for tensorrt" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_run_on_the_cpu_says_so_in_its_summary(flight, tiny_bundle, tmp_path):
+    common = ("run", "--source", flight, "--bundle", tiny_bundle.folder, "--out", tmp_path)
+    done = edge(*common, "--runtime", "cpu", "--json")
+    assert json.loads(done.stdout)["bundle"]["backend"] == "onnxruntime:CPUExecutionProvider"
+    assert done.stderr.count("runtime chosen") == 1
+
+
+def test_doctor_says_what_works(tiny_bundle):
+    done = edge("doctor", "--bundle", tiny_bundle.folder, "--threads", 1)
+    assert done.returncode == 0, done.stderr
+    assert "onnxruntime   " in done.stdout
+    assert "cpu           fp32, " in done.stdout

@@ -5,109 +5,28 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
 
-import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from distill.augment import Crop, Targets, make_targets, random_crop
+from distill.batches import Batch, batches
 from distill.curves import save_curves
 from distill.dataset import DataSet
 from distill.errors import TrainingError
 from distill.files import write_whole
 from distill.losses import box_loss, contrastive_loss, distillation_loss, heat_loss
-from distill.network import Outputs, SkyNet, normalise
-from distill.recipe import NetworkConfig, Recipe, Workspace, data_digest, open_sources
-from distill.shapes import KINDS
-from protocols.arrays import FloatArray
+from distill.network import Outputs, SkyNet
+from distill.recipe import Recipe, Workspace, data_digest, open_sources
+from distill.weights import load_network, read_card, read_weights
 
 CHECKPOINT_EVERY_STEPS = 200
-_PAIR_REACH_IMAGES = 3
-"""The two images of a pair lie at most so many places apart in their data set, at 0 they are two crops of one.
-Renders come eight to a town."""
-
-_BATCHES_AHEAD = 4
 _CLIP_NORM = 10.0
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One step's tensors, all on the grid of h x w cells but the images.
-
-    Attributes:
-        images: (B, 3, S, S) float32, normalised.
-        heat: (B, C + 1, h, w) float32; the last channel is objectness.
-        box_ltrb: (B, 4, h, w) float32 log distances in cells.
-        weight: (B, h, w) float32, 0 away from objects.
-        care: (B, 1, h, w) float32, 0 where nothing is asked.
-        cells: (M, 4) int64 rows image, y, x, kind.
-        luck: (B, h * w) float32 uniform noise that picks the background cells.
-    """
-
-    images: Tensor
-    heat: Tensor
-    box_ltrb: Tensor
-    weight: Tensor
-    care: Tensor
-    cells: Tensor
-    luck: Tensor
-
-
-def make_batch(recipe: Recipe, sets: list[DataSet], step: int) -> Batch:
-    """The batch of one step: a function of the recipe's seed and the step alone, so that a resumed run repeats it."""
-    rng = np.random.default_rng((recipe.seed, step))
-    weights = np.array([source.weight for source in recipe.sources])
-    kinds = tuple(int(k) for k in rng.integers(0, KINDS, recipe.novel_kinds))
-    crops: list[Crop] = []
-    for choice in rng.choice(len(sets), (recipe.batch + 1) // 2, p=weights / weights.sum()):
-        data = sets[choice]
-        first = int(rng.integers(len(data)))
-        # Renders lie town by town, so that a pair mostly shares its strange kinds; shuffled sets gain nothing by it.
-        reach = int(rng.integers(-_PAIR_REACH_IMAGES, _PAIR_REACH_IMAGES + 1))
-        for index in (first, (first + reach) % len(data)):
-            crops.append(random_crop(data, index, recipe.labels, recipe.crop_px, kinds, rng))
-    crops = crops[: recipe.batch]
-    targets = [make_targets(c.objects, len(recipe.labels), recipe.crop_px, rng) for c in crops]
-    return _collate(crops, targets, rng.random((len(targets), targets[0].care.size), np.float32))
-
-
-def _collate(crops: list[Crop], targets: list[Targets], luck: FloatArray) -> Batch:
-    cells = [np.concatenate([np.full((len(t.cells), 1), i), t.cells], axis=1) for i, t in enumerate(targets)]
-    return Batch(
-        normalise(torch.from_numpy(np.stack([c.image for c in crops]))),
-        torch.from_numpy(np.stack([t.heat for t in targets])),
-        torch.from_numpy(np.stack([t.box_ltrb for t in targets])),
-        torch.from_numpy(np.stack([t.weight for t in targets])),
-        torch.from_numpy(np.stack([t.care for t in targets]))[:, None],
-        torch.from_numpy(np.concatenate(cells)),
-        torch.from_numpy(luck),
-    )
-
-
-def batches(recipe: Recipe, sets: list[DataSet], first_step: int) -> Iterator[Batch]:
-    """Batches from `first_step` on, made in one thread a few steps ahead of the optimiser."""
-    pool = ThreadPoolExecutor(1)
-    ahead: deque[Future[Batch]] = deque()
-    try:
-        for step in range(first_step, recipe.steps):
-            ahead.append(pool.submit(make_batch, recipe, sets, step))
-            if len(ahead) == _BATCHES_AHEAD:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def supervised_losses(outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
@@ -254,47 +173,6 @@ def _initialise(network: SkyNet, labels: tuple[str, ...], weights: Path) -> None
                     state[name][row] = value[given_labels.index(label)]
         elif name in state and state[name].shape == value.shape:
             state[name].copy_(value)
-
-
-def read_card(weights: Path) -> dict[str, Any]:
-    """The record that stands beside trained weights: labels, network, recipe, data digests, versions.
-
-    Raises:
-        TrainingError: it is missing or damaged.
-    """
-    path = weights.with_suffix(".json")
-    try:
-        card: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as exc:
-        raise TrainingError(f"{path}: no readable record of trained weights ({exc}); train that network first") from exc
-    return card
-
-
-def read_weights(weights: Path) -> dict[str, Tensor]:
-    """The tensors of a finished run, by name.
-
-    Raises:
-        TrainingError: the file is missing or damaged.
-    """
-    try:
-        return load_file(weights)
-    except (OSError, SafetensorError) as exc:
-        raise TrainingError(f"{weights}: no readable weights ({exc}); train that network first") from exc
-
-
-def load_network(weights: Path) -> tuple[SkyNet, tuple[str, ...]]:
-    """A trained network in evaluation mode and its labels.
-
-    Raises:
-        TrainingError: the weights or the record beside them are missing, damaged or of different networks.
-    """
-    card = read_card(weights)
-    network = SkyNet(NetworkConfig.model_validate(card["network"]), len(card["labels"]))
-    try:
-        network.load_state_dict(read_weights(weights))
-    except RuntimeError as exc:
-        raise TrainingError(f"{weights}: not the network that the .json beside it names; train it again") from exc
-    return network.eval().to(memory_format=torch.channels_last), tuple(card["labels"])  # type: ignore[call-overload]
 
 
 def _save(recipe: Recipe, folder: Path, run: Run) -> None:

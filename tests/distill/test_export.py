@@ -7,7 +7,7 @@ from distill import export
 from distill.errors import DistillError
 from distill.export import fold_batch_norms, space_id
 from distill.network import SkyNet, normalise
-from distill.train import load_network
+from distill.weights import load_network
 from edge.runtime.onnx import OUTPUT_NAMES, OnnxBackend
 
 

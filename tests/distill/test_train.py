@@ -1,19 +1,16 @@
 import json
-import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from distill import train as training
-from distill.augment import random_crop
-from distill.dataset import DataSet, LabelledImage
+from distill.batches import make_batch
 from distill.errors import DistillError, TrainingError
 from distill.network import SkyNet
 from distill.recipe import open_sources
-from distill.train import batches, learning_rate_at, load_network, make_batch, supervised_losses, train
+from distill.train import learning_rate_at, supervised_losses, train
 
 DISTILLED = {"heat": 1.0, "box": 2.0, "embedding": 0.5, "kd_heat": 0.3, "kd_box": 0.5, "kd_embedding": 1.0}
 
@@ -24,90 +21,6 @@ def stop_at(step):
             raise KeyboardInterrupt
 
     return on_step
-
-
-def same(a, b):
-    return all(torch.equal(getattr(a, name), getattr(b, name)) for name in a.__dataclass_fields__)
-
-
-@pytest.fixture
-def many_pictures():
-    def make(name, count):
-        paths = [Path(f"{i}.png") for i in range(count)]
-        none = np.zeros(0, np.int64)
-        items = tuple(
-            LabelledImage(path, np.zeros((0, 4), np.float32), (), none, none.astype(bool), 0) for path in paths
-        )
-        return DataSet(name, items, dict.fromkeys(paths, np.zeros((80, 80), np.uint8)))
-
-    return make
-
-
-def test_batch_is_a_function_of_seed_and_step(tiny_recipe, workspace):
-    recipe = tiny_recipe()
-    sets = open_sources(recipe, workspace)
-    assert same(make_batch(recipe, sets, 4), make_batch(recipe, sets, 4))
-    assert not same(make_batch(recipe, sets, 4), make_batch(recipe, sets, 5))
-    assert not same(make_batch(recipe, sets, 4), make_batch(tiny_recipe(seed=1), sets, 4))
-
-
-def test_batch_has_the_documented_shapes(tiny_recipe, workspace):
-    recipe = tiny_recipe()
-    batch = make_batch(recipe, open_sources(recipe, workspace), 0)
-    shapes = {name: tuple(getattr(batch, name).shape) for name in batch.__dataclass_fields__}
-    cells = shapes.pop("cells")
-    assert cells[1] == 4
-    assert shapes == {
-        "images": (2, 3, 64, 64),
-        "heat": (2, 3, 16, 16),
-        "box_ltrb": (2, 4, 16, 16),
-        "weight": (2, 16, 16),
-        "care": (2, 1, 16, 16),
-        "luck": (2, 256),
-    }
-
-
-def test_batch_is_made_of_pairs_of_neighbouring_images(tiny_recipe, many_pictures, monkeypatch):
-    taken = []
-
-    def noting(data, index, *others):
-        taken.append((data.name, index))
-        return random_crop(data, index, *others)
-
-    monkeypatch.setattr(training, "random_crop", noting)
-    recipe = tiny_recipe(batch=7)
-    sets = [many_pictures(f"set {i}", 100) for i in range(len(recipe.sources))]
-    for step in range(5):
-        assert len(make_batch(recipe, sets, step).images) == 7
-    assert len(taken) == 5 * 8
-    for (set_a, first), (set_b, second) in zip(taken[::2], taken[1::2], strict=True):
-        assert set_a == set_b
-        assert min((first - second) % 100, (second - first) % 100) <= 3
-
-
-@pytest.mark.parametrize("first_step", [0, 4, 6])
-def test_batches_come_in_step_order_from_any_step(tiny_recipe, workspace, first_step):
-    recipe = tiny_recipe()
-    sets = open_sources(recipe, workspace)
-    found = list(batches(recipe, sets, first_step))
-    assert len(found) == recipe.steps - first_step
-    assert all(same(b, make_batch(recipe, sets, first_step + i)) for i, b in enumerate(found))
-
-
-def test_batches_thread_ends_with_its_consumer(tiny_recipe, workspace):
-    recipe = tiny_recipe(steps=1000)
-    before = threading.active_count()
-    stream = batches(recipe, open_sources(recipe, workspace), 0)
-    next(stream)
-    assert threading.active_count() == before + 1
-    stream.close()
-    assert threading.active_count() == before
-
-
-def test_batches_pass_on_the_error_of_a_batch(tiny_recipe, workspace):
-    recipe = tiny_recipe()
-    with pytest.raises(ValueError, match="must be a positive integer"):
-        next(batches(recipe, [], 0))
 
 
 @pytest.mark.parametrize(
@@ -143,12 +56,6 @@ def test_train_leaves_weights_record_curves_and_history(finished):
     rows = json.loads((folder / "history.json").read_text())
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert np.isfinite([list(row.values()) for row in rows]).all()
-
-
-def test_trained_network_loads_with_its_labels(finished):
-    recipe, workspace = finished
-    network, labels = load_network(workspace.weights(recipe.name))
-    assert (labels, network.training, network.config) == (("Person", "Car"), False, recipe.network)
 
 
 def test_resumed_run_has_the_weights_of_an_uninterrupted_one(tiny_recipe, workspace, monkeypatch):
@@ -253,19 +160,3 @@ def test_teacher_with_another_embedding_is_refused(run_copy, tiny_recipe):
     wider = tiny_recipe().network.model_copy(update={"embedding_dim": 16})
     with pytest.raises(TrainingError, match="embedding_dim is 8, the student's 16"):
         train(tiny_recipe(name="student", teacher="tiny", network=wider), workspace)
-
-
-@pytest.mark.parametrize(
-    ("damage", "words"),
-    [
-        pytest.param(lambda w: w.unlink(), "no readable weights", id="no-weights"),
-        pytest.param(lambda w: w.write_bytes(b"junk"), "no readable weights", id="damaged-weights"),
-        pytest.param(lambda w: w.with_suffix(".json").unlink(), "no readable record", id="no-record"),
-        pytest.param(lambda w: save_file({"x": torch.zeros(1)}, w), "not the network", id="other-weights"),
-    ],
-)
-def test_load_network_damaged_run_is_refused(run_copy, damage, words):
-    _, workspace = run_copy
-    damage(workspace.weights("tiny"))
-    with pytest.raises(TrainingError, match=words):
-        load_network(workspace.weights("tiny"))

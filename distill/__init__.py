@@ -1,6 +1,6 @@
 """Teacher to student: data sets, losses, training, export, quantization, evaluation, bundles.
 
-Reading order: `recipe.py`, `network.py`, `augment.py`, `batches.py`, `losses.py`, `train.py`, then `export.py`,
+Reading order: `recipe.py`, `network.py`, `augment.py`, `batches.py`, `objectives.py`, `train.py`, then `export.py`,
 `quantize.py`, `bundle.py` and `evaluate.py`. Importing this package does not import torch.
 """
 

@@ -27,10 +27,11 @@ _BATCHES_AHEAD = 4
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's tensors, all on the grid of h x w cells but the images.
+    """One step's tensors, all on the grid of h x w cells but pixels and images.
 
     Attributes:
-        images: (B, 3, S, S) float32, normalised.
+        pixels: (B, S, S, 3) uint8 BGR, as teachers of other kinds see them.
+        images: (B, 3, S, S) float32, the same normalised.
         heat: (B, C + 1, h, w) float32; the last channel is objectness.
         box_ltrb: (B, 4, h, w) float32 log distances in cells.
         weight: (B, h, w) float32, 0 away from objects.
@@ -39,6 +40,7 @@ class Batch:
         luck: (B, h * w) float32 uniform noise that picks the background cells.
     """
 
+    pixels: Tensor
     images: Tensor
     heat: Tensor
     box_ltrb: Tensor
@@ -68,8 +70,10 @@ def make_batch(recipe: Recipe, sets: list[DataSet], step: int) -> Batch:
 
 def _collate(crops: list[Crop], targets: list[Targets], luck: FloatArray) -> Batch:
     cells = [np.concatenate([np.full((len(t.cells), 1), i), t.cells], axis=1) for i, t in enumerate(targets)]
+    pixels = torch.from_numpy(np.stack([c.image for c in crops]))
     return Batch(
-        normalise(torch.from_numpy(np.stack([c.image for c in crops]))),
+        pixels,
+        normalise(pixels),
         torch.from_numpy(np.stack([t.heat for t in targets])),
         torch.from_numpy(np.stack([t.box_ltrb for t in targets])),
         torch.from_numpy(np.stack([t.weight for t in targets])),

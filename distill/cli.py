@@ -69,8 +69,8 @@ def _train_chain(config: Path, workspace: Workspace, above: tuple[str, ...] = ()
     recipe = read_toml(config, Recipe)
     if recipe.name in above:
         raise DistillError(f"{config}: needs itself ({' → '.join((*above, recipe.name))}); change an init or teacher")
-    for needed in (recipe.init, recipe.teacher):
-        if needed and not workspace.weights(needed).is_file():
+    for needed in recipe.needed_runs:
+        if not workspace.weights(needed).is_file():
             _train_chain(config.with_name(f"{needed}.toml"), workspace, (*above, recipe.name))
     if workspace.weights(recipe.name).is_file():
         error_console.print(f"{recipe.name}: already trained, kept; delete {workspace.folder(recipe.name)} to repeat")

@@ -7,57 +7,42 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors.torch import save as to_safetensors
-from torch import Tensor
+from torch import Tensor, nn
 
 from distill.batches import Batch, batches
 from distill.curves import save_curves
 from distill.dataset import DataSet
 from distill.errors import TrainingError
 from distill.files import write_whole
-from distill.losses import box_loss, contrastive_loss, distillation_loss, heat_loss
-from distill.network import Outputs, SkyNet
+from distill.network import SkyNet
+from distill.objectives import Step, losses_of
 from distill.recipe import Recipe, Workspace, data_digest, open_sources
-from distill.weights import load_network, read_card, read_weights
+from distill.teaching import Lesson, Teaching, open_teaching
+from distill.weights import read_card, read_weights
 
 CHECKPOINT_EVERY_STEPS = 200
 _CLIP_NORM = 10.0
-
-
-def supervised_losses(outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-    """The `heat`, `box` and `embedding` losses of one batch."""
-    logits = torch.cat([outputs.class_logits, outputs.objectness], dim=1)
-    features = outputs.embedding.permute(0, 2, 3, 1)
-    image, y, x, kind = batch.cells.unbind(dim=1)
-    return {
-        "heat": heat_loss(logits, batch.heat, batch.care),
-        "box": box_loss(outputs.box_ltrb, batch.box_ltrb, batch.weight),
-        "embedding": contrastive_loss(features[image, y, x], kind, _background(outputs, batch, features)),
-    }
-
-
-def _background(outputs: Outputs, batch: Batch, features: Tensor, per_image: int = 24) -> Tensor:
-    """Embeddings of background cells: half of them random, half where the network wrongly believes in objects."""
-    with torch.no_grad():
-        free = ((batch.heat[:, -1:] < 0.02) & (batch.care > 0)).float()
-        belief = (outputs.objectness.sigmoid() * free).flatten(1)
-        hard = belief.topk(per_image // 2, dim=1).indices
-        luck = (batch.luck * free.flatten(1)).topk(per_image // 2, dim=1).indices
-        chosen = torch.cat([hard, luck], dim=1)
-    flat = features.flatten(1, 2)
-    return torch.cat([cells[index] for cells, index in zip(flat, chosen, strict=True)])
+_VERSIONS = ("skyloop", "torch", "numpy", "safetensors")
 
 
 @dataclass
 class Run:
-    """A training run in progress: weights, their moving average, the optimiser and the curves."""
+    """A training run in progress: weights, their moving average, the optimiser and the curves.
+
+    `projection` leads from the embedding to a teacher's features while `kd_dense` is on; it is not exported.
+    """
 
     network: SkyNet
+    projection: nn.Module | None
     average: dict[str, Tensor]
     optimiser: torch.optim.Optimizer
     step: int
@@ -77,58 +62,42 @@ def train(recipe: Recipe, workspace: Workspace, on_step: Callable[[int, dict[str
     Raises:
         TrainingError: a loss is not finite, a checkpoint belongs to another recipe, or weights to start or learn from
             are missing or do not fit.
+        TeacherError: a teacher that is no run of ours does not open, or fails.
         DistillError: the disk is full; what was written before is whole.
     """
     torch.manual_seed(recipe.seed)
     folder = workspace.folder(recipe.name)
+    checkpoint = _read_checkpoint(recipe, folder)
     sets = open_sources(recipe, workspace)
-    run = _resume(recipe, folder, _fresh(recipe, workspace))
-    teacher = _open_teacher(recipe, workspace.weights(recipe.teacher)) if recipe.teacher else None
+    network = _fresh(recipe, workspace)
+    teaching = open_teaching(recipe, workspace, sets, resumed=checkpoint is not None)
+    run = _begin(recipe, network, teaching)
+    if checkpoint is not None:
+        _resume(run, checkpoint)
     for batch in batches(recipe, sets, run.step):
-        losses = _step(recipe, run, batch, teacher)
+        losses = _step(recipe, run, batch, teaching)
         run.history.append({"step": float(run.step), **losses})
         if on_step:
             on_step(run.step, losses)
         if run.step % CHECKPOINT_EVERY_STEPS == 0:
             _save(recipe, folder, run)
-    return _finish(recipe, folder, run, sets)
+    return _finish(recipe, folder, run, _record(recipe, sets, teaching))
 
 
-@dataclass(frozen=True)
-class _Teacher:
-    """A trained network and, for each of the student's classes, its class index."""
-
-    network: SkyNet
-    class_map: list[int]
-
-
-def _open_teacher(recipe: Recipe, weights: Path) -> _Teacher:
-    network, labels = load_network(weights)
-    if unknown := [label for label in recipe.labels if label not in labels]:
-        raise TrainingError(f"{weights}: the teacher does not know {', '.join(unknown)}; train it with those labels")
-    if network.config.embedding_dim != recipe.network.embedding_dim:
-        raise TrainingError(
-            f"{weights}: the teacher's embedding_dim is {network.config.embedding_dim}, the student's "
-            f"{recipe.network.embedding_dim}; make them equal"
-        )
-    return _Teacher(network, [labels.index(label) for label in recipe.labels])
-
-
-def _step(recipe: Recipe, run: Run, batch: Batch, teacher: _Teacher | None) -> dict[str, float]:
+def _step(recipe: Recipe, run: Run, batch: Batch, teaching: Teaching | None) -> dict[str, float]:
     for group in run.optimiser.param_groups:
         group["lr"] = learning_rate_at(recipe, run.step)
-    outputs = run.network(batch.images)
-    losses = supervised_losses(outputs, batch)
-    if teacher is not None:
-        with torch.no_grad():
-            answers = teacher.network(batch.images)
-        losses |= distillation_loss(outputs, answers, teacher.class_map, batch.heat)
-    total = torch.stack([recipe.loss_weights.get(name, 0.0) * loss for name, loss in losses.items()]).sum()
-    if not torch.isfinite(total):
-        raise TrainingError(f"loss is {float(total.detach())} at step {run.step}; lower learning_rate in the recipe")
+    lesson = teaching.lesson(batch) if teaching else Lesson()
+    losses = losses_of(recipe.losses, Step(run.network(batch.images), batch, lesson, run.projection))
+    total = torch.stack([recipe.losses[name] * loss for name, loss in losses.items()]).sum()
     run.optimiser.zero_grad(set_to_none=True)
     total.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(run.network.parameters(), _CLIP_NORM)
+    norm = torch.nn.utils.clip_grad_norm_(run.network.parameters(), _CLIP_NORM)
+    if not torch.isfinite(total + norm):
+        bad = [name for name, loss in losses.items() if not torch.isfinite(loss)] or ["the gradient"]
+        raise TrainingError(
+            f"loss is {float(total.detach())} at step {run.step} ({', '.join(bad)}); lower learning_rate in the recipe"
+        )
     run.optimiser.step()
     run.step += 1
     _average(recipe, run)
@@ -151,15 +120,22 @@ def _average(recipe: Recipe, run: Run) -> None:
     torch._foreach_lerp_([run.average[name] for name in floating], [state[name] for name in floating], 1 - decay)
 
 
-def _fresh(recipe: Recipe, workspace: Workspace) -> Run:
+def _fresh(recipe: Recipe, workspace: Workspace) -> SkyNet:
     network = SkyNet(recipe.network, len(recipe.labels)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if recipe.init is not None:
         _initialise(network, recipe.labels, workspace.weights(recipe.init))
-    optimiser = torch.optim.AdamW(
-        network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
-    )
+    assert isinstance(network, SkyNet)
+    return network
+
+
+def _begin(recipe: Recipe, network: SkyNet, teaching: Teaching | None) -> Run:
+    projection: nn.Module | None = None
+    if teaching and teaching.phi_s and "kd_dense" in recipe.losses:
+        projection = nn.Conv2d(recipe.network.embedding_dim, teaching.phi_s.channels, 1)
+    trained = [*network.parameters(), *(projection.parameters() if projection else ())]
+    optimiser = torch.optim.AdamW(trained, recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     average = {name: value.clone() for name, value in network.state_dict().items()}
-    return Run(network, average, optimiser, 0, [])
+    return Run(network, projection, average, optimiser, 0, [])
 
 
 def _initialise(network: SkyNet, labels: tuple[str, ...], weights: Path) -> None:
@@ -179,6 +155,7 @@ def _save(recipe: Recipe, folder: Path, run: Run) -> None:
     content = {
         "recipe": recipe.model_dump_json(),
         "network": run.network.state_dict(),
+        "projection": run.projection.state_dict() if run.projection else None,
         "average": run.average,
         "optimiser": run.optimiser.state_dict(),
         "step": run.step,
@@ -189,33 +166,53 @@ def _save(recipe: Recipe, folder: Path, run: Run) -> None:
     write_whole(folder / "checkpoint.pt", buffer.getvalue())
 
 
-def _resume(recipe: Recipe, folder: Path, run: Run) -> Run:
+def _read_checkpoint(recipe: Recipe, folder: Path) -> dict[str, Any] | None:
     path = folder / "checkpoint.pt"
     if not path.is_file():
-        return run
+        return None
     try:
-        content = torch.load(path, weights_only=True)
+        content: dict[str, Any] = torch.load(path, weights_only=True)
     except (OSError, RuntimeError, UnpicklingError) as exc:
         raise TrainingError(f"{path}: damaged; delete it to train from the start") from exc
-    if content["recipe"] != recipe.model_dump_json():
+    if not _is_of(content["recipe"], recipe):
         raise TrainingError(f"{path}: belongs to another recipe; give the run another `name` or delete the checkpoint")
+    return content
+
+
+def _is_of(kept: str, recipe: Recipe) -> bool:
+    """Whether a kept recipe is this one; an older version knew fewer keys, whose defaults it meant."""
+    try:
+        return Recipe.model_validate_json(kept) == recipe
+    except ValidationError:
+        return False
+
+
+def _resume(run: Run, content: dict[str, Any]) -> None:
     run.network.load_state_dict(content["network"])
+    if run.projection:
+        run.projection.load_state_dict(content["projection"])
     run.optimiser.load_state_dict(content["optimiser"])
-    return Run(run.network, content["average"], run.optimiser, content["step"], content["history"])
+    run.average, run.step, run.history = content["average"], content["step"], content["history"]
 
 
-def _finish(recipe: Recipe, folder: Path, run: Run, sets: list[DataSet]) -> Path:
-    _save(recipe, folder, run)
-    weights = folder / "model.safetensors"
-    card = {
+def _record(recipe: Recipe, sets: list[DataSet], teaching: Teaching | None) -> dict[str, Any]:
+    """What stands beside the weights: all that made them."""
+    return {
         "name": recipe.name,
         "labels": recipe.labels,
         "network": recipe.network.model_dump(),
         "recipe": recipe.model_dump(mode="json"),
         "data": {s.name: {"images": len(s), "sha256": data_digest(s)} for s in sets},
+        "teacher": teaching.record if teaching else None,
         "torch": torch.__version__,
+        "versions": {name: version(name) for name in _VERSIONS},
         "finished_at_s": time.time(),
     }
+
+
+def _finish(recipe: Recipe, folder: Path, run: Run, card: dict[str, Any]) -> Path:
+    _save(recipe, folder, run)
+    weights = folder / "model.safetensors"
     for made_from_old_weights in ("fp32.onnx", "u8s8.onnx", "parity.json"):
         (folder / made_from_old_weights).unlink(missing_ok=True)
     write_whole(folder / "history.json", json.dumps(run.history).encode())

@@ -44,6 +44,7 @@ def test_batch_has_the_documented_shapes(tiny_recipe, workspace):
     cells = shapes.pop("cells")
     assert cells[1] == 4
     assert shapes == {
+        "pixels": (2, 64, 64, 3),
         "images": (2, 3, 64, 64),
         "heat": (2, 3, 16, 16),
         "box_ltrb": (2, 4, 16, 16),

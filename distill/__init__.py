@@ -1,7 +1,7 @@
 """Teacher to student: data sets, losses, training, export, quantization, evaluation, bundles.
 
-Reading order: `recipe.py`, `network.py`, `augment.py`, `losses.py`, `train.py`, then `export.py`, `quantize.py`,
-`bundle.py` and `evaluate.py`. Importing this package does not import torch.
+Reading order: `recipe.py`, `network.py`, `augment.py`, `batches.py`, `objectives.py`, `train.py`, then `export.py`,
+`quantize.py`, `bundle.py` and `evaluate.py`. Importing this package does not import torch.
 """
 
 from __future__ import annotations

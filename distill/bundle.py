@@ -14,7 +14,7 @@ from distill.model_card import CARD_NAME, CURVES_NAME, model_card
 from distill.network import STRIDE_PX
 from distill.recipe import INPUT_MULTIPLE_PX, Recipe, Workspace
 from distill.stac import ITEM_NAME, output_shapes, stac_item
-from distill.train import load_network, read_card
+from distill.weights import load_network, read_card
 from edge.bundle import BGR, MANIFEST_NAME, FileDigest, Manifest, read_manifest
 from edge.durable import write_durably
 

@@ -35,7 +35,8 @@ error_console = Console(stderr=True, soft_wrap=True, markup=False, highlight=Fal
 Config = Annotated[Path, typer.Argument(help="Recipe, for example distill/recipes/student.toml")]
 DataRoot = Annotated[Path, typer.Option("--data", help="Folder that holds the real data sets (hit_uav, …)")]
 RunsRoot = Annotated[Path, typer.Option("--runs", help="Folder for checkpoints, curves and renders")]
-DATA_DEFAULT, RUNS_DEFAULT = Path("../shared/data"), Path("runs")
+Labels = Annotated[str, typer.Option(help="Scored classes; every other box is an ignore region")]
+DATA_DEFAULT, RUNS_DEFAULT, LABELS_DEFAULT = Path("../shared/data"), Path("runs"), "Person,Car,Bicycle"
 
 
 def main() -> None:
@@ -66,15 +67,23 @@ def distill(config: Config, data: DataRoot = DATA_DEFAULT, runs: RunsRoot = RUNS
 
 def _train_chain(config: Path, workspace: Workspace, above: tuple[str, ...] = ()) -> None:
     """Train what a recipe needs, then the recipe; finished runs are kept. `above` are the runs that wait for it."""
-    from distill.bundle import export_run
-    from distill.train import read_card
-
     recipe = read_toml(config, Recipe)
     if recipe.name in above:
         raise DistillError(f"{config}: needs itself ({' → '.join((*above, recipe.name))}); change an init or teacher")
-    for needed in (recipe.init, recipe.teacher):
-        if needed and not workspace.weights(needed).is_file():
+    _train_needed(config, recipe, workspace, above)
+    _train_and_export(recipe, workspace)
+
+
+def _train_needed(config: Path, recipe: Recipe, workspace: Workspace, above: tuple[str, ...] = ()) -> None:
+    for needed in recipe.needed_runs:
+        if not workspace.weights(needed).is_file():
             _train_chain(config.with_name(f"{needed}.toml"), workspace, (*above, recipe.name))
+
+
+def _train_and_export(recipe: Recipe, workspace: Workspace) -> None:
+    from distill.bundle import export_run
+    from distill.weights import read_card
+
     if workspace.weights(recipe.name).is_file():
         error_console.print(f"{recipe.name}: already trained, kept; delete {workspace.folder(recipe.name)} to repeat")
     else:
@@ -85,6 +94,47 @@ def _train_chain(config: Path, workspace: Workspace, above: tuple[str, ...] = ()
             )
     path = export_run(recipe, workspace)
     error_console.print(f"{recipe.name}: exported to {path}")
+
+
+@app.command()
+def ablate(
+    config: Config,
+    left_out: Annotated[
+        str, typer.Option("--without", help="Losses to leave out in turn, with commas; `distillation` is all of kd_")
+    ] = "",
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of every run, counted up from the recipe's")] = 1,
+    split: Annotated[str, typer.Option(help="Split of HIT-UAV to score on: dev or val")] = "dev",
+    labels: Labels = LABELS_DEFAULT,
+    data: DataRoot = DATA_DEFAULT,
+    runs: RunsRoot = RUNS_DEFAULT,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
+) -> None:
+    """Train a recipe in full and with each of its losses left out, same steps, data and seeds, and score them.
+
+    Each run is one of `distill`, called NAME-without-LOSS: killed, it goes on; finished, it is kept. The result also
+    stands in <runs>/NAME/ablation.json, for the model card of a bundle.
+
+    Example: skyloop-distill ablate distill/recipes/ablation.toml --without distillation --seeds 3
+    """
+    from distill.ablation import planned, save_summary, score, summary
+    from distill.recipe import Source
+
+    recipe, workspace = read_toml(config, Recipe), Workspace(data, runs)
+    plan = planned(recipe, _listed(left_out), seeds)
+    scored_on = open_source(Source(path="hit_uav", split=split, weight=1.0), workspace, recipe.network.bands)
+    _train_needed(config, recipe, workspace)
+    scores: dict[str, list[dict[str, float | None]]] = {name: [] for name in plan}
+    for name, variants in plan.items():
+        for variant in variants:
+            _train_and_export(variant, workspace)
+            scores[name].append(score(variant, workspace, scored_on, _listed(labels)))
+    result = summary(recipe, scored_on, seeds, scores)
+    path = save_summary(workspace.folder(recipe.name), result)
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        _print_ablation(result)
+        error_console.print(f"{path}: give it to `skyloop-distill card` with --numbers")
 
 
 def _progress() -> Progress:
@@ -175,9 +225,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="val or dev (COCO folders: all)")] = "val",
     only: Annotated[str, typer.Option(help="Shell patterns of the file names to score, with commas")] = "",
     variant: Annotated[str | None, typer.Option(help="Which file of the bundle, for example fp32")] = None,
-    labels: Annotated[
-        str, typer.Option(help="Scored classes; every other box is an ignore region")
-    ] = "Person,Car,Bicycle",
+    labels: Labels = LABELS_DEFAULT,
     runtime: Annotated[Runtime, typer.Option(help="What runs it, see docs/runtimes.md")] = Runtime.CPU,
     threads: Annotated[int, typer.Option(help="ONNX Runtime threads; 0 is all cores")] = 0,
     tile: Annotated[
@@ -270,4 +318,16 @@ def _print_scores(result: dict[str, Any]) -> None:
     table.add_row("ms per image", f"{result['ms_per_image']:.1f}")
     for name, size in result["file_bytes"].items():
         table.add_row(f"{name} file", f"{size / 1e6:.2f} MB")
+    Console().print(table)
+
+
+def _print_ablation(result: dict[str, Any]) -> None:
+    from distill.model_card import ablation_rows
+
+    table = Table(title=f"{result['recipe']}, {result['steps']} steps, on {result['data']}, seeds {result['seeds']}")
+    head, *rows = ablation_rows(result["ablation"])
+    for number, name in enumerate(head):
+        table.add_column(name, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*row)
     Console().print(table)

@@ -34,13 +34,14 @@ def save_curves(history: Sequence[dict[str, float]], path: Path) -> None:
     Raises:
         DistillError: the disk is full, read-only or broken.
     """
-    names = [name for name in history[0] if name != "step"]
+    # A run that was begun by an older version may have computed losses that are switched off.
+    names = [name for name in history[-1] if name != "step"]
     steps = np.array([row["step"] for row in history])
     # A figure of its own, not pyplot's: no global state and no display.
     figure = Figure(figsize=(8.0, 2.2 * len(names)), layout="constrained")
     axes = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
     for axis, name in zip(axes, names, strict=True):
-        values = np.array([row[name] for row in history], np.float32)
+        values = np.array([row.get(name, np.nan) for row in history], np.float32)
         axis.plot(steps, values, color="0.8", linewidth=0.5)
         axis.plot(steps, smoothed(values, int(_SMOOTHED_SHARE * len(values))), color="tab:blue")
         axis.set_ylabel(name)

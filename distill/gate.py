@@ -181,13 +181,14 @@ def scores_of(student: Student, held_out: Sequence[DataSet]) -> dict[str, Any]:
         return {}
     found, _ = detect_all(student, held_out[0])
     known = coco_scores(truths_of(held_out[0]), found, student.manifest.labels)
-    return {name: known[name] for name in ("map50", "ap50_small")} | _fewshot_scores(student, held_out)
+    return {name: known[name] for name in ("map50", "ap50_small")} | fewshot_scores(student, held_out)
 
 
-def _fewshot_scores(student: Student, held_out: Sequence[DataSet]) -> dict[str, Any]:
-    """Of the unfamiliar label that most images of a set show, the first set that shows one often enough.
+def fewshot_scores(student: Student, held_out: Sequence[DataSet]) -> dict[str, Any]:
+    """AP50 after `SHOTS` shots of a label that a student does not know, and what label that is.
 
-    Prompts carry chips of one or three bands, so that students of other bands are not asked.
+    Of the unfamiliar label that most images of a set show, the first set that shows one often enough; empty without,
+    and for students of other bands than prompts carry chips of.
     """
     labels = student.manifest.labels
     if student.manifest.bands not in CHIP_BANDS:

@@ -6,8 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from distill.network import Outputs
-
 
 def heat_loss(logits: Tensor, heat: Tensor, care: Tensor) -> Tensor:
     """Penalty-reduced focal loss of CenterNet (arXiv:1904.07850, eq. 1: alpha 2, beta 4), per object.
@@ -71,28 +69,54 @@ def contrastive_loss(objects: Tensor, kinds: Tensor, background: Tensor, tempera
     return (per_anchor * useful).sum() / useful.sum().clamp(min=1e-6)
 
 
-def distillation_loss(student: Outputs, teacher: Outputs, class_map: list[int], heat: Tensor) -> dict[str, Tensor]:
-    """How far the student's maps are from the teacher's.
+def taught_heat_loss(logits: Tensor, taught: Tensor, truth: Tensor, objects: Tensor) -> Tensor:
+    """Squared difference of probabilities, summed over cells and divided by the objects.
 
     Args:
-        student: the student's outputs.
-        teacher: the teacher's outputs on the same images, without gradient.
-        class_map: for each student class the teacher's class index.
-        heat: (N, C + 1, h, w) truth, which weighs the cells: near objects 1, elsewhere by the teacher's own belief.
-
-    Returns:
-        `kd_heat`: weighted squared difference of probabilities, summed over cells and divided by the objects;
-        `kd_box`: L1 between log distances where the teacher sees an object; `kd_embedding`: 1 - cosine, same cells.
+        logits: (N, C + 1, h, w) the student's classes, then objectness.
+        taught: (N, C + 1, h, w) the teacher's probabilities.
+        truth: (N, 1, h, w) objectness, which weighs the cells: near objects 1, elsewhere by the teacher's own belief.
+        objects: () how many there are.
     """
-    names = torch.cat([teacher.class_logits[:, class_map], teacher.objectness], dim=1).sigmoid()
-    mine = torch.cat([student.class_logits, student.objectness], dim=1).sigmoid()
-    count = (heat > 0.999).float().sum().clamp(min=1.0)
-    belief = teacher.objectness.sigmoid()
-    cell_weight = torch.maximum(belief, heat[:, -1:])
-    kd_heat = ((mine - names) ** 2 * (0.1 + cell_weight)).sum() / count
-    w = (belief * (belief > 0.2))[:, 0]
-    kd_box = ((student.box_ltrb - teacher.box_ltrb).abs().mean(dim=1) * w).sum() / w.sum().clamp(min=1.0)
-    cosine = functional.cosine_similarity(student.embedding, teacher.embedding, dim=1)
-    w = cell_weight[:, 0] + 0.05
-    kd_embedding = ((1 - cosine) * w).sum() / w.sum()
-    return {"kd_heat": kd_heat, "kd_box": kd_box, "kd_embedding": kd_embedding}
+    weight = 0.1 + torch.maximum(taught[:, -1:], truth)
+    return ((logits.sigmoid() - taught) ** 2 * weight).sum() / objects.clamp(min=1.0)
+
+
+def taught_box_loss(box_ltrb: Tensor, taught: Tensor, belief: Tensor) -> Tensor:
+    """L1 between (N, 4, h, w) log distances, mean weighed by a teacher's (N, 1, h, w) objectness, 0 below 0.2."""
+    weight = (belief * (belief > 0.2))[:, 0]
+    return ((box_ltrb - taught).abs().mean(dim=1) * weight).sum() / weight.sum().clamp(min=1.0)
+
+
+def taught_embedding_loss(embedding: Tensor, taught: Tensor, belief: Tensor, truth: Tensor) -> Tensor:
+    """1 - cosine of (N, D, h, w) embeddings of one length D, cells weighed by belief or truth (N, 1, h, w)."""
+    weight = torch.maximum(belief, truth)[:, 0] + 0.05
+    return ((1 - functional.cosine_similarity(embedding, taught, dim=1)) * weight).sum() / weight.sum()
+
+
+def dense_loss(projected: Tensor, features: Tensor) -> Tensor:
+    """Mean of 1 - cosine over all cells of a student's projected and a teacher's PHI-S features, (N, C, h, w) both.
+
+    The cosine, because prompts are matched by it, and a cell's norm is no part of what it shows.
+    No rotation and no single scale changes it; what PHI-S gives it is the mean taken off, without which all cells of a
+    backbone are much alike, and channels of one size, which is what AdamW's steps on the projection are made for.
+    """
+    return (1 - functional.cosine_similarity(projected, features, dim=1)).mean()
+
+
+def angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """How far the angles between cells differ: Huber loss (delta 1) on their pairwise cosines.
+
+    Relational knowledge distillation (Park et al., arXiv:1904.05068) with pairs of cells in place of its triplets: the
+    cosine of two cells is what a prompt compares (as in Tung and Mori's similarity-preserving form, arXiv:1907.09682),
+    and pairs cost M^2 where triplets cost M^3. The lengths of the two embeddings need not agree.
+
+    Args:
+        student: (M, D) cells.
+        teacher: (M, C) the same cells, PHI-S features.
+    """
+    if len(student) < 2:
+        return student.sum() * 0.0
+    mine, its = (unit @ unit.T for unit in (functional.normalize(student, dim=1), functional.normalize(teacher, dim=1)))
+    pairs = torch.triu_indices(len(student), len(student), 1)
+    return functional.huber_loss(mine[pairs[0], pairs[1]], its[pairs[0], pairs[1]])

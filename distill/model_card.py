@@ -91,8 +91,33 @@ def _of(report: Mapping[str, Any]) -> str:
 
 
 def _nested(found: Mapping[str, Any]) -> str:
-    """Numbers by name, dictionaries flattened to dotted names."""
-    return _table(("measure", "value"), list(_flat(found, "")))
+    """Numbers by name, dictionaries flattened to dotted names; an ablation is a table of its own."""
+    plain = {name: value for name, value in found.items() if name != "ablation"}
+    tables = [_table(("measure", "value"), list(_flat(plain, "")))] if plain else []
+    if "ablation" in found:
+        head, *rows = ablation_rows(found["ablation"])
+        tables.append(_table(head, rows))
+    return "\n\n".join(tables)
+
+
+def ablation_rows(ablation: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """The result of `skyloop-distill ablate` as lines of a table, its head first.
+
+    Args:
+        ablation: measures by what was left out, `full` first; each None or its mean, min and max over the seeds.
+    """
+    measures = list(next(iter(ablation.values())))
+    lines = [("left out", *measures)]
+    for name, row in ablation.items():
+        lines.append(("nothing" if name == "full" else name, *(_spread(row.get(measure)) for measure in measures)))
+    return lines
+
+
+def _spread(found: Mapping[str, float] | None) -> str:
+    if found is None:
+        return "-"
+    is_one = found["min"] == found["max"]
+    return f"{found['mean']:.3f}" if is_one else f"{found['mean']:.3f} ({found['min']:.3f} to {found['max']:.3f})"
 
 
 def _flat(found: Mapping[str, Any], prefix: str) -> Iterable[tuple[object, ...]]:

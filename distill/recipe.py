@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,11 @@ INPUT_MULTIPLE_PX = 32
 """Input height and width must be multiples of this: the deepest level halves five times."""
 
 BandName = Annotated[str, Field(pattern="^[a-z0-9_]+$")]
-LossName = Annotated[str, Field(pattern="^(kd_)?(heat|box|embedding)$")]
+LossName = Literal["heat", "box", "embedding", "prompt", "kd_heat", "kd_box", "kd_embedding", "kd_dense", "kd_angle"]
+LossWeight = Annotated[float, Field(ge=0)]
+
+_RUN_NAME = r"^[a-z0-9-]+$"
+_BUNDLED_TEACHER = "bundled"
 
 
 class NetworkConfig(Settings):
@@ -97,17 +102,19 @@ class Recipe(Settings):
         labels: known classes, spelled as the data sets spell them.
         network: widths and depths.
         init: name of the run whose weights to start from; tensors of another shape are skipped.
-        teacher: name of the run to distil from; without it the run is supervised only.
+        teacher: what to distil from: the name of a run; or `bundled`, or anything else that
+            `cloud.teachers.open_teacher` takes, told from a run by a `/`, `.` or `:` in it. Without one the run is
+            supervised only.
         sources: data sets.
         held_out: data sets that were not trained on, which the bundle's scores are calibrated on.
         steps, batch, crop_px, learning_rate, weight_decay, ema_decay, seed: the optimiser's constants.
         novel_kinds: how many kinds of random objects a batch may paste; 0 switches pasting off.
-        loss_weights: of `heat`, `box`, `embedding` and the three `kd_` losses; 0 or absent switches one off.
+        loss_weights: of the losses of `distill/objectives.py`; what is 0 or absent is not computed.
         score_floor: known-class score from which the bundle reports a detection, chosen on dev.
         object_floor: objectness from which the bundle lets prompts claim a candidate.
     """
 
-    name: str = Field(pattern=r"^[a-z0-9-]+$")
+    name: str = Field(pattern=_RUN_NAME)
     labels: tuple[str, ...] = Field(min_length=1)
     network: NetworkConfig = NetworkConfig()
     init: str | None = None
@@ -122,7 +129,7 @@ class Recipe(Settings):
     ema_decay: float = Field(0.995, ge=0, lt=1)
     seed: int = Field(0, ge=0)
     novel_kinds: int = Field(4, ge=0)
-    loss_weights: dict[LossName, float] = Field({"heat": 1.0, "box": 2.0, "embedding": 0.5})
+    loss_weights: dict[LossName, LossWeight] = Field({"heat": 1.0, "box": 2.0, "embedding": 0.5})
     score_floor: float = Field(0.3, ge=0, le=1)
     object_floor: float = Field(0.2, ge=0, le=1)
 
@@ -131,6 +138,31 @@ class Recipe(Settings):
         if self.name in (self.init, self.teacher):
             raise ValueError(f"run {self.name!r} cannot start or learn from itself; name another run")
         return self
+
+    @model_validator(mode="after")
+    def _has_what_its_losses_need(self) -> Self:
+        if not self.losses:
+            raise ValueError("loss_weights: every loss is switched off; give one of them a weight above 0")
+        taught = [name for name in self.losses if name.startswith("kd_")]
+        if taught and self.teacher is None:
+            raise ValueError(f"loss_weights: {', '.join(taught)} needs a teacher; name one, or switch it off")
+        return self
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """The losses that are computed, and their weights."""
+        return {name: weight for name, weight in self.loss_weights.items() if weight > 0}
+
+    @property
+    def teacher_run(self) -> str | None:
+        """The teacher, where it is a run of ours."""
+        is_run = self.teacher and self.teacher != _BUNDLED_TEACHER and re.match(_RUN_NAME, self.teacher)
+        return self.teacher if is_run else None
+
+    @property
+    def needed_runs(self) -> tuple[str, ...]:
+        """The runs that must be finished before this one begins."""
+        return tuple(name for name in (self.init, self.teacher_run) if name)
 
 
 @dataclass(frozen=True)

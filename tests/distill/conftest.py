@@ -3,6 +3,7 @@
 import json
 import resource
 import shutil
+import sys
 import warnings
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from distill import cli
 from distill.bundle import export_run
 from distill.network import SkyNet
 from distill.quantize import quantize_files
@@ -190,3 +192,17 @@ def full_disk():
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     return limited
+
+
+@pytest.fixture
+def run_cli(monkeypatch, capsys):
+    """Exit code, stdout and stderr of one command line."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["skyloop-distill", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        printed = capsys.readouterr()
+        return caught.value.code, printed.out, printed.err
+
+    return run

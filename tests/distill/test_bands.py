@@ -14,7 +14,8 @@ from distill.dataset import Reading, read_data_set
 from distill.errors import TrainingError
 from distill.network import STEM, SkyNet
 from distill.recipe import NetworkConfig, Source, Workspace
-from distill.train import load_network, read_weights, train
+from distill.train import train
+from distill.weights import load_network, read_weights
 from edge.bundle import BGR, load_bundle, read_manifest
 from edge.student import Student
 from protocols.errors import ShapeError

@@ -8,7 +8,7 @@ from distill.bundle import write_bundle
 from distill.errors import DistillError
 from distill.export import space_id
 from distill.recipe import Source
-from distill.train import load_network
+from distill.weights import load_network
 from edge.bundle import load_bundle
 from edge.student import Student
 

@@ -1,11 +1,10 @@
 import json
 import shutil
-import sys
 
 import pytest
 
 from distill import bundle as bundling
-from distill import cli, gate, quantize
+from distill import gate, quantize
 from distill.bundle import write_bundle
 from edge.bundle import load_bundle
 
@@ -19,20 +18,6 @@ novel_kinds = 0
 network = {{ widths = [8, 8, 8, 8, 0], blocks = [0, 0, 0, 0], neck = 8, embedding_dim = 8 }}
 sources = [{{ path = "hit_uav" }}]
 """
-
-
-@pytest.fixture
-def run_cli(monkeypatch, capsys):
-    """Exit code, stdout and stderr of one command line."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["skyloop-distill", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        printed = capsys.readouterr()
-        return caught.value.code, printed.out, printed.err
-
-    return run
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from distill.errors import DistillError
 from distill.export import fold_batch_norms, space_id
 from distill.network import SkyNet, normalise
 from distill.recipe import NetworkConfig
-from distill.train import load_network
+from distill.weights import load_network
 from edge.runtime.onnx import OUTPUT_NAMES, OnnxBackend
 
 

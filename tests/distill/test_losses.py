@@ -2,8 +2,16 @@ import numpy as np
 import pytest
 import torch
 
-from distill.losses import box_loss, contrastive_loss, distillation_loss, heat_loss
-from distill.network import Outputs
+from distill.losses import (
+    angle_loss,
+    box_loss,
+    contrastive_loss,
+    dense_loss,
+    heat_loss,
+    taught_box_loss,
+    taught_embedding_loss,
+    taught_heat_loss,
+)
 
 
 @pytest.fixture
@@ -133,34 +141,71 @@ def test_contrastive_loss_without_pairs_is_zero(kinds):
     assert float(loss.detach()) == 0
 
 
-def maps(rng, classes):
-    return Outputs(*(tensor(rng.normal(size=(1, c, 3, 4))) for c in (5, 1, 4, classes)))
+def taught(rng):
+    """Logits, a teacher's probabilities and the truth of two classes and objectness."""
+    truth = rng.random((2, 1, 3, 4))
+    return rng.normal(size=(2, 3, 3, 4)), rng.random((2, 3, 3, 4)), truth
 
 
-def test_distillation_loss_equals_the_slow_formulas(rng):
-    student, teacher, heat = maps(rng, 2), maps(rng, 3), rng.random((1, 3, 3, 4))
-    heat[0, 0, 1, 1] = 1.0
-    found = distillation_loss(student, teacher, [2, 0], tensor(heat))
-    a, b = (Outputs(*(m[0].numpy().astype(float) for m in o)) for o in (student, teacher))
-    kd_heat = kd_box = seen = kd_embedding = cells = 0.0
-    for y, x in np.ndindex(3, 4):
-        belief = sigmoid(b.objectness[0, y, x])
-        weight = max(belief, heat[0, -1, y, x])
-        pairs = [(a.class_logits[0], b.class_logits[2]), (a.class_logits[1], b.class_logits[0])]
-        pairs += [(a.objectness[0], b.objectness[0])]
-        kd_heat += sum((sigmoid(p[y, x]) - sigmoid(q[y, x])) ** 2 for p, q in pairs) * (0.1 + weight)
-        if belief > 0.2:
-            kd_box, seen = kd_box + belief * np.abs(a.box_ltrb - b.box_ltrb)[:, y, x].mean(), seen + belief
-        u, v = a.embedding[:, y, x], b.embedding[:, y, x]
-        kd_embedding += (1 - u @ v / np.linalg.norm(u) / np.linalg.norm(v)) * (weight + 0.05)
-        cells += weight + 0.05
-    expected = {"kd_heat": kd_heat, "kd_box": kd_box / max(seen, 1), "kd_embedding": kd_embedding / cells}
-    assert {k: float(v) for k, v in found.items()} == pytest.approx(expected, rel=1e-4)
-
-
-def test_distillation_loss_equal_maps_cost_nothing(rng):
-    outputs = maps(rng, 2)
-    losses = distillation_loss(outputs, outputs, [0, 1], torch.zeros(1, 3, 3, 4))
-    assert {name: float(loss) for name, loss in losses.items()} == pytest.approx(
-        {"kd_heat": 0, "kd_box": 0, "kd_embedding": 0}, abs=1e-6
+def test_taught_heat_loss_equals_the_slow_formula(rng):
+    logits, told, truth = taught(rng)
+    expected = sum(
+        (sigmoid(logits[n, c, y, x]) - told[n, c, y, x]) ** 2 * (0.1 + max(told[n, -1, y, x], truth[n, 0, y, x])) / 5
+        for n, c, y, x in np.ndindex(logits.shape)
     )
+    found = taught_heat_loss(tensor(logits), tensor(told), tensor(truth), torch.tensor(5))
+    assert float(found) == pytest.approx(expected, rel=1e-4)
+
+
+def test_taught_box_loss_counts_cells_by_the_teachers_belief(rng):
+    mine, its, belief = rng.normal(size=(2, 4, 3, 4)), rng.normal(size=(2, 4, 3, 4)), rng.random((2, 1, 3, 4))
+    total = seen = 0.0
+    for n, y, x in np.ndindex(2, 3, 4):
+        if belief[n, 0, y, x] > 0.2:
+            total += belief[n, 0, y, x] * np.abs(mine - its)[n, :, y, x].mean()
+            seen += belief[n, 0, y, x]
+    found = taught_box_loss(tensor(mine), tensor(its), tensor(belief))
+    assert float(found) == pytest.approx(total / max(seen, 1), rel=1e-4)
+
+
+def cosine(u, v):
+    return u @ v / np.linalg.norm(u) / np.linalg.norm(v)
+
+
+def test_taught_embedding_loss_equals_the_slow_formula(rng):
+    mine, its = rng.normal(size=(2, 5, 3, 4)), rng.normal(size=(2, 5, 3, 4))
+    belief, truth = rng.random((2, 1, 3, 4)), rng.random((2, 1, 3, 4))
+    weights = [max(belief[n, 0, y, x], truth[n, 0, y, x]) + 0.05 for n, y, x in np.ndindex(2, 3, 4)]
+    losses = [1 - cosine(mine[n, :, y, x], its[n, :, y, x]) for n, y, x in np.ndindex(2, 3, 4)]
+    found = taught_embedding_loss(*map(tensor, (mine, its, belief, truth)))
+    assert float(found) == pytest.approx(np.average(losses, weights=weights), rel=1e-4)
+
+
+def test_dense_loss_is_the_mean_over_cells(rng):
+    mine, its = rng.normal(size=(2, 5, 3, 4)), rng.normal(size=(2, 5, 3, 4))
+    expected = np.mean([1 - cosine(mine[n, :, y, x], its[n, :, y, x]) for n, y, x in np.ndindex(2, 3, 4)])
+    assert float(dense_loss(tensor(mine), tensor(its))) == pytest.approx(expected, rel=1e-4)
+    assert float(dense_loss(tensor(3 * its), tensor(its))) == pytest.approx(0, abs=1e-6)
+
+
+def test_angle_loss_equals_the_slow_formula_over_pairs(rng):
+    mine, its = rng.normal(size=(9, 2)), rng.normal(size=(9, 3))
+    errors = [cosine(mine[i], mine[j]) - cosine(its[i], its[j]) for i in range(9) for j in range(i)]
+    expected = np.mean([e**2 / 2 if abs(e) <= 1 else abs(e) - 0.5 for e in errors])
+    assert max(map(abs, errors)) > 1  # both branches
+    assert float(angle_loss(tensor(mine), tensor(its))) == pytest.approx(expected, rel=1e-4)
+
+
+def test_angle_loss_sees_no_turn_and_no_length(rng):
+    its = rng.normal(size=(6, 8))
+    turn = np.linalg.qr(rng.normal(size=(8, 8)))[0]
+    lengths = rng.random((6, 1)) + 0.1
+    assert float(angle_loss(tensor(lengths * its @ turn), tensor(its))) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_angle_loss_without_a_pair_is_zero_with_gradient(count):
+    mine = torch.ones(count, 3, requires_grad=True)
+    loss = angle_loss(mine, torch.ones(count, 5))
+    loss.backward()
+    assert float(loss.detach()) == 0

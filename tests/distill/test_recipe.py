@@ -142,3 +142,26 @@ def test_range_of_a_source_that_runs_backwards_is_refused(name):
 def test_impossible_bands_are_refused(changes):
     with pytest.raises(ValueError, match="band"):
         NetworkConfig(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        pytest.param({"loss_weights": {"heat": 0.0}}, "every loss is switched off", id="no-loss"),
+        pytest.param({"loss_weights": {"heat": -1.0}}, "greater than or equal to 0", id="negative-weight"),
+        pytest.param({"loss_weights": {"heat": 1.0, "kd_box": 1.0}}, "kd_box needs a teacher", id="no-teacher"),
+    ],
+)
+def test_loss_weights_that_cannot_be_meant_are_refused(tiny_recipe, changes, words):
+    with pytest.raises(ValidationError, match=words):
+        tiny_recipe(**changes)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "run"),
+    [("teacher-long", "teacher-long"), ("bundled", None), ("./teacher", None), ("big.toml", None), ("sky:", None)],
+)
+def test_teacher_is_a_run_or_what_the_cloud_opens(tiny_recipe, teacher, run):
+    recipe = tiny_recipe(teacher=teacher, init="start")
+    assert recipe.teacher_run == run
+    assert recipe.needed_runs == (("start",) if run is None else ("start", run))

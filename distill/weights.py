@@ -1,0 +1,70 @@
+"""What a finished run leaves: its weights, and the record that stands beside them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from distill.errors import TrainingError
+from distill.network import SkyNet
+from distill.recipe import NetworkConfig
+
+
+def read_card(weights: Path) -> dict[str, Any]:
+    """The record that stands beside trained weights: labels, network, recipe, data digests, versions.
+
+    Raises:
+        TrainingError: it is missing or damaged.
+    """
+    path = weights.with_suffix(".json")
+    try:
+        card: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as exc:
+        raise TrainingError(f"{path}: no readable record of trained weights ({exc}); train that network first") from exc
+    return card
+
+
+def read_config(weights: Path) -> NetworkConfig:
+    """Widths, depths and bands of a trained network.
+
+    Raises:
+        TrainingError: the record beside the weights is missing or damaged.
+    """
+    try:
+        return NetworkConfig.model_validate(read_card(weights)["network"])
+    except (KeyError, ValidationError) as exc:
+        raise TrainingError(f"{weights.with_suffix('.json')}: names no network; train that network again") from exc
+
+
+def read_weights(weights: Path) -> dict[str, Tensor]:
+    """The tensors of a finished run, by name.
+
+    Raises:
+        TrainingError: the file is missing or damaged.
+    """
+    try:
+        return load_file(weights)
+    except (OSError, SafetensorError) as exc:
+        raise TrainingError(f"{weights}: no readable weights ({exc}); train that network first") from exc
+
+
+def load_network(weights: Path) -> tuple[SkyNet, tuple[str, ...]]:
+    """A trained network in evaluation mode and its labels.
+
+    Raises:
+        TrainingError: the weights or the record beside them are missing, damaged or of different networks.
+    """
+    card = read_card(weights)
+    network = SkyNet(read_config(weights), len(card["labels"]))
+    try:
+        network.load_state_dict(read_weights(weights))
+    except RuntimeError as exc:
+        raise TrainingError(f"{weights}: not the network that the .json beside it names; train it again") from exc
+    return network.eval().to(memory_format=torch.channels_last), tuple(card["labels"])  # type: ignore[call-overload]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from distill.export import export_onnx, file_entry, space_id
 from distill.files import disk_errors
 from distill.model_card import CARD_NAME, CURVES_NAME, model_card
 from distill.network import STRIDE_PX
-from distill.recipe import INPUT_MULTIPLE_PX, Recipe, Workspace
+from distill.recipe import INPUT_MULTIPLE_PX, Recipe, Source, Workspace
 from distill.train import load_network, read_card
 from edge.bundle import MANIFEST_NAME, Manifest, read_manifest
 from edge.durable import write_durably
@@ -22,6 +23,9 @@ _SUITS = {"fp32": ("cpu", "cuda"), "u8s8": ("cpu",), "s8s8": ("tensorrt",)}
 ATTRIBUTION = {
     "hit_uav": "HIT-UAV, Suo et al., Scientific Data 2023, doi 10.1038/s41597-023-02066-6, CC BY 4.0",
     "renders": "skyloop-sim renders, Apache-2.0",
+    "aerial_rgb/aerial_cars": "aerial-cars-dataset, jekhor, CC BY 3.0 (KIT AIS part) and CC BY-SA",
+    "aerial_rgb/brighton_beach": "drone_dataset_brighton_beach, pierotofy, BSD-2-Clause",
+    "aerial_rgb/neon_trees": "DeepForest's images of NEON, weecology, MIT",
 }
 """What a manifest says about each data set that weights were trained on."""
 
@@ -57,11 +61,17 @@ def write_bundle(recipe: Recipe, workspace: Workspace, out: Path, metrics: dict[
         contents = {path.name: path.read_bytes() for path in files.values()}
         contents |= {CURVES_NAME: curves.read_bytes()} if curves.is_file() else {}
         contents[CARD_NAME] = model_card(manifest, has_curves=curves.is_file()).encode()
-        _replace_folder(out.resolve(), contents | {MANIFEST_NAME: text.encode()})
+        replace_folder(out.resolve(), contents | {MANIFEST_NAME: text.encode()})
     return manifest
 
 
-def _replace_folder(out: Path, contents: dict[str, bytes]) -> None:
+def replace_folder(out: Path, contents: dict[str, bytes]) -> None:
+    """Replace a bundle's folder with these files by name, whole or not at all.
+
+    Raises:
+        DistillError: it holds something else than a bundle.
+        OSError: the disk below fails.
+    """
     if out.exists() and not (out / MANIFEST_NAME).is_file() and not (out.is_dir() and not any(out.iterdir())):
         raise DistillError(f"{out}: exists and is no bundle, so it is not overwritten; choose another --out")
     temporary, old = out.with_name(out.name + ".tmp"), out.with_name(out.name + ".old")
@@ -89,7 +99,6 @@ def make_manifest(
     weights = workspace.weights(recipe.name)
     network, labels = load_network(weights)
     card = read_card(weights)
-    sources = {source.path if source.root == "data" else "renders" for source in recipe.sources}
     return Manifest(
         name=recipe.name,
         labels=labels,
@@ -104,10 +113,17 @@ def make_manifest(
             "recipe": card["recipe"],
             "data": card["data"],
             "torch": card["torch"],
-            "attribution": sorted(ATTRIBUTION.get(name, f"{name}: not recorded") for name in sources),
+            "attribution": attribution_of(recipe.sources),
         },
         metrics=metrics or {},
     )
+
+
+def attribution_of(sources: Iterable[Source]) -> list[str]:
+    """What a manifest says about the data sets of a recipe, each once."""
+    paths = {source.path if source.root == "data" else "renders" for source in sources}
+    said = {path: [line for name, line in ATTRIBUTION.items() if f"{path}/".startswith(f"{name}/")] for path in paths}
+    return sorted({line for path, lines in said.items() for line in lines or [f"{path}: not recorded"]})
 
 
 def add_measurements(folder: Path, command: str, numbers: dict[str, Any]) -> Manifest:

@@ -178,4 +178,7 @@ def _labelled(
     marked = [bool(a.get("ignore", 0) or a.get("iscrowd", 0)) for a in annotations]
     ignore = np.array(marked, bool) | np.array([name == IGNORED_LABEL for name in labels], bool) | empty
     kinds = [a.get("kind", -1) if name == NOVEL_LABEL else -1 for a, name in zip(annotations, labels, strict=True)]
-    return LabelledImage(path, xyxy, labels, np.array(kinds, np.int64), ignore, int(image["id"]))
+    # Renders number the things of each world.
+    told = "world" in image and all("object_id" in a for a in annotations)
+    things = tuple(f"{image['world']}/{a['object_id']}" for a in annotations) if told else ()
+    return LabelledImage(path, xyxy, labels, np.array(kinds, np.int64), ignore, int(image["id"]), things)

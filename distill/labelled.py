@@ -25,6 +25,8 @@ class LabelledImage:
         kinds: (N,) int64; -1 where the label says all, else the number of a novel kind.
         ignore: (N,) bool, True for regions that neither teach nor count.
         image_id: id within the data set.
+        things: N names of the very things, where the data tell them apart: the same name in another image of the set
+            is another view of the same thing. Empty where they do not.
     """
 
     path: Path
@@ -33,6 +35,7 @@ class LabelledImage:
     kinds: np.ndarray[Any, np.dtype[np.int64]]
     ignore: np.ndarray[Any, np.dtype[np.bool_]]
     image_id: int
+    things: tuple[str, ...] = ()
 
 
 def image_files(folder: Path) -> list[Path]:

@@ -18,7 +18,7 @@ from edge.bundle import Bundle, check_file
 from edge.errors import ModelError
 from edge.runtime import RawOutputs
 from edge.student import Student, as_bgr, pad_to_multiple
-from protocols.arrays import Boxes, FloatArray, ImageArray
+from protocols.arrays import AnyImage, Boxes, FloatArray, ImageArray
 
 MATCH = "match"
 """Under this name a manifest lists the file."""
@@ -64,10 +64,10 @@ class MatchSession:
             raise TeacherError(
                 f"{path}: ONNX Runtime cannot load it ({str(exc)[:200]}); fetch the bundle again"
             ) from exc
-        shapes = {item.name: item.shape for item in self._session.get_inputs()}
+        shapes: dict[str, list[int]] = {item.name: item.shape for item in self._session.get_inputs()}
         if missing := {*_INPUTS, *_OUTPUTS} - set(shapes) - {item.name for item in self._session.get_outputs()}:
             raise TeacherError(f"{path}: lacks {', '.join(sorted(missing))}; make it with skyloop-distill match")
-        self.part_shape = tuple(int(side) for side in shapes["parts"][2:])
+        self.part_shape = tuple(shapes["parts"][2:])
         self.backbone_sha256 = self._session.get_modelmeta().custom_metadata_map.get(BACKBONE_KEY, "")
 
     def look(self, image: ImageArray, raw: RawOutputs, shown: Boxes, parts: FloatArray, sides: FloatArray) -> Looked:
@@ -80,7 +80,7 @@ class MatchSession:
             parts: (K, P, C).
             sides: (K, 2) width and height in pixels.
         """
-        given = (image, raw.embedding, raw.objectness[None], raw.box_ltrb, shown, parts, sides)
+        given: list[AnyImage] = [image, raw.embedding, raw.objectness[None], raw.box_ltrb, shown, parts, sides]
         feed = {name: np.ascontiguousarray(value[None]) for name, value in zip(_INPUTS, given, strict=True)}
         return Looked(*(output[0] for output in self._session.run(_OUTPUTS, feed)))
 

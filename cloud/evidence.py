@@ -19,7 +19,7 @@ TRUE_IOU = 0.4
 LOOSE_IOU = 0.2
 """Overlap from which a candidate is no longer background; also enough for the best one centred in a box."""
 
-_CORE = 0.5
+CORE = 0.5
 """Share of a box's sides, around its centre, whose cells show the thing and little of what is beside it."""
 
 CROP_MARGIN_PX = 48
@@ -87,7 +87,7 @@ def pool_boxes(seen: Perception, boxes_xyxy: Boxes, stride_px: int) -> FloatArra
     """(B, D) unit vectors: the mean embedding of the cells in the core of each box."""
     cells = unit_rows(seen.raw.embedding.reshape(seen.raw.embedding.shape[0], -1).T)
     grid = cells.reshape(*seen.raw.embedding.shape[1:], -1)
-    return unit_rows(np.stack([_core_cells(grid, box, stride_px).mean(axis=0) for box in boxes_xyxy]))
+    return unit_rows(np.stack([core_cells(grid, box, stride_px).mean(axis=0) for box in boxes_xyxy]))
 
 
 def vary(twin: Student, image: ImageArray, boxes_xyxy: Boxes) -> FloatArray:
@@ -141,10 +141,10 @@ def _centres_in(candidates_xyxy: Boxes, boxes_xyxy: Boxes) -> NDArray[np.bool_]:
     return np.asarray(within.all(axis=2), dtype=np.bool_)
 
 
-def _core_cells(grid: FloatArray, box_xyxy: FloatArray, stride_px: int) -> FloatArray:
-    """(K, D) cells whose centre lies in the core of a box; at least the one at its centre."""
+def core_cells(grid: FloatArray, box_xyxy: FloatArray, stride_px: int) -> FloatArray:
+    """(K, D) cells of an (h, w, D) grid whose centre lies in the core of a box; at least the one at its centre."""
     height, width = grid.shape[:2]
-    centre, half = (box_xyxy[:2] + box_xyxy[2:]) / 2, (box_xyxy[2:] - box_xyxy[:2]) / 2 * _CORE
+    centre, half = (box_xyxy[:2] + box_xyxy[2:]) / 2, (box_xyxy[2:] - box_xyxy[:2]) / 2 * CORE
     low = np.ceil((centre - half) / stride_px - 0.5).astype(int)
     high = np.floor((centre + half) / stride_px - 0.5).astype(int) + 1
     middle = np.clip((centre / stride_px).astype(int), 0, [width - 1, height - 1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from distill.export import export_onnx, file_entry, space_id
 from distill.files import disk_errors
 from distill.model_card import CARD_NAME, CURVES_NAME, model_card
 from distill.network import STRIDE_PX
-from distill.recipe import INPUT_MULTIPLE_PX, Recipe, Workspace
+from distill.recipe import INPUT_MULTIPLE_PX, Recipe, Source, Workspace
 from distill.stac import ITEM_NAME, output_shapes, stac_item
 from distill.weights import load_network, read_card
 from edge.bundle import BGR, MANIFEST_NAME, FileDigest, Manifest, read_manifest
@@ -26,6 +27,9 @@ LICENSE = "Apache-2.0"
 ATTRIBUTION = {
     "hit_uav": "HIT-UAV, Suo et al., Scientific Data 2023, doi 10.1038/s41597-023-02066-6, CC BY 4.0",
     "renders": "skyloop-sim renders, Apache-2.0",
+    "aerial_rgb/aerial_cars": "aerial-cars-dataset, jekhor, CC BY 3.0 (KIT AIS part) and CC BY-SA",
+    "aerial_rgb/brighton_beach": "drone_dataset_brighton_beach, pierotofy, BSD-2-Clause",
+    "aerial_rgb/neon_trees": "DeepForest's images of NEON, weecology, MIT",
 }
 """What a manifest says about each data set that weights were trained on."""
 
@@ -56,19 +60,20 @@ def write_bundle(recipe: Recipe, workspace: Workspace, out: Path, metrics: dict[
         raise DistillError(f"{run}: holds no fp32.onnx; train the run first")
     manifest = make_manifest(recipe, workspace, files, metrics)
     with disk_errors(out):
-        curves = _curves(run)
-        manifest, papers = _papers(manifest, curves)
+        curves = curves_of(run)
+        manifest, papers = papers_of(manifest, curves)
         contents = {path.name: path.read_bytes() for path in files.values()} | curves
-        _replace_folder(out.resolve(), contents | papers)
+        replace_folder(out.resolve(), contents | papers)
     return manifest
 
 
-def _curves(folder: Path) -> dict[str, bytes]:
+def curves_of(folder: Path) -> dict[str, bytes]:
+    """The training curves of a run or a bundle, by file name, where it has any."""
     path = folder / CURVES_NAME
     return {CURVES_NAME: path.read_bytes()} if path.is_file() else {}
 
 
-def _papers(manifest: Manifest, curves: dict[str, bytes]) -> tuple[Manifest, dict[str, bytes]]:
+def papers_of(manifest: Manifest, curves: dict[str, bytes]) -> tuple[Manifest, dict[str, bytes]]:
     """The manifest with the digests of what is not run, and the files made from it; the manifest's own comes last."""
     card = model_card(manifest, has_curves=bool(curves)).encode()
     digests = {name: FileDigest.of(content) for name, content in {CARD_NAME: card, **curves}.items()}
@@ -78,7 +83,13 @@ def _papers(manifest: Manifest, curves: dict[str, bytes]) -> tuple[Manifest, dic
     return manifest, {CARD_NAME: card, ITEM_NAME: item, MANIFEST_NAME: text}
 
 
-def _replace_folder(out: Path, contents: dict[str, bytes]) -> None:
+def replace_folder(out: Path, contents: dict[str, bytes]) -> None:
+    """Replace a bundle's folder with these files by name, whole or not at all.
+
+    Raises:
+        DistillError: it holds something else than a bundle.
+        OSError: the disk below fails.
+    """
     if out.exists() and not (out / MANIFEST_NAME).is_file() and not (out.is_dir() and not any(out.iterdir())):
         raise DistillError(f"{out}: exists and is no bundle, so it is not overwritten; choose another --out")
     temporary, old = out.with_name(out.name + ".tmp"), out.with_name(out.name + ".old")
@@ -106,7 +117,6 @@ def make_manifest(
     weights = workspace.weights(recipe.name)
     network, labels = load_network(weights)
     card = read_card(weights)
-    sources = {source.path if source.root == "data" else "renders" for source in recipe.sources}
     return Manifest(
         name=recipe.name,
         labels=labels,
@@ -126,10 +136,17 @@ def make_manifest(
             "recipe": card["recipe"],
             "data": card["data"],
             "torch": card["torch"],
-            "attribution": sorted(ATTRIBUTION.get(name, f"{name}: not recorded") for name in sources),
+            "attribution": attribution_of(recipe.sources),
         },
         metrics=metrics or {},
     )
+
+
+def attribution_of(sources: Iterable[Source]) -> list[str]:
+    """What a manifest says about the data sets of a recipe, each once."""
+    paths = {source.path if source.root == "data" else "renders" for source in sources}
+    said = {path: [line for name, line in ATTRIBUTION.items() if f"{path}/".startswith(f"{name}/")] for path in paths}
+    return sorted({line for path, lines in said.items() for line in lines or [f"{path}: not recorded"]})
 
 
 def add_measurements(folder: Path, command: str, numbers: dict[str, Any]) -> Manifest:
@@ -157,7 +174,7 @@ def rewrite_manifest(folder: Path, manifest: Manifest) -> Manifest:
         DistillError: the disk is full.
     """
     with disk_errors(folder):
-        manifest, papers = _papers(manifest, _curves(folder))
+        manifest, papers = papers_of(manifest, curves_of(folder))
         for name, content in papers.items():
             write_durably(folder / name, content)
     return manifest
@@ -170,5 +187,5 @@ def copy_bundle(folder: Path, out: Path) -> Path:
         DistillError: `out` holds something else, or the disk is full.
     """
     with disk_errors(out):
-        _replace_folder(out.resolve(), {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()})
+        replace_folder(out.resolve(), {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()})
     return out

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -150,15 +151,49 @@ def _progress() -> Progress:
 def _train_with_progress(recipe: Recipe, workspace: Workspace) -> None:
     from distill.train import train
 
+    with _training(recipe.name, recipe.steps) as show:
+        train(recipe, workspace, show)
+
+
+@contextmanager
+def _training(name: str, steps: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
+    """A bar of a training run; yields what to call after each step."""
     with _progress() as progress:
-        task = progress.add_task(recipe.name, total=recipe.steps)
+        task = progress.add_task(name, total=steps)
 
         def show(step: int, losses: dict[str, float]) -> None:
             if step % 10 == 0:
-                text = " ".join(f"{name} {value:.2f}" for name, value in losses.items())
-                progress.update(task, completed=step, description=f"{recipe.name}: {text}")
+                text = " ".join(f"{loss} {value:.2f}" for loss, value in losses.items())
+                progress.update(task, completed=step, description=f"{name}: {text}")
 
-        train(recipe, workspace, show)
+        yield show
+
+
+@app.command()
+def match(
+    config: Annotated[Path, typer.Argument(help="Recipe, for example distill/recipes/teacher-match.toml")],
+    into: Annotated[Path | None, typer.Option("--into", help="Bundle of the same network that gets the head")] = None,
+    data: DataRoot = DATA_DEFAULT,
+    runs: RunsRoot = RUNS_DEFAULT,
+) -> None:
+    """Train the head that finds a thing again which a chip shows, on a trained network, and export it as ONNX.
+
+    Example: skyloop-distill match distill/recipes/teacher-match.toml --into cloud/bundles/teacher
+    """
+    from distill.match_export import add_match, export_match
+    from distill.match_training import MatchRecipe, train_match
+
+    recipe, workspace = read_toml(config, MatchRecipe), Workspace(data, runs)
+    if recipe.weights(workspace).is_file():
+        error_console.print(f"{recipe.name}: already trained, kept; delete {workspace.folder(recipe.name)} to repeat")
+    else:
+        with _training(recipe.name, recipe.steps) as show:
+            train_match(recipe, workspace, show)
+    path = export_match(recipe, workspace)
+    error_console.print(f"{recipe.name}: exported to {path}")
+    if into is not None:
+        add_match(recipe, workspace, into)
+        typer.echo(f"{into}: {path.name}, {path.stat().st_size / 1e6:.2f} MB")
 
 
 @app.command()

@@ -253,5 +253,16 @@ def _labelled(
     ignore = np.array(marked, bool) | np.array([name == IGNORED_LABEL for name in labels], bool) | unseen
     kinds = [a.get("kind", -1) if name == NOVEL_LABEL else -1 for a, name in zip(annotations, labels, strict=True)]
     bands, gsd_m = known_of(path)
-    known = image.get("bands", bands), image.get("gsd_m", gsd_m)
-    return LabelledImage(path, xyxy, labels, np.array(kinds, np.int64), ignore, int(image["id"]), *known)
+    # Renders number the things of each world.
+    told = "world" in image and all("object_id" in a for a in annotations)
+    return LabelledImage(
+        path,
+        xyxy,
+        labels,
+        np.array(kinds, np.int64),
+        ignore,
+        int(image["id"]),
+        bands=image.get("bands", bands),
+        gsd_m=image.get("gsd_m", gsd_m),
+        things=tuple(f"{image['world']}/{a['object_id']}" for a in annotations) if told else (),
+    )

@@ -34,6 +34,8 @@ class LabelledImage:
         image_id: id within the data set.
         bands: how many bands the file holds, where that is known without decoding it.
         gsd_m: metres on the ground per pixel, where known.
+        things: N names of the very things, where the data tell them apart: the same name in another image of the set
+            is another view of the same thing. Empty where they do not.
     """
 
     path: Path
@@ -44,6 +46,7 @@ class LabelledImage:
     image_id: int
     bands: int | None = None
     gsd_m: float | None = None
+    things: tuple[str, ...] = ()
 
 
 def image_files(folder: Path) -> list[Path]:

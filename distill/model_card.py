@@ -57,7 +57,9 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
 
 
 def _files(manifest: Manifest) -> list[tuple[object, ...]]:
-    return [(v.file, round(v.size_bytes / 1000), ", ".join(v.suits)) for v in manifest.variants.values()]
+    rows = [(v.file, v.size_bytes, ", ".join(v.suits)) for v in manifest.variants.values()]
+    rows += [(v.file, v.size_bytes, f"{use}, beside the network") for use, v in manifest.extras.items()]
+    return [(file, round(size / 1000), use) for file, size, use in rows]
 
 
 def _sets(manifest: Manifest) -> list[tuple[object, ...]]:

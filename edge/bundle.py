@@ -78,6 +78,7 @@ class Manifest(BaseModel):
         object_floor: objectness from which a candidate may be claimed by a prompt; below lie texture and parts.
         score_scale, score_bias: per label, what turns class logits into calibrated ones; empty leaves them.
         variants: the files that can be run, by variant name.
+        extras: files that are no variant of the network, by use: `match` finds a thing again that a chip shows.
         files: what else the folder holds, by file name; not this file, nor the STAC Item that lists it.
         outputs: shape of every output by name, (1, channels, rows, columns); -1 for sides that follow the image's.
         license: SPDX identifier of the weights' licence; empty in older bundles.
@@ -102,6 +103,7 @@ class Manifest(BaseModel):
     score_scale: tuple[float, ...] = ()
     score_bias: tuple[float, ...] = ()
     variants: dict[str, VariantFile] = Field(min_length=1)
+    extras: dict[str, VariantFile] = {}
     files: dict[str, FileDigest] = {}
     outputs: dict[str, tuple[int, ...]] = {}
     license: str = ""
@@ -168,7 +170,7 @@ def load_bundle(folder: Path, variant: str | None = None) -> Bundle:
     chosen = variant or ("u8s8" if "u8s8" in manifest.variants else next(iter(manifest.variants)))
     if chosen not in manifest.variants:
         raise ModelError(f"{folder}: has no variant {chosen!r}; choose one of {', '.join(manifest.variants)}")
-    _check_file(folder, manifest.variants[chosen])
+    check_file(folder, manifest.variants[chosen])
     return Bundle(folder, manifest, chosen)
 
 
@@ -189,7 +191,12 @@ def read_manifest(folder: Path) -> Manifest:
         raise ModelError(f"{path}: not JSON ({exc}); fetch the bundle again") from exc
 
 
-def _check_file(folder: Path, entry: VariantFile) -> None:
+def check_file(folder: Path, entry: VariantFile) -> None:
+    """Refuse a file of a bundle that is not the one its manifest lists.
+
+    Raises:
+        ModelError: it is missing or altered.
+    """
     path = folder / entry.file
     try:
         found = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -166,6 +166,44 @@ def _offload_table(result: dict[str, Any], split: str) -> Table:
     return table
 
 
+@bench_app.command()
+def find(
+    data: Data = DATA_DEFAULT,
+    renders: Annotated[
+        Path | None, typer.Option(help="Renders that the teacher was not trained on; default none")
+    ] = None,
+    teacher: Annotated[Path | None, typer.Option(help="Bundle with a matching head; default the bundled one")] = None,
+    images: Annotated[int, typer.Option(min=1, help="Images of each set, one search each")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Of the things and the views")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """One box of a thing, found again in another view of it: how often the teacher's best places are right.
+
+    On HIT-UAV dev, and on renders where some are given. Example:  skyloop-sim bench find --renders runs/renders/check
+    """
+    from distill.evaluate import bundle_folder
+    from sim.bench_find import FindBench, bench_find
+
+    options = FindBench(data, renders, teacher or bundle_folder("teacher"), images, seed)
+    result = bench_find(options, Display())
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        console.print(_find_table(result))
+
+
+def _find_table(result: dict[str, Any]) -> Table:
+    table = Table(title="Found again")
+    for name in ("set", "searches", "by", "best place", "best five", "best, < 16 px"):
+        table.add_column(name, justify="left" if name in ("set", "by") else "right")
+    for name, row in result.items():
+        for way in ("teacher", "cosine", "label"):
+            found = row[way]
+            scores = (_score(found[key]) for key in ("top1", "recall5", "top1_small"))
+            table.add_row(name, str(row["searches"]), way, *scores)
+    return table
+
+
 def _models_table(result: dict[str, Any]) -> Table:
     table = Table(title="HIT-UAV")
     for name in ("model", "split", "mAP50", "mAP50-95", "Person", "Car", "Bicycle", "< 16 px", "ms 1t", "ms 2t", "MB"):

@@ -16,7 +16,7 @@ import numpy as np
 from cloud.cli import configure_logging
 from cloud.config import CloudSettings
 from cloud.service import CloudService
-from cloud.teachers import TeacherAnswer
+from cloud.teachers import Exemplar, Places, TeacherAnswer
 from edge.keys import CLOUD_NAME, load_keys
 from protocols.arrays import FloatArray, ImageArray
 
@@ -35,6 +35,10 @@ class QuietTeacher:
     def dense_features(self, frames: Sequence[ImageArray]) -> FloatArray:
         """No features."""
         return np.zeros((len(frames), 1, 1, 1), np.float32)
+
+    def find(self, chips: Sequence[Exemplar], frames: Sequence[ImageArray]) -> list[Places]:
+        """No places."""
+        return [Places(np.zeros((0, 4), np.float32), np.zeros(0, np.float32)) for _ in frames]
 
 
 def main() -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from cloud.errors import TeacherError
-from cloud.teachers.teacher import TeacherAnswer
+from cloud.teachers.finding import check_chips, find_by_features
+from cloud.teachers.matcher import Matcher
+from cloud.teachers.teacher import Exemplar, Places, TeacherAnswer
 from edge.student import Student
 from protocols.arrays import FloatArray, ImageArray
 
@@ -17,9 +19,9 @@ from protocols.arrays import FloatArray, ImageArray
 class BundledTeacher:
     """A bundle as a teacher."""
 
-    def __init__(self, student: Student) -> None:
-        """Use a bundle that is open already."""
-        self._student = student
+    def __init__(self, student: Student, matcher: Matcher | None = None) -> None:
+        """Use a bundle that is open already, and its matching head where it has one."""
+        self._student, self._matcher = student, matcher
         manifest = student.manifest
         self.name = f"{manifest.name}/{student.bundle.variant}"[:128]
         self.space = manifest.space_id
@@ -31,10 +33,23 @@ class BundledTeacher:
 
     def dense_features(self, frames: Sequence[ImageArray]) -> FloatArray:
         """(N, D, h, w) embeddings of images of one size; see `Teacher`."""
-        maps = [self._student.perceive(frame).raw.embedding for frame in frames]
+        maps = [self._map_of(frame) for frame in frames]
         if len({item.shape for item in maps}) > 1:
             raise TeacherError("dense features need images of one size; give them one by one")
         return np.stack(maps) if maps else np.zeros((0, self._student.manifest.embedding_dim, 0, 0), np.float32)
+
+    def find(self, chips: Sequence[Exemplar], frames: Sequence[ImageArray]) -> list[Places]:
+        """Where things are that look like the chips; see `Teacher`. Without a matching head, by features alone."""
+        check_chips(chips)
+        if self._matcher is None:
+            return find_by_features(self.dense_features, chips, frames)
+        return self._matcher.find(list(chips), list(frames))
+
+    def _map_of(self, frame: ImageArray) -> FloatArray:
+        """(D, h, w) of one image, without what the network pads."""
+        stride = self._student.manifest.stride_px
+        height, width = (-(-side // stride) for side in frame.shape[:2])
+        return self._student.perceive(frame).raw.embedding[:, :height, :width]
 
     def _interpret(self, frame: ImageArray) -> TeacherAnswer:
         seen = self._student.perceive(frame)

@@ -1,8 +1,9 @@
 """Foundation models from local folders as a teacher: open-vocabulary boxes, dense features, masks from boxes.
 
 A TOML file names up to three folders that `transformers` can load; nothing is ever fetched from a hub. Tried with
-small random models of DINOv2, DINOv3 and ViT-MAE for features, OWLv2 and Grounding DINO for boxes, SAM and SAM 2 for
-masks. torch and transformers are imported when a teacher of this kind is opened, not before.
+small random models of DINOv2, DINOv3, ViT-MAE and backbones of DINOv2 and ResNet for features, OWLv2 and Grounding DINO
+for boxes, OWLv2 for exemplars, SAM and SAM 2 for masks. torch and transformers are imported when a teacher of this kind
+is opened, not before.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import cv2
@@ -19,8 +21,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cloud.errors import TeacherError
+from cloud.teachers.finding import best_places, check_chips, find_by_features
 from cloud.teachers.pictures import Preparation, preparation_of
-from cloud.teachers.teacher import TeacherAnswer
+from cloud.teachers.teacher import Exemplar, Places, TeacherAnswer
 from edge.config import Settings, read_toml
 from edge.errors import ConfigError
 from edge.student import as_bgr
@@ -28,6 +31,12 @@ from protocols.arrays import FloatArray, ImageArray
 from protocols.boxes import clip_boxes
 
 _STRETCHED = ("sam2", "sam2_video")
+_QUERY_MARGIN = 0.1
+"""Of a box's sides: what a detector that is shown a picture sees around the thing."""
+
+_FREE_PATCH_PX = 32
+"""Images are scaled to multiples of this for a backbone, whatever its patches: most halve them five times."""
+
 _INSTALL = "pip install -c constraints.txt '.[huggingface]'"
 
 
@@ -72,7 +81,7 @@ class FoundationTeacher:
         folders = (self._settings.detector, self._settings.features, self._settings.masks)
         found = [None if folder is None else _checked(file.parent / folder) for folder in folders]
         self._detector = self._load(found[0], "AutoProcessor", "AutoModelForZeroShotObjectDetection")
-        self._features = self._load(found[1], None, "AutoModel")
+        self._features = self._load(found[1], None, _backbone_class(self._library, found[1]))
         self._masks = self._load(found[2], "AutoProcessor", "AutoModelForMaskGeneration")
         self.space = "none" if found[1] is None else _digest(found[1])
 
@@ -92,7 +101,22 @@ class FoundationTeacher:
         if len({frame.shape[:2] for frame in frames}) > 1:
             raise TeacherError("dense features need images of one size; give them one by one")
         maps = [self._map_of(preparation, model, frame) for frame in frames]
-        return np.stack(maps) if maps else np.zeros((0, int(model.config.hidden_size), 0, 0), np.float32)
+        return np.stack(maps) if maps else np.zeros((0, int(getattr(model.config, "hidden_size", 0)), 0, 0), np.float32)
+
+    def find(self, chips: Sequence[Exemplar], frames: Sequence[ImageArray]) -> list[Places]:
+        """Where things are that look like the chips; see `Teacher`.
+
+        By the detector where it can be shown a picture (OWLv2), else by features.
+        """
+        check_chips(chips)
+        if self._detector is not None and hasattr(self._detector[1], "image_guided_detection"):
+            return [self._guided(chips, frame) for frame in frames]
+        if self._features is None:
+            raise TeacherError(
+                f'{self.name}: cannot look for exemplars; name a folder as features = "..." in its file, or a detector '
+                "that can be shown a picture, such as OWLv2"
+            )
+        return find_by_features(self.dense_features, chips, frames)
 
     def masks(self, frame: ImageArray, boxes_xyxy: FloatArray) -> NDArray[np.bool_]:
         """(N, H, W) which pixels belong to the thing in each of (N, 4) boxes.
@@ -147,8 +171,29 @@ class FoundationTeacher:
         labels = tuple(self.labels[named[row] or 0] for row in rows)
         return TeacherAnswer(boxes[rows].reshape(-1, 4), labels, scores[rows])
 
+    def _guided(self, chips: Sequence[Exemplar], frame: ImageArray) -> Places:
+        """What a detector finds that is shown the chips, one after the other."""
+        processor, model = self._detector
+        boxes, scores = [], []
+        for chip in chips:
+            inputs = processor(images=[_rgb(frame)], query_images=[_rgb(_close_up(chip))], return_tensors="pt")
+            outputs = self._run(model.image_guided_detection, inputs)
+            # The library's own last step for this gives the best place 1.0, whether the thing is there or not.
+            plain = SimpleNamespace(logits=outputs.logits, pred_boxes=outputs.target_pred_boxes)
+            (found,) = processor.post_process_grounded_object_detection(
+                plain, target_sizes=[frame.shape[:2]], threshold=0.0
+            )
+            boxes.append(found["boxes"].cpu().numpy().astype(np.float32))
+            scores.append(found["scores"].cpu().numpy().astype(np.float32))
+        return best_places(np.concatenate(boxes), np.concatenate(scores), (frame.shape[0], frame.shape[1]))
+
     def _map_of(self, preparation: Preparation, model: Any, frame: ImageArray) -> FloatArray:  # noqa: ANN401
         """(D, h, w) of one image."""
+        if hasattr(model, "out_features"):  # a backbone: maps as they are
+            sides = [max(round(side / _FREE_PATCH_PX), 1) * _FREE_PATCH_PX for side in frame.shape[:2]]
+            picture = self._torch.from_numpy(preparation.tensor(frame, sides[0], sides[1]))
+            maps = self._run(model, {"pixel_values": picture}).feature_maps
+            return np.asarray(maps[-1][0].float().cpu().numpy(), dtype=np.float32)
         patch, parameters = int(model.config.patch_size), inspect.signature(model.forward).parameters
         is_free = "interpolate_pos_encoding" in parameters or "dinov3" in model.config.model_type
         sides = [max(round(side / patch), 1) * patch if is_free else _fixed(model) for side in frame.shape[:2]]
@@ -165,14 +210,16 @@ class FoundationTeacher:
         return np.asarray(tokens[-grid[0] * grid[1] :].T.reshape(-1, *grid), dtype=np.float32)
 
     def _run(self, model: Any, given: Mapping[str, Any]) -> Any:  # noqa: ANN401 - transformers publishes no types
-        accepted = inspect.signature(model.forward).parameters
+        """The outputs of a model, or of one of its methods."""
+        accepted = inspect.signature(getattr(model, "forward", model)).parameters
         device = self._settings.device
         moved = {k: v.to(device) if hasattr(v, "to") else v for k, v in given.items() if k in accepted}
         try:
             with self._torch.no_grad():
                 return model(**moved)
         except (RuntimeError, ValueError) as exc:
-            raise TeacherError(f"{self.name}: {type(model).__name__} failed ({str(exc)[:200]})") from exc
+            what = getattr(model, "__qualname__", type(model).__name__)
+            raise TeacherError(f"{self.name}: {what} failed ({str(exc)[:200]})") from exc
 
     def _given(self, pair: Any, what: str) -> Any:  # noqa: ANN401 - processor and model
         if pair is None:
@@ -207,6 +254,24 @@ def _libraries() -> tuple[Any, Any]:
     except ImportError as exc:
         raise TeacherError(f"this teacher needs torch and transformers ({exc}); install them: {_INSTALL}") from exc
     return torch, transformers
+
+
+def _backbone_class(library: Any, folder: Path | None) -> str:  # noqa: ANN401 - transformers publishes no types
+    """Which of its classes opens a folder of features: one that was saved as a backbone has no other part."""
+    if folder is None:
+        return "AutoModel"
+    saved, _ = library.PretrainedConfig.get_config_dict(str(folder), local_files_only=True)
+    backbones = [name for name in saved.get("architectures") or () if name.endswith("Backbone")]
+    return backbones[0] if backbones and hasattr(library, backbones[0]) else "AutoModel"
+
+
+def _close_up(chip: Exemplar) -> ImageArray:
+    """The part of a chip around the thing."""
+    height, width = chip.image.shape[:2]
+    margin = np.tile((chip.box_xyxy[2:] - chip.box_xyxy[:2]) * _QUERY_MARGIN, 2) * np.array([-1, -1, 1, 1], np.float32)
+    (box,) = clip_boxes((chip.box_xyxy + margin)[None], width, height)
+    x1, y1, x2, y2 = (int(v) for v in (*np.floor(box[:2]), *np.ceil(box[2:])))
+    return np.ascontiguousarray(chip.image[y1:y2, x1:x2])
 
 
 def _digest(folder: Path) -> str:

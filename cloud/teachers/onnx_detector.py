@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cloud.errors import TeacherError
-from cloud.teachers.teacher import TeacherAnswer
+from cloud.teachers.teacher import Exemplar, Places, TeacherAnswer
 from edge.config import Settings, read_toml
 from edge.errors import ConfigError
 from edge.student import as_bgr
@@ -64,7 +64,7 @@ class _Found:
 
 
 class OnnxDetector:
-    """A detector in one ONNX file; it has no dense features."""
+    """A detector in one ONNX file; it has no dense features and finds no exemplars."""
 
     def __init__(self, path: Path, *, threads: int = 0) -> None:
         """Open it.
@@ -93,6 +93,12 @@ class OnnxDetector:
     def dense_features(self, frames: Sequence[ImageArray]) -> FloatArray:
         """Not to be had: a detector's file gives boxes alone."""
         raise TeacherError(f"{self.name}: an ONNX detector has no dense features; distil boxes and classes only")
+
+    def find(self, chips: Sequence[Exemplar], frames: Sequence[ImageArray]) -> list[Places]:
+        """Not to be had: boxes and labels alone tell nothing of one thing's looks."""
+        raise TeacherError(
+            f"{self.name}: an ONNX detector cannot look for exemplars; use the bundled teacher or one with features"
+        )
 
     def _interpret(self, frame: ImageArray) -> TeacherAnswer:
         height, width = frame.shape[:2]

@@ -7,6 +7,7 @@ from pathlib import Path
 from cloud.errors import TeacherError
 from cloud.teachers.bundled import BundledTeacher, bundled_teacher
 from cloud.teachers.huggingface import FoundationTeacher
+from cloud.teachers.matcher import open_matcher
 from cloud.teachers.onnx_detector import OnnxDetector
 from cloud.teachers.plug_ins import open_plug_in, plug_in_names
 from cloud.teachers.teacher import Teacher
@@ -45,6 +46,7 @@ def open_teacher(name_or_path: str = _BUNDLED, *, threads: int = 0) -> Teacher:
             "or a .toml file"
         )
     try:
-        return BundledTeacher(Student.open(load_bundle(path), threads=threads))
+        student = Student.open(load_bundle(path), threads=threads)
     except ModelError as exc:
         raise TeacherError(f"teacher {name_or_path!r}: {exc}") from exc
+    return BundledTeacher(student, open_matcher(student, threads=threads))

@@ -5,20 +5,24 @@ An entry point names a function `(told: str, *, threads: int) -> Teacher`; `docs
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cloud.errors import TeacherError
-from cloud.teachers.teacher import Teacher
+from cloud.teachers.finding import find_by_features
+from cloud.teachers.teacher import Exemplar, Places, Teacher
 from edge.config import first_problem
+from protocols.arrays import ImageArray
 from protocols.errors import SkyloopError
 from protocols.fields import Label, Text
 
 GROUP = "skyloop.teachers"
 _PAGE = "docs/teachers.md shows a whole package"
 _METHODS = ("interpret", "dense_features")
+"""What it must have; without a `find` of its own it finds by its features."""
 
 
 class _Facts(BaseModel):
@@ -90,8 +94,22 @@ def _checked(teacher: Any, whose: str) -> Teacher:  # noqa: ANN401 - what other 
         _Facts.model_validate(teacher)
     except ValidationError as exc:
         raise TeacherError(f"{whose}: {type(teacher).__name__}.{first_problem(exc)}; {_PAGE}") from exc
-    opened: Teacher = teacher
+    opened: Teacher = teacher if callable(getattr(teacher, "find", None)) else _FindsByFeatures(teacher)
     return opened
+
+
+class _FindsByFeatures:
+    """A teacher without a `find` of its own, with one."""
+
+    def __init__(self, teacher: Any) -> None:  # noqa: ANN401 - what other people's code returns
+        self._teacher = teacher
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever theirs has
+        return getattr(self._teacher, name)
+
+    def find(self, chips: Sequence[Exemplar], frames: Sequence[ImageArray]) -> list[Places]:
+        """See `Teacher`."""
+        return find_by_features(self._teacher.dense_features, chips, frames)
 
 
 def _in_a_line(exc: Exception) -> str:

@@ -8,10 +8,13 @@ import pytest
 import torch
 
 from cloud.errors import TeacherError
-from cloud.teachers import open_teacher
+from cloud.teachers import Exemplar, open_teacher
 
 transformers = pytest.importorskip("transformers")
 SMALL = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+CHIP = Exemplar(
+    np.random.default_rng(2).integers(0, 255, (40, 48, 3), dtype=np.uint8), np.array([8, 8, 40, 32], np.float32)
+)
 FRAME = np.random.default_rng(0).integers(0, 255, (48, 80, 3), dtype=np.uint8)
 
 
@@ -203,6 +206,47 @@ def test_floor_keeps_weak_finds_out(tmp_path):
     )
     assert strong.tolist() == [score for score in every.tolist() if score > 0.9]
     assert 0 < len(strong) < len(every)
+
+
+@pytest.mark.parametrize(("kind", "depth"), [("Dinov2", 32), ("ResNet", 16)])
+def test_folder_of_a_bare_backbone_has_features(tmp_path, kind, depth):
+    settings = {
+        "Dinov2": {**SMALL, "image_size": 64, "patch_size": 16},
+        "ResNet": {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]},
+    }[kind]
+    config = getattr(transformers, f"{kind}Config")(**settings, out_features=["stage1"])
+    if kind == "ResNet":
+        config = transformers.ResNetConfig(**settings, out_features=["stage1", "stage2"])
+    getattr(transformers, f"{kind}Backbone")(config).save_pretrained(tmp_path / "backbone")
+    pil("ViTImageProcessor")(size={"height": 64, "width": 64}).save_pretrained(tmp_path / "backbone")
+    features = told(tmp_path, features="backbone").dense_features([FRAME[:, :64]])
+    assert features.shape[:2] == (1, depth)
+    assert np.ptp(features, axis=(2, 3)).max() > 1e-3
+
+
+def test_owl_is_shown_the_thing_and_says_how_alike_each_place_is(tmp_path):
+    save_owl(tmp_path / "detector")
+    teacher = told(tmp_path, detector="detector")
+    (one,), (both,) = teacher.find([CHIP], [FRAME]), teacher.find([CHIP, CHIP], [FRAME])
+    assert 0 < len(one.scores) < 16
+    assert (one.boxes_xyxy.max(axis=0) <= [80, 48, 80, 48]).all()
+    np.testing.assert_allclose(both.scores, one.scores, atol=1e-6)
+    model = transformers.Owlv2ForObjectDetection.from_pretrained(tmp_path / "detector").eval()
+    processor = transformers.AutoProcessor.from_pretrained(tmp_path / "detector")
+    query = CHIP.image[5:35, 4:44, ::-1]  # a tenth of the box's sides around it
+    inputs = processor(images=[FRAME[..., ::-1]], query_images=[query], return_tensors="pt")
+    with torch.no_grad():
+        told_scores = model.image_guided_detection(**inputs).logits.sigmoid().numpy()
+    assert np.abs(told_scores.reshape(-1, 1) - one.scores).min(axis=0).max() < 1e-5
+
+
+def test_features_find_where_the_detector_cannot_be_shown_a_picture(tmp_path):
+    save_backbone("Dinov2", tmp_path / "vit")
+    save_grounding_dino(tmp_path / "dino")
+    (places,) = told(tmp_path, features="vit", detector="dino").find([CHIP], [FRAME])
+    assert len(places.scores) > 0
+    with pytest.raises(TeacherError, match="cannot look for exemplars; name a folder as features"):
+        told(tmp_path, detector="dino").find([CHIP], [FRAME])
 
 
 @pytest.mark.parametrize("save", [save_sam, save_sam2])

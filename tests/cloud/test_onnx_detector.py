@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from cloud.errors import TeacherError
-from cloud.teachers import open_teacher
+from cloud.teachers import Exemplar, open_teacher
 
 SIDE = 64
 BOXES = np.array([[8, 8, 24, 24], [9, 8, 25, 24], [40, 40, 56, 60]], np.float32)  # the second repeats the first
@@ -114,6 +114,13 @@ def test_it_has_no_dense_features(tmp_path):
     yolo_map(tmp_path / "their.onnx")
     with pytest.raises(TeacherError, match="distil boxes and classes only"):
         open_teacher(told(tmp_path / "their.onnx")).dense_features([image()])
+
+
+def test_it_cannot_look_for_exemplars(tmp_path):
+    yolo_map(tmp_path / "their.onnx")
+    chip = Exemplar(np.zeros((16, 16, 3), np.uint8), np.array([2, 2, 9, 9], np.float32))
+    with pytest.raises(TeacherError, match="cannot look for exemplars; use the bundled teacher or one with features"):
+        open_teacher(told(tmp_path / "their.onnx")).find([chip], [image()])
 
 
 def test_labels_that_do_not_fit_are_named(tmp_path):

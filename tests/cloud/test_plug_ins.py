@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cloud.errors import TeacherError
-from cloud.teachers import open_teacher
+from cloud.teachers import Exemplar, open_teacher
 from edge.keys import CLOUD_NAME, new_keys
 
 PAGE = Path(__file__).parents[2] / "docs" / "teachers.md"
@@ -72,6 +72,23 @@ def test_package_of_the_documentation_finds_what_is_hot():
     assert (cold.boxes_xyxy.shape, cold.labels) == ((0, 4), ())
     assert teacher.dense_features([image, image]).shape == (2, 1, 3, 4)
     assert (teacher.name, teacher.labels) == ("hotspots/200", ("Hotspot",))
+
+
+@pytest.mark.usefixtures("installed")
+def test_plug_in_without_find_finds_by_its_features():
+    dark = np.zeros((96, 96, 3), np.uint8)
+    dark[32:64, 32:64] = 255
+    frame = np.zeros((96, 160, 3), np.uint8)
+    frame[48:80, 112:144] = 255
+    (places,) = open_teacher("hotspots:200").find([Exemplar(dark, np.array([32, 32, 64, 64], np.float32))], [frame])
+    assert places.scores[0] == pytest.approx(1.0)
+    assert any(box.tolist() in ([104, 40, 136, 72], [120, 56, 152, 88]) for box in places.boxes_xyxy)
+
+
+def test_find_of_a_plug_in_is_its_own(offer):
+    find = "    def find(self, chips, frames): return ['mine']"
+    offer(f"{TEACHER}{find}\ndef open_mine(told, *, threads): return Teacher()")
+    assert open_teacher("mine").find([], []) == ["mine"]
 
 
 @pytest.mark.usefixtures("installed")

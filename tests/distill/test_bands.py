@@ -182,6 +182,7 @@ def test_teacher_of_other_bands_is_refused(flown, tiny_recipe):
         network=config_of(tiny_recipe, GRAY),
         sources=(Source(path="one"),),
         labels=("Car",),
+        loss_weights={"heat": 1.0, "kd_heat": 1.0},
     )
     with pytest.raises(TrainingError, match=r"the teacher's bands are .* make them equal"):
         train(student, workspace)

@@ -18,6 +18,7 @@ from edge.bundle import load_bundle
 from edge.errors import ModelError
 from sim.bench_cli import bench_app
 from sim.bench_fewshot import FewShotBench, bench_fewshot
+from sim.bench_find import FindBench, bench_find, searches
 from sim.bench_models import ModelsBench, bench_models
 from sim.bench_offload import OffloadBench, bench_offload
 from sim.display import Display
@@ -161,3 +162,39 @@ def test_models_of_the_package_on_real_images(data_root):
     result = json.loads(done.stdout)
     assert result["val"]["teacher"]["map50"] > 0.3
     assert result["cost"]["student_int8"]["mb"] < 3.0
+
+
+def test_search_knows_where_the_thing_went(hit_uav):
+    found = [search for _, search in searches(read_data_set(hit_uav, "dev"), 4, seed=3)]
+    assert len(found) == 4
+    for search in found:
+        x1, y1, x2, y2 = np.round(search.box_xyxy).astype(int)
+        inside = search.frame[max(y1 + 2, 0) : y2 - 2, max(x1 + 2, 0) : x2 - 2].max(axis=2)
+        assert inside.mean() > 100  # the squares are bright and nothing else is
+        cx, cy = ((search.chip.box_xyxy[:2] + search.chip.box_xyxy[2:]) / 2).astype(int)
+        assert search.chip.image[cy, cx].max() > 200
+
+
+def test_searches_of_renders_end_in_other_images(hit_uav):
+    data = read_data_set(hit_uav, "val")
+    named = [replace(item, things=("one/bicycle", f"other/{n}")) for n, item in enumerate(data)]
+    pairs = list(searches(replace(data, items=tuple(named)), 6, seed=0))
+    assert [done for done, _ in pairs] == list(range(1, 7))
+    frames = [data.image(index).tobytes() for index in range(len(data))]
+    assert {search.label for _, search in pairs} == {"Bicycle"}
+    assert all(frames.index(search.frame.tobytes()) != done - 1 for done, search in pairs)
+
+
+def test_find_scores_a_teacher_without_a_head_like_the_cosine(tiny_bundle, hit_uav):
+    options = FindBench(hit_uav, None, tiny_bundle.folder, images=4)
+    (row,) = bench_find(options, Display()).values()
+    assert row["searches"] == 4
+    assert row["teacher"] == row["cosine"]
+    assert row["label"] == {"top1": 0.0, "recall5": 0.0, "top1_small": row["label"]["top1_small"]}  # knows red alone
+
+
+def test_find_command_prints_a_table(tiny_bundle, hit_uav):
+    arguments = ["find", "--data", str(hit_uav), "--teacher", str(tiny_bundle.folder), "--images", "2"]
+    done = CliRunner().invoke(bench_app, arguments, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "best five" in done.output

@@ -23,7 +23,7 @@ from distill.matching import PARTS, Exemplars, MatchHead, _laid
 from distill.network import Outputs
 from distill.pairs import THINGS, Twins
 from distill.recipe import Source, Workspace, open_source
-from edge.bundle import read_manifest
+from edge.bundle import BGR, read_manifest
 from protocols.boxes import box_iou
 
 DIM = 8
@@ -104,7 +104,7 @@ def test_answers_are_those_of_each_exemplar_alone():
 
 def test_losses_reach_every_parameter_and_are_those_of_the_step(workspace):
     recipe = make_recipe()
-    data = open_source(recipe.sources[0], workspace)
+    data = open_source(recipe.sources[0], workspace, BGR)
     batch = make_pair_batch(recipe, [(data, Twins(data))], 5)
     again = make_pair_batch(recipe, [(data, Twins(data))], 5)
     assert torch.equal(batch.views, again.views)

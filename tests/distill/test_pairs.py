@@ -21,7 +21,7 @@ def pictures(*truths, things=False):
         path, none = Path(f"{number}.png"), np.zeros(len(truth), np.int64)
         names = tuple(row[0] for row in truth)
         told = names if things else ()
-        items.append(LabelledImage(path, boxes, names, none - 1, none.astype(bool), number, told))
+        items.append(LabelledImage(path, boxes, names, none - 1, none.astype(bool), number, things=told))
         pixels[path] = image
     return DataSet("pictures", tuple(items), pixels)
 

@@ -16,7 +16,7 @@ from distill.errors import DistillError
 from distill.evaluate import evaluate
 from distill.files import write_whole
 from distill.gate import fewshot_scores
-from distill.recipe import Recipe, Workspace, open_source
+from distill.recipe import SCORES_NAME, Recipe, Workspace, data_digest, open_source
 from distill.weights import read_card
 from edge.bundle import Bundle
 from edge.config import first_problem
@@ -81,6 +81,8 @@ def _changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
 def score(recipe: Recipe, workspace: Workspace, data: DataSet, labels: Sequence[str]) -> dict[str, float | None]:
     """What a finished, exported run reaches: `MEASURES`, less those that nothing was held out for.
 
+    They are kept in the run's folder and not measured twice.
+
     Args:
         recipe: the run's.
         workspace: where it lies.
@@ -95,6 +97,16 @@ def score(recipe: Recipe, workspace: Workspace, data: DataSet, labels: Sequence[
         raise DistillError(
             f"{workspace.folder(recipe.name)}: was trained by another recipe of that name; delete it to train it again"
         )
+    folder = workspace.folder(recipe.name)
+    path, asked = folder / SCORES_NAME, f"{data_digest(data)} {','.join(labels)}"
+    kept: dict[str, dict[str, float | None]] = json.loads(path.read_text()) if path.is_file() else {}
+    if asked not in kept:
+        kept[asked] = _measured(recipe, workspace, data, labels)
+        write_whole(path, json.dumps(kept, indent=1).encode())
+    return kept[asked]
+
+
+def _measured(recipe: Recipe, workspace: Workspace, data: DataSet, labels: Sequence[str]) -> dict[str, float | None]:
     folder = workspace.folder(recipe.name)
     manifest = make_manifest(recipe, workspace, {"fp32": folder / "fp32.onnx"})
     student = Student(Bundle(folder, manifest, "fp32"), OnnxBackend(folder / "fp32.onnx"))

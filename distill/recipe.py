@@ -26,6 +26,9 @@ BandName = Annotated[str, Field(pattern="^[a-z0-9_]+$")]
 LossName = Literal["heat", "box", "embedding", "prompt", "kd_heat", "kd_box", "kd_embedding", "kd_dense", "kd_angle"]
 LossWeight = Annotated[float, Field(ge=0)]
 
+SCORES_NAME = "scores.json"
+"""What an ablation measured of a run, in its folder."""
+
 _RUN_NAME = r"^[a-z0-9-]+$"
 _BUNDLED_TEACHER = "bundled"
 

@@ -26,7 +26,7 @@ from distill.errors import TrainingError
 from distill.files import write_whole
 from distill.network import STEM, SkyNet
 from distill.objectives import Step, losses_of
-from distill.recipe import Recipe, Workspace, data_digest, labels_without_boxes, open_sources
+from distill.recipe import SCORES_NAME, Recipe, Workspace, data_digest, labels_without_boxes, open_sources
 from distill.teaching import Lesson, Teaching, open_teaching
 from distill.weights import read_card, read_config, read_weights
 
@@ -224,7 +224,7 @@ def _record(recipe: Recipe, sets: list[DataSet], teaching: Teaching | None) -> d
 def _finish(recipe: Recipe, folder: Path, run: Run, card: dict[str, Any]) -> Path:
     _save(recipe, folder, run)
     weights = folder / "model.safetensors"
-    for made_from_old_weights in ("fp32.onnx", "u8s8.onnx", "parity.json"):
+    for made_from_old_weights in ("fp32.onnx", "u8s8.onnx", "s8s8.onnx", "parity.json", SCORES_NAME):
         (folder / made_from_old_weights).unlink(missing_ok=True)
     write_whole(folder / "history.json", json.dumps(run.history).encode())
     save_curves(run.history, folder / "curves.png")

@@ -6,6 +6,7 @@ from distill.ablation import planned, score, summary, without
 from distill.dataset import DataSet
 from distill.errors import DistillError
 from distill.recipe import Source, open_source
+from distill.train import train
 from edge.bundle import BGR, load_bundle
 
 WEIGHTS = {"heat": 1.0, "box": 2.0, "prompt": 0.5, "kd_heat": 1.0, "kd_dense": 1.0, "kd_box": 0.0}
@@ -100,6 +101,7 @@ def test_ablate_trains_scores_and_writes_a_table_for_the_card(run_cli, run_copy,
     code, out, err = run_cli("ablate", tmp_path / "a.toml", *places, "--without", "kd_dense")
     assert code == 0
     assert "a-without-kd-dense: already trained, kept" in err
+    assert len(json.loads((workspace.folder("a") / "scores.json").read_text())) == 2  # of val and of dev
     assert "left out" in out
 
     run_cli("bundle", tmp_path / "a.toml", *places, "--out", tmp_path / "bundle")
@@ -109,3 +111,13 @@ def test_ablate_trains_scores_and_writes_a_table_for_the_card(run_cli, run_copy,
     assert "| kd_dense | " in card
     assert "| steps | 2 |" in card
     assert load_bundle(tmp_path / "bundle")
+
+
+def test_scores_that_are_kept_are_not_measured_again(run_copy):
+    recipe, workspace = run_copy
+    data = open_source(Source(path="hit_uav", split="val"), workspace)
+    first = score(recipe, workspace, data, ("Person",))
+    (workspace.folder("tiny") / "fp32.onnx").unlink()
+    assert score(recipe, workspace, data, ("Person",)) == first
+    train(recipe, workspace)
+    assert not (workspace.folder("tiny") / "scores.json").exists()

@@ -115,7 +115,7 @@ def test_ablate_trains_scores_and_writes_a_table_for_the_card(run_cli, run_copy,
 
 def test_scores_that_are_kept_are_not_measured_again(run_copy):
     recipe, workspace = run_copy
-    data = open_source(Source(path="hit_uav", split="val"), workspace)
+    data = open_source(Source(path="hit_uav", split="val"), workspace, BGR)
     first = score(recipe, workspace, data, ("Person",))
     (workspace.folder("tiny") / "fp32.onnx").unlink()
     assert score(recipe, workspace, data, ("Person",)) == first

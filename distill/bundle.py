@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,13 @@ def export_run(recipe: Recipe, workspace: Workspace) -> Path:
     return path
 
 
-def write_bundle(recipe: Recipe, workspace: Workspace, out: Path, metrics: dict[str, Any] | None = None) -> Manifest:
+def write_bundle(
+    recipe: Recipe,
+    workspace: Workspace,
+    out: Path,
+    metrics: dict[str, Any] | None = None,
+    variants: Collection[str] = (),
+) -> Manifest:
     """Write the bundle of a finished, exported run.
 
     Args:
@@ -50,14 +56,19 @@ def write_bundle(recipe: Recipe, workspace: Workspace, out: Path, metrics: dict[
         workspace: where the run lies.
         out: the bundle's folder; an older bundle there is replaced, whole or not at all.
         metrics: measurements to keep in the manifest.
+        variants: the files to ship; none named ships all that the run has.
 
     Raises:
-        DistillError: the run was not exported, `out` holds something else, or the disk is full.
+        DistillError: the run was not exported, it lacks a variant that was named, `out` holds something else, or the disk is full.
     """
     run = workspace.folder(recipe.name)
     files = {name: run / f"{name}.onnx" for name in _SUITS if (run / f"{name}.onnx").is_file()}
     if "fp32" not in files:
         raise DistillError(f"{run}: holds no fp32.onnx; train the run first")
+    if missing := set(variants) - set(files):
+        lacking = ", ".join(sorted(missing))
+        raise DistillError(f"{run}: has no {lacking}, but {', '.join(files)}; quantize it, or name these")
+    files = {name: path for name, path in files.items() if not variants or name in variants}
     manifest = make_manifest(recipe, workspace, files, metrics)
     with disk_errors(out):
         curves = curves_of(run)

@@ -208,6 +208,7 @@ def quantize(config: Config, data: DataRoot = DATA_DEFAULT, runs: RunsRoot = RUN
 def bundle(
     config: Config,
     out: Annotated[Path | None, typer.Option("--out", help="Bundle folder; by default <runs>/<name>/bundle")] = None,
+    variants: Annotated[str, typer.Option(help="Files to ship, with commas, for example u8s8; default all")] = "",
     data: DataRoot = DATA_DEFAULT,
     runs: RunsRoot = RUNS_DEFAULT,
 ) -> None:
@@ -219,7 +220,7 @@ def bundle(
     folder = out or workspace.folder(recipe.name) / "bundle"
     parity = workspace.folder(recipe.name) / "parity.json"
     metrics: dict[str, Any] = {"parity": json.loads(parity.read_text())} if parity.is_file() else {}
-    manifest = write_bundle(recipe, workspace, folder, metrics)
+    manifest = write_bundle(recipe, workspace, folder, metrics, _listed(variants))
     if recipe.held_out:
         manifest = calibrate_bundle(
             folder, [open_source(source, workspace, recipe.network.bands) for source in recipe.held_out]

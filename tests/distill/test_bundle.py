@@ -52,6 +52,19 @@ def test_bundle_takes_the_quantized_file_as_a_variant(run_copy, quantized, tmp_p
     assert load_bundle(tmp_path / "bundle", "fp32").variant == "fp32"
 
 
+def test_bundle_ships_the_named_files_alone(run_copy, quantized, tmp_path):
+    recipe, workspace = run_copy
+    shutil.copyfile(quantized, workspace.folder(recipe.name) / "u8s8.onnx")
+    manifest = write_bundle(recipe, workspace, tmp_path / "bundle", variants=("u8s8",))
+    assert list(manifest.variants) == ["u8s8"]
+    assert not (tmp_path / "bundle" / "fp32.onnx").exists()
+
+
+def test_named_file_that_the_run_lacks_is_told(finished, tmp_path):
+    with pytest.raises(DistillError, match="has no s8s8, but fp32; quantize it"):
+        write_bundle(*finished, tmp_path / "bundle", variants=("s8s8",))
+
+
 def test_bundle_replaces_an_older_one_whole(finished, tmp_path):
     write_bundle(*finished, tmp_path / "bundle")
     (tmp_path / "bundle" / "stale.onnx").write_text("old")

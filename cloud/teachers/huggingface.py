@@ -268,7 +268,7 @@ def _backbone_class(library: Any, folder: Path | None) -> str:  # noqa: ANN401 -
 def _close_up(chip: Exemplar) -> ImageArray:
     """The part of a chip around the thing."""
     height, width = chip.image.shape[:2]
-    margin = np.tile((chip.box_xyxy[2:] - chip.box_xyxy[:2]) * _QUERY_MARGIN, 2) * np.float32([-1, -1, 1, 1])
+    margin = np.tile((chip.box_xyxy[2:] - chip.box_xyxy[:2]) * _QUERY_MARGIN, 2) * np.array([-1, -1, 1, 1], np.float32)
     (box,) = clip_boxes((chip.box_xyxy + margin)[None], width, height)
     x1, y1, x2, y2 = (int(v) for v in (*np.floor(box[:2]), *np.ceil(box[2:])))
     return np.ascontiguousarray(chip.image[y1:y2, x1:x2])

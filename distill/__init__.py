@@ -1,7 +1,8 @@
 """Teacher to student: data sets, losses, training, export, quantization, evaluation, bundles.
 
 Reading order: `recipe.py`, `network.py`, `augment.py`, `batches.py`, `objectives.py`, `train.py`, then `export.py`,
-`quantize.py`, `bundle.py` and `evaluate.py`. Importing this package does not import torch.
+`quantize.py`, `bundle.py` and `evaluate.py`; for the head that finds things again `pairs.py`, `matching.py`,
+`match_training.py` and `match_export.py`. Importing this package does not import torch.
 """
 
 from __future__ import annotations

@@ -59,7 +59,8 @@ def write_bundle(
         variants: the files to ship; none named ships all that the run has.
 
     Raises:
-        DistillError: the run was not exported, it lacks a variant that was named, `out` holds something else, or the disk is full.
+        DistillError: the run was not exported, it lacks a variant that was named, `out` holds something else, or the
+            disk is full.
     """
     run = workspace.folder(recipe.name)
     files = {name: run / f"{name}.onnx" for name in _SUITS if (run / f"{name}.onnx").is_file()}

@@ -81,8 +81,9 @@ def test_plug_in_without_find_finds_by_its_features():
     frame = np.zeros((96, 160, 3), np.uint8)
     frame[48:80, 112:144] = 255
     (places,) = open_teacher("hotspots:200").find([Exemplar(dark, np.array([32, 32, 64, 64], np.float32))], [frame])
-    assert places.scores[0] == pytest.approx(1.0)
-    assert any(box.tolist() in ([104, 40, 136, 72], [120, 56, 152, 88]) for box in places.boxes_xyxy)
+    assert places.scores[0] > 0.5
+    middle = (places.boxes_xyxy[0, :2] + places.boxes_xyxy[0, 2:]) / 2
+    assert np.abs(middle - [128, 64]).max() <= 8  # half a cell
 
 
 def test_find_of_a_plug_in_is_its_own(offer):

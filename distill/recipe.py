@@ -136,6 +136,11 @@ class Recipe(Settings):
     score_floor: float = Field(0.3, ge=0, le=1)
     object_floor: float = Field(0.2, ge=0, le=1)
 
+    @property
+    def unfamiliar(self) -> frozenset[str]:
+        """Labels that must stay unfamiliar to the network: left out of its data and none of its own."""
+        return frozenset(label for source in self.sources for label in source.leave_out) - frozenset(self.labels)
+
     @model_validator(mode="after")
     def _needs_other_runs(self) -> Self:
         if self.name in (self.init, self.teacher):

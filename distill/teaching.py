@@ -24,7 +24,7 @@ from distill.dataset import DataSet
 from distill.errors import TrainingError
 from distill.phi_s import FILE_NAME, PhiS, estimate, load_phi_s, save_phi_s
 from distill.recipe import NetworkConfig, Recipe, Workspace
-from distill.weights import load_network
+from distill.weights import check_unfamiliar, load_network
 
 MAP_LOSSES, FEATURE_LOSSES = {"kd_heat", "kd_box"}, {"kd_dense", "kd_angle"}
 
@@ -155,6 +155,7 @@ class _RunTutor:
     def __init__(self, recipe: Recipe, weights: Path) -> None:
         network, labels = load_network(weights)
         _check_labels(recipe, labels, "train it with those labels")
+        check_unfamiliar(recipe, f"teacher {recipe.teacher!r}", labels)
         _check_same_input(weights, network.config, recipe.network)
         mine, its = recipe.network.embedding_dim, network.config.embedding_dim
         if "kd_embedding" in recipe.losses and mine != its:
@@ -177,6 +178,7 @@ class _OpenedTutor:
 
     def __init__(self, recipe: Recipe, teacher: Teacher) -> None:
         self._recipe, self._teacher, self.features = recipe, teacher, f"{teacher.name} {teacher.space}"
+        check_unfamiliar(recipe, f"teacher {recipe.teacher!r}", teacher.labels)
         self._tells_boxes = bool(MAP_LOSSES & recipe.losses.keys())
         self._tells_features = bool(FEATURE_LOSSES & recipe.losses.keys())
         if "kd_embedding" in recipe.losses:

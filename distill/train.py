@@ -28,7 +28,7 @@ from distill.network import STEM, SkyNet
 from distill.objectives import Step, losses_of
 from distill.recipe import SCORES_NAME, Recipe, Workspace, data_digest, labels_without_boxes, open_sources
 from distill.teaching import Lesson, Teaching, open_teaching
-from distill.weights import read_card, read_config, read_weights
+from distill.weights import check_unfamiliar, read_card, read_config, read_weights
 
 CHECKPOINT_EVERY_STEPS = 200
 _CLIP_NORM = 10.0
@@ -127,6 +127,7 @@ def _average(recipe: Recipe, run: Run) -> None:
 def _fresh(recipe: Recipe, workspace: Workspace) -> SkyNet:
     network = SkyNet(recipe.network, len(recipe.labels)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if recipe.init is not None:
+        check_unfamiliar(recipe, f"init run {recipe.init!r}", read_card(workspace.weights(recipe.init))["labels"])
         _initialise(network, recipe.labels, workspace.weights(recipe.init))
     assert isinstance(network, SkyNet)
     return network

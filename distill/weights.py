@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from distill.errors import TrainingError
 from distill.network import SkyNet
-from distill.recipe import NetworkConfig
+from distill.recipe import NetworkConfig, Recipe
 
 
 def read_card(weights: Path) -> dict[str, Any]:
@@ -41,6 +42,23 @@ def read_config(weights: Path) -> NetworkConfig:
         return NetworkConfig.model_validate(read_card(weights)["network"])
     except (KeyError, ValidationError) as exc:
         raise TrainingError(f"{weights.with_suffix('.json')}: names no network; train that network again") from exc
+
+
+def check_unfamiliar(recipe: Recipe, whose: str, known: Iterable[str]) -> None:
+    """Refuse a teacher or a start that knows what the recipe leaves out: it would tell.
+
+    Args:
+        recipe: of the network to be.
+        whose: labels these are, for the error.
+        known: labels.
+
+    Raises:
+        TrainingError: it knows one of them.
+    """
+    if told := sorted(recipe.unfamiliar & set(known)):
+        raise TrainingError(
+            f"{whose} knows {', '.join(told)}, which this recipe leaves out; take one that left the same out, or none"
+        )
 
 
 def read_weights(weights: Path) -> dict[str, Tensor]:

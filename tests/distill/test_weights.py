@@ -3,6 +3,8 @@ import torch
 from safetensors.torch import save_file
 
 from distill.errors import TrainingError
+from distill.recipe import Source
+from distill.train import train
 from distill.weights import load_network
 
 
@@ -26,3 +28,19 @@ def test_load_network_damaged_run_is_refused(run_copy, damage, words):
     damage(workspace.weights("tiny"))
     with pytest.raises(TrainingError, match=words):
         load_network(workspace.weights("tiny"))
+
+
+@pytest.mark.parametrize(("role", "whose"), [("init", "init run 'tiny'"), ("teacher", "teacher 'tiny'")])
+def test_weights_that_know_what_is_left_out_are_refused(run_copy, tiny_recipe, role, whose):
+    """They were trained on cars, and would tell."""
+    _, workspace = run_copy
+    told = {"loss_weights": {"heat": 1.0, "kd_heat": 1.0}} if role == "teacher" else {}
+    source = Source(path="hit_uav", leave_out=("Car",))
+    recipe = tiny_recipe(name="blind", labels=("Person",), sources=(source,), **{role: "tiny"}, **told)
+    with pytest.raises(TrainingError, match=f"{whose} knows Car, which this recipe leaves out"):
+        train(recipe, workspace)
+
+
+def test_label_that_is_left_out_of_one_set_alone_is_no_secret(tiny_recipe):
+    sources = (Source(path="hit_uav", leave_out=("Car", "Bicycle")),)
+    assert tiny_recipe(labels=("Person", "Car"), sources=sources).unfamiliar == {"Bicycle"}

@@ -104,7 +104,9 @@ def fewshot(
     split: Annotated[str, typer.Option(help="dev, val or both")] = "both",
     seeds: Annotated[int, typer.Option(min=1, help="Draws of as many boxes")] = 10,
     student: Annotated[Path | None, typer.Option(help="Bundle that never saw a bicycle; default the kept one")] = None,
-    reference: Annotated[Path | None, typer.Option(help="Bundle of the same student, trained on everything")] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="Bundle of the same student, trained on everything; default the kept one")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """A student that never saw a bicycle is shown 1 to 10 boxes and finds the others: AP50 on HIT-UAV.
@@ -117,8 +119,8 @@ def fewshot(
     from sim.bench_fewshot import FewShotBench, bench_fewshot, kept_bundle
 
     splits = ("dev", "val") if split == "both" else (split,)
-    chosen = student or kept_bundle("leaveout")
-    options = FewShotBench(data, chosen, reference, splits=splits, seeds=seeds)
+    chosen, compared = student or kept_bundle("leaveout"), reference or kept_bundle("reference")
+    options = FewShotBench(data, chosen, compared, splits=splits, seeds=seeds)
     result = bench_fewshot(options, Display())
     if as_json:
         typer.echo(json.dumps(result))

@@ -59,7 +59,7 @@ class FewShotBench:
 
 
 def kept_bundle(name: str) -> Path:
-    """Folder of a bundle that is kept for this benchmark: `leaveout`."""
+    """Folder of a bundle that is kept for this benchmark: `leaveout` or `reference`."""
     return Path(str(files("sim"))) / "bundles" / name
 
 

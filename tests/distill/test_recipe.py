@@ -26,10 +26,23 @@ def test_shipped_student_can_learn_from_the_shipped_teacher():
     assert student.network.embedding_dim == teacher.network.embedding_dim
 
 
-def test_shipped_leaveout_recipe_never_names_a_bicycle_to_learn():
-    recipe = read_toml(next(p for p in RECIPES if p.stem == "leaveout"), Recipe)
+def shipped(name):
+    return read_toml(next(path for path in RECIPES if path.stem == name), Recipe)
+
+
+@pytest.mark.parametrize("name", ["leaveout", "fewshot-leaveout"])
+def test_shipped_leaveout_recipe_never_names_a_bicycle_to_learn(name):
+    recipe = shipped(name)
     assert "Bicycle" not in recipe.labels
     assert [set(s.leave_out) for s in recipe.sources if s.root == "data"] == [{"Bicycle", "OtherVehicle"}]
+
+
+def test_few_shot_reference_differs_from_its_student_by_what_it_saw_alone():
+    student, reference = (
+        shipped(name).model_dump(exclude={"name": True, "labels": True, "sources": {"__all__": {"leave_out"}}})
+        for name in ("fewshot-leaveout", "fewshot-reference")
+    )
+    assert student == reference
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,12 @@ from pydantic import ValidationError
 import distill
 from distill.dataset import DataSet
 from distill.errors import DataSetError
+from distill.match_training import MatchRecipe
 from distill.recipe import NetworkConfig, Recipe, Source, Workspace, data_digest, labels_without_boxes, open_sources
 from edge.config import read_toml
 
-RECIPES = sorted((Path(distill.__file__).parent / "recipes").glob("*.toml"))
+SHIPPED = sorted((Path(distill.__file__).parent / "recipes").glob("*.toml"))
+RECIPES = [path for path in SHIPPED if not path.stem.endswith("-match")]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -18,6 +20,12 @@ def test_shipped_recipe_is_valid_and_named_like_its_file(path):
     recipe = read_toml(path, Recipe)
     assert recipe.name == path.stem
     assert {recipe.init, recipe.teacher} - {None} <= {other.stem for other in RECIPES}
+
+
+@pytest.mark.parametrize("path", sorted({*SHIPPED} - {*RECIPES}), ids=lambda path: path.stem)
+def test_shipped_head_is_named_like_its_file_and_its_backbone(path):
+    recipe = read_toml(path, MatchRecipe)
+    assert recipe.name == path.stem == f"{recipe.backbone}-match"
 
 
 def test_shipped_student_can_learn_from_the_shipped_teacher():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ _PAIR_REACH_IMAGES = 3
 Renders come eight to a town."""
 
 _BATCHES_AHEAD = 4
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -83,13 +86,13 @@ def _collate(network: NetworkConfig, crops: list[Crop], targets: list[Targets], 
     )
 
 
-def batches(recipe: Recipe, sets: list[DataSet], first_step: int) -> Iterator[Batch]:
-    """Batches from `first_step` on, made in one thread a few steps ahead of the optimiser."""
+def made_ahead(make: Callable[[int], Made], steps: range) -> Iterator[Made]:
+    """What `make` gives for each step, made in one thread a few steps ahead of the optimiser."""
     pool = ThreadPoolExecutor(1)
-    ahead: deque[Future[Batch]] = deque()
+    ahead: deque[Future[Made]] = deque()
     try:
-        for step in range(first_step, recipe.steps):
-            ahead.append(pool.submit(make_batch, recipe, sets, step))
+        for step in steps:
+            ahead.append(pool.submit(make, step))
             if len(ahead) == _BATCHES_AHEAD:
                 yield ahead.popleft().result()
         while ahead:

@@ -6,6 +6,7 @@ import copy
 import hashlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +25,9 @@ _EXPORT_TOLERANCE = 2e-3
 _EMBEDDING_PARTS = ("stem.", "stages.", "laterals.", "describe.", "embedding.")
 
 
+Network = TypeVar("Network", bound=nn.Module)
+
+
 class _Deployed(nn.Module):
     """The network with its preprocessing: uint8 pixels in, raw maps out."""
 
@@ -35,7 +39,7 @@ class _Deployed(nn.Module):
         return self.network(normalise(image, self.network.config))  # type: ignore[no-any-return]
 
 
-def fold_batch_norms(network: SkyNet) -> SkyNet:
+def fold_batch_norms(network: Network) -> Network:
     """A copy in which every batch norm is part of its convolution."""
     folded = copy.deepcopy(network).eval()
     for module in list(folded.modules()):

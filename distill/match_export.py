@@ -10,12 +10,11 @@ import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cloud.teachers.matcher import BACKBONE_KEY, MATCH, MatchSession
 from distill.bundle import attribution_of, curves_of, papers_of, replace_folder
 from distill.errors import DistillError
-from distill.export import OPSET, file_entry
+from distill.export import OPSET, file_entry, fold_batch_norms
 from distill.files import disk_errors, write_whole
 from distill.match_training import MatchRecipe, load_head
 from distill.matching import PARTS, Exemplars, MatchHead, in_cells
@@ -68,7 +67,7 @@ def export_match(recipe: MatchRecipe, workspace: Workspace) -> Path:
     network_file = workspace.folder(recipe.backbone) / "fp32.onnx"
     if not network_file.is_file():
         raise DistillError(f"{network_file}: not there; export that run first, skyloop-distill train-teacher does")
-    deployed = _DeployedHead(_folded(load_head(recipe, workspace, backbone.config.embedding_dim))).eval()
+    deployed = _DeployedHead(fold_batch_norms(load_head(recipe, workspace, backbone.config.embedding_dim))).eval()
     inputs = _example(backbone)
     program = torch.onnx.export(
         deployed,
@@ -87,15 +86,6 @@ def export_match(recipe: MatchRecipe, workspace: Workspace) -> Path:
     _check(deployed, inputs, model.SerializeToString(), path)
     write_whole(path, model.SerializeToString())
     return path
-
-
-def _folded(head: MatchHead) -> MatchHead:
-    for module in list(head.modules()):
-        if isinstance(module, nn.Sequential) and len(module) >= 2 and isinstance(module[1], nn.BatchNorm2d):
-            conv = module[0]
-            assert isinstance(conv, nn.Conv2d)
-            module[0], module[1] = fuse_conv_bn_eval(conv, module[1]), nn.Identity()
-    return head
 
 
 def _example(backbone: SkyNet) -> tuple[Tensor, ...]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from pickle import UnpicklingError
@@ -21,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from distill.augment import Objects, make_targets
+from distill.batches import made_ahead
 from distill.curves import save_curves
 from distill.dataset import DataSet
 from distill.errors import TrainingError
@@ -37,7 +37,6 @@ from edge.config import Settings
 
 CHECKPOINT_EVERY_STEPS = 100
 LOSS_WEIGHTS = {"heat": 1.0, "rank": 1.0, "box": 2.0}
-_BATCHES_AHEAD = 4
 _NEAR = 0.05
 """Of the Gaussian: cells of the thing itself that are not its middle neither win nor lose the ranking."""
 
@@ -121,21 +120,6 @@ def _collate(pairs: list[Pair], rng: np.random.Generator) -> PairBatch:
     )
 
 
-def _batches(recipe: MatchRecipe, sets: list[tuple[DataSet, Twins]], first_step: int) -> Iterator[PairBatch]:
-    """Batches from `first_step` on, made in one thread a few steps ahead."""
-    pool = ThreadPoolExecutor(1)
-    ahead: deque[Future[PairBatch]] = deque()
-    try:
-        for step in range(first_step, recipe.steps):
-            ahead.append(pool.submit(make_pair_batch, recipe, sets, step))
-            if len(ahead) == _BATCHES_AHEAD:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
 def match_losses(matches: Matches, batch: PairBatch) -> dict[str, Tensor]:
     """The `heat`, `rank` and `box` losses of one batch.
 
@@ -188,7 +172,7 @@ def train_match(
     sets = _open_sets(recipe, workspace)
     run = _resume(recipe, workspace, _fresh(recipe, backbone))
     run.head.train()
-    for batch in _batches(recipe, sets, run.step):
+    for batch in made_ahead(partial(make_pair_batch, recipe, sets), range(run.step, recipe.steps)):
         losses = _step(run, batch, backbone)
         run.history.append({"step": float(run.step), **losses})
         if on_step:

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -19,7 +20,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from distill.bands import adapted_stem, with_band_statistics
-from distill.batches import Batch, batches
+from distill.batches import Batch, made_ahead, make_batch
 from distill.curves import save_curves
 from distill.dataset import DataSet
 from distill.errors import TrainingError
@@ -78,7 +79,7 @@ def train(recipe: Recipe, workspace: Workspace, on_step: Callable[[int, dict[str
     run = _begin(recipe, network, teaching)
     if checkpoint is not None:
         _resume(run, checkpoint)
-    for batch in batches(recipe, sets, run.step):
+    for batch in made_ahead(partial(make_batch, recipe, sets), range(run.step, recipe.steps)):
         losses = _step(recipe, run, batch, teaching)
         run.history.append({"step": float(run.step), **losses})
         if on_step:

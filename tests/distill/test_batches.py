@@ -1,4 +1,5 @@
 import threading
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,13 +8,17 @@ import torch
 
 from distill import batches as batching
 from distill.augment import random_crop
-from distill.batches import batches, make_batch
+from distill.batches import made_ahead, make_batch
 from distill.dataset import DataSet, LabelledImage
 from distill.recipe import open_sources
 
 
 def same(a, b):
     return all(torch.equal(getattr(a, name), getattr(b, name)) for name in a.__dataclass_fields__)
+
+
+def batches(recipe, sets, first_step):
+    return made_ahead(partial(make_batch, recipe, sets), range(first_step, recipe.steps))
 
 
 @pytest.fixture

@@ -75,8 +75,8 @@ def test_interpretation_is_repeated_until_its_receipt_has_come(cloud, connect, k
         peer.join()
         assert peer.receive("Interpretation")[0].interpretation == answer_to(case)
     peer.send(InterpretationReceipt(case_id=case.case_id))
-    until(lambda: not cloud.store.undelivered("alpha", 9))
-    assert cloud.gateway.stats.interpretations_delivered == 1
+    until(lambda: cloud.gateway.stats.interpretations_delivered == 1)
+    assert not cloud.store.undelivered("alpha", 9)
 
 
 # --- prompts ---

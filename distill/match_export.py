@@ -136,10 +136,11 @@ def add_match(recipe: MatchRecipe, workspace: Workspace, folder: Path) -> Manife
         )
     card = read_card(recipe.weights(workspace))
     card["attribution"] = attribution_of(recipe.sources)
+    credited = {*manifest.training.get("attribution", ()), *card["attribution"]}
     manifest = manifest.model_copy(
         update={
             "extras": manifest.extras | {MATCH: file_entry(path, ("cpu",))},
-            "training": manifest.training | {MATCH: card},
+            "training": manifest.training | {MATCH: card, "attribution": sorted(credited)},
         }
     )
     with disk_errors(folder):

@@ -170,6 +170,15 @@ def test_head_of_another_network_is_refused(matched, bundle):
         add_match(*matched, bundle)
 
 
+def test_bundle_credits_the_data_of_its_head_too(matched, bundle):
+    recipe, workspace = matched
+    before = read_manifest(bundle).training["attribution"]
+    seen = recipe.model_copy(update={"sources": (Source(path="aerial_rgb/aerial_cars", split="all"),)})
+    credited = add_match(seen, workspace, bundle).training["attribution"]
+    assert {*credited} > {*before}
+    assert "aerial-cars-dataset" in (bundle / "MODEL_CARD.md").read_text()
+
+
 def test_altered_head_is_refused(matched, bundle):
     add_match(*matched, bundle)
     (bundle / FILE_NAME).write_bytes(b"junk")

@@ -29,7 +29,7 @@ from distill.files import write_whole
 from distill.losses import box_loss, heat_loss
 from distill.matching import Exemplars, Matches, MatchHead, in_cells
 from distill.network import SkyNet, normalise
-from distill.pairs import THINGS, VIEW_PX, Pair, Twins, make_pair
+from distill.pairs import THINGS, VIEW_PX, OtherViews, Pair, make_pair
 from distill.recipe import NetworkConfig, Source, Workspace, data_digest, open_source
 from distill.weights import load_network
 from edge.bundle import BGR
@@ -87,14 +87,14 @@ class PairBatch:
     weight: Tensor
 
 
-def make_pair_batch(recipe: MatchRecipe, sets: list[tuple[DataSet, Twins]], step: int) -> PairBatch:
+def make_pair_batch(recipe: MatchRecipe, sets: list[tuple[DataSet, OtherViews]], step: int) -> PairBatch:
     """The batch of one step: a function of the recipe's seed and the step alone."""
     rng = np.random.default_rng((recipe.seed, step))
     weights = np.array([source.weight for source in recipe.sources])
     chosen = rng.choice(len(sets), recipe.batch, p=weights / weights.sum())
     pairs = []
-    for data, twins in (sets[choice] for choice in chosen):
-        pairs.append(make_pair(data, twins, int(rng.integers(len(data))), rng))
+    for data, views in (sets[choice] for choice in chosen):
+        pairs.append(make_pair(data, views, int(rng.integers(len(data))), rng))
     return _collate(pairs, rng)
 
 
@@ -182,11 +182,11 @@ def train_match(
     return _finish(recipe, workspace, run, [data for data, _ in sets])
 
 
-def _open_sets(recipe: MatchRecipe, workspace: Workspace) -> list[tuple[DataSet, Twins]]:
+def _open_sets(recipe: MatchRecipe, workspace: Workspace) -> list[tuple[DataSet, OtherViews]]:
     sets = [open_source(source, workspace, BGR) for source in recipe.sources]
     for data in sets:
         data.preload()
-    return [(data, Twins(data)) for data in sets]
+    return [(data, OtherViews(data)) for data in sets]
 
 
 def _fresh(recipe: MatchRecipe, backbone: SkyNet) -> _Run:

@@ -61,7 +61,7 @@ class Pair:
     state: np.ndarray[Any, np.dtype[np.int64]]
 
 
-class Twins:
+class OtherViews:
     """Which images of a data set show things of which others do."""
 
     def __init__(self, data: DataSet) -> None:
@@ -77,16 +77,16 @@ class Twins:
         return others[int(rng.integers(len(others)))] if others else None
 
 
-def make_pair(data: DataSet, twins: Twins, index: int, rng: np.random.Generator) -> Pair:
+def make_pair(data: DataSet, views: OtherViews, index: int, rng: np.random.Generator) -> Pair:
     """One pair that begins with an image of a data set.
 
     Args:
         data: where images come from.
-        twins: of that data set.
+        views: of that data set.
         index: of the first image.
         rng: source of all randomness.
     """
-    other = twins.other(index, rng) if rng.random() < 0.7 else None
+    other = views.other(index, rng) if rng.random() < 0.7 else None
     image = as_bgr(data.image(index))
     if other is None:
         first = _things_of(data.items[index], image, rng)

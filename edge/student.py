@@ -209,9 +209,14 @@ def _peaks(raw: RawOutputs) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows and columns of the strongest 3x3 local maxima, best first."""
     logits = np.maximum(raw.objectness, raw.class_logits.max(axis=0))
     floor = float(np.log(CANDIDATE_FLOOR / (1 - CANDIDATE_FLOOR)))
-    tops = (logits >= cv2.dilate(logits, np.ones((3, 3), np.uint8))) & (logits > floor)
+    return highest_peaks(logits, floor, MAX_CANDIDATES)
+
+
+def highest_peaks(scores: FloatArray, floor: float, limit: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and columns of the highest 3x3 local maxima of an (h, w) map above a floor, best first."""
+    tops = (scores >= cv2.dilate(scores, np.ones((3, 3), np.uint8))) & (scores > floor)
     rows, columns = np.nonzero(tops)
-    order = np.argsort(-logits[rows, columns], kind="stable")[:MAX_CANDIDATES]
+    order = np.argsort(-scores[rows, columns], kind="stable")[:limit]
     return rows[order], columns[order]
 
 

@@ -21,7 +21,7 @@ from cloud.teachers import BundledTeacher, Exemplar, Places
 from cloud.teachers.finding import exemplar_of, find_by_features
 from cloud.teachers.matcher import open_matcher
 from distill.dataset import DataSet, LabelledImage, read_data_set
-from distill.pairs import SCALES, Twins, camera, degrade, move_boxes, warp
+from distill.pairs import SCALES, OtherViews, camera, degrade, move_boxes, warp
 from edge.bundle import load_bundle
 from edge.runtime import Backend, RawOutputs, open_backend
 from edge.student import Student, as_bgr
@@ -164,19 +164,19 @@ def searches(data: DataSet, images: int, seed: int) -> Iterator[tuple[int, Searc
         images: how many to draw, evenly.
         seed: of everything else.
     """
-    twins = Twins(data)
+    views = OtherViews(data)
     count = min(images, len(data))
     for done in range(count):
         index = done * len(data) // count
         rng = np.random.default_rng((seed, index))
         has_things = bool(data.items[index].things)
-        found = _other_view(data, twins, index, rng) if has_things else _moved_view(data, index, rng)
+        found = _other_view(data, views, index, rng) if has_things else _moved_view(data, index, rng)
         if found is not None:
             yield done + 1, found
 
 
-def _other_view(data: DataSet, twins: Twins, index: int, rng: np.random.Generator) -> Search | None:
-    other = twins.other(index, rng)
+def _other_view(data: DataSet, views: OtherViews, index: int, rng: np.random.Generator) -> Search | None:
+    other = views.other(index, rng)
     if other is None:
         return None
     first, second = data.items[index], data.items[other]

@@ -84,7 +84,7 @@ def _scores(models: Mapping[str, Bundle], data: DataSet, split: str, display: Di
     rows = {}
     for name, bundle in models.items():
         with display.stage(f"{name} on {split}", len(data)) as advance:
-            rows[name] = _rounded(_score(Student.open(bundle), data, advance))
+            rows[name] = rounded(_score(Student.open(bundle), data, advance))
     return rows
 
 
@@ -129,9 +129,9 @@ def _interleaved_ms(students: Mapping[str, Student], data: DataSet, advance: Adv
     return {name: statistics.median(found) for name, found in times_ms.items()}
 
 
-def _rounded(scores: dict[str, Any]) -> dict[str, Any]:
+def rounded(scores: dict[str, Any]) -> dict[str, Any]:
     """Three digits, here and in the dictionaries within."""
     return {
-        name: _rounded(value) if isinstance(value, dict) else None if value is None else round(value, 3)
+        name: rounded(value) if isinstance(value, dict) else None if value is None else round(value, 3)
         for name, value in scores.items()
     }

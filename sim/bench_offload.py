@@ -18,9 +18,9 @@ from distill.evaluate import ImageDetections, coco_scores, detect_all, truths_of
 from distill.image_losses import image_losses
 from edge.bundle import load_bundle
 from edge.student import Student
+from sim.bench_models import LABELS, rounded
 from sim.display import Display
-
-LABELS = ("Person", "Car", "Bicycle")
+from sim.errors import SimError
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ def bench_offload(options: OffloadBench, display: Display) -> dict[str, Any]:
     Raises:
         DataSetError: the folder is no HIT-UAV folder.
         ModelError: a bundle is missing or damaged.
+        SimError: the hard images show nothing that is scored.
     """
     data = read_data_set(options.data, options.split)
     student = Student.open(load_bundle(options.student))
@@ -70,8 +71,10 @@ def bench_offload(options: OffloadBench, display: Display) -> dict[str, Any]:
         "all": _scores(data, found, everything),
         "hard": _scores(data, found, hard),
     }
-    of_hard = result["hard"]
-    return result | {"teacher_gain": round(100 * (of_hard["teacher"]["map50"] - of_hard["second"]["map50"]), 1)}
+    teacher, other = (result["hard"][name]["map50"] for name in ("teacher", "second"))
+    if teacher is None:
+        raise SimError(f"{data.name}: none of its {count} hardest images shows {', '.join(LABELS)}; take another split")
+    return result | {"teacher_gain": round(100 * (teacher - other), 1)}
 
 
 def _detections(name: str, folder: Path, data: DataSet, display: Display) -> list[ImageDetections]:
@@ -86,6 +89,5 @@ def _scores(
     rows = {}
     for name, detections in found.items():
         scores = coco_scores([truths[i] for i in chosen], [detections[i] for i in chosen], LABELS)
-        ap50 = {label: None if value is None else round(value, 3) for label, value in scores["ap50"].items()}
-        rows[name] = {"map50": round(scores["map50"] or 0.0, 3), "ap50": ap50}
+        rows[name] = rounded({key: scores[key] for key in ("map50", "ap50")})
     return rows

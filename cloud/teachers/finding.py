@@ -14,7 +14,7 @@ import numpy as np
 from cloud.errors import TeacherError
 from cloud.evidence import CORE, core_cells
 from cloud.teachers.teacher import Exemplar, Places
-from edge.student import unit_rows
+from edge.student import highest_peaks, unit_rows
 from protocols.arrays import Boxes, FloatArray, ImageArray
 from protocols.boxes import boxes_area, clip_boxes, nms
 from protocols.errors import ImageryError
@@ -25,7 +25,7 @@ MAX_PLACES = 50
 PLACE_NMS_IOU = 0.4
 """Two things of one kind may stand side by side, two answers for one of them overlap more."""
 
-_MAX_PEAKS = 300
+MAX_PEAKS = 300
 _LEAST_SIGMA_CELLS = 0.3
 _MAX_SIDE_PX = 2048
 
@@ -80,14 +80,6 @@ def check_chips(chips: Sequence[Exemplar]) -> None:
         raise TeacherError("nothing to look for: give at least one chip")
 
 
-def peaks(scores: FloatArray, floor: float) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the highest 3x3 maxima of an (h, w) map above a floor, best first."""
-    tops = (scores >= cv2.dilate(scores, np.ones((3, 3), np.uint8))) & (scores > floor)
-    rows, columns = np.nonzero(tops)
-    order = np.argsort(-scores[rows, columns], kind="stable")[:_MAX_PEAKS]
-    return rows[order], columns[order]
-
-
 def best_places(boxes_xyxy: Boxes, scores: FloatArray, frame_size: tuple[int, int]) -> Places:
     """The best of some boxes with scores, cut to a frame of (height, width), none twice."""
     boxes = clip_boxes(boxes_xyxy, frame_size[1], frame_size[0])
@@ -114,7 +106,7 @@ def _likely(features: FloatArray, frame_size: tuple[int, int], vectors: FloatArr
     cell = np.divide(frame_size, grid.shape[:2])[::-1]
     cosines = np.stack([_over_core(grid @ vector, side / cell) for vector, side in zip(vectors, sides, strict=True)])
     best, which = cosines.max(axis=0), cosines.argmax(axis=0)
-    rows, columns = peaks(best, 0.0)
+    rows, columns = highest_peaks(best, 0.0, MAX_PEAKS)
     middles = (np.stack([columns, rows], axis=1) + 0.5) * cell
     halves = sides[which[rows, columns]] / 2
     boxes = np.concatenate([middles - halves, middles + halves], axis=1).astype(np.float32)

@@ -12,12 +12,12 @@ import numpy as np
 import onnxruntime as ort
 
 from cloud.errors import TeacherError
-from cloud.teachers.finding import best_places, peaks
+from cloud.teachers.finding import MAX_PEAKS, best_places
 from cloud.teachers.teacher import Exemplar, Places
 from edge.bundle import Bundle, check_file
 from edge.errors import ModelError
 from edge.runtime import RawOutputs
-from edge.student import Student, as_bgr, pad_to_multiple
+from edge.student import Student, as_bgr, highest_peaks, pad_to_multiple
 from protocols.arrays import AnyImage, Boxes, FloatArray, ImageArray
 
 MATCH = "match"
@@ -107,7 +107,7 @@ class Matcher:
         looked = self._look(frame, np.array([[0, 0, 1, 1]], np.float32), parts, sides)
         which = looked.scores.argmax(axis=0)
         best = np.ascontiguousarray(looked.scores.max(axis=0))
-        rows, columns = peaks(best, _FLOOR)
+        rows, columns = highest_peaks(best, _FLOOR, MAX_PEAKS)
         boxes = looked.boxes[which[rows, columns], :, rows, columns]
         return best_places(boxes.reshape(-1, 4), best[rows, columns], frame.shape[:2])
 

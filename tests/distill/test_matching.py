@@ -21,7 +21,7 @@ from distill.match_export import FILE_NAME, add_match, export_match
 from distill.match_training import MatchRecipe, load_head, make_pair_batch, match_losses, train_match
 from distill.matching import PARTS, Exemplars, MatchHead, _laid
 from distill.network import Outputs
-from distill.pairs import THINGS, Twins
+from distill.pairs import THINGS, OtherViews
 from distill.recipe import Source, Workspace, open_source
 from edge.bundle import BGR, read_manifest
 from protocols.boxes import box_iou
@@ -105,8 +105,8 @@ def test_answers_are_those_of_each_exemplar_alone():
 def test_losses_reach_every_parameter_and_are_those_of_the_step(workspace):
     recipe = make_recipe()
     data = open_source(recipe.sources[0], workspace, BGR)
-    batch = make_pair_batch(recipe, [(data, Twins(data))], 5)
-    again = make_pair_batch(recipe, [(data, Twins(data))], 5)
+    batch = make_pair_batch(recipe, [(data, OtherViews(data))], 5)
+    again = make_pair_batch(recipe, [(data, OtherViews(data))], 5)
     assert torch.equal(batch.views, again.views)
     assert batch.heat.shape[0] == recipe.batch * (THINGS + 1)
     assert float(batch.heat.amax()) == 1.0

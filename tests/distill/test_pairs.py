@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from distill.dataset import DataSet, LabelledImage, read_data_set
-from distill.pairs import CHIP_PX, THINGS, VIEW_PX, Twins, camera, degrade, make_pair, move_boxes, warp
+from distill.pairs import CHIP_PX, THINGS, VIEW_PX, OtherViews, camera, degrade, make_pair, move_boxes, warp
 
 
 def pictures(*truths, things=False):
@@ -54,7 +54,7 @@ def test_box_of_a_turned_thing_is_that_of_the_ellipse_in_it():
 @pytest.mark.parametrize("seed", range(6))
 def test_things_are_in_both_views_of_a_pair(seed):
     data = pictures([("Car", 100, 100, 130, 120), ("Car", 180, 150, 200, 170)])
-    pair = make_pair(data, Twins(data), 0, np.random.default_rng(seed))
+    pair = make_pair(data, OtherViews(data), 0, np.random.default_rng(seed))
     assert (pair.chip.shape, pair.view.shape) == ((CHIP_PX, CHIP_PX, 3), (VIEW_PX, VIEW_PX, 3))
     assert (pair.chip_xyxy.shape, pair.view_xyxy.shape, pair.state.shape) == ((THINGS, 4), (THINGS, 4), (THINGS,))
     for row in np.flatnonzero(pair.state == 1):
@@ -64,22 +64,22 @@ def test_things_are_in_both_views_of_a_pair(seed):
 
 def test_pair_is_a_function_of_its_seed():
     data = pictures([("Car", 100, 100, 130, 120)])
-    first, again = (make_pair(data, Twins(data), 0, np.random.default_rng(4)) for _ in range(2))
+    first, again = (make_pair(data, OtherViews(data), 0, np.random.default_rng(4)) for _ in range(2))
     assert np.array_equal(first.view, again.view)
     assert np.array_equal(first.view_xyxy, again.view_xyxy)
 
 
 def test_other_view_of_a_thing_is_another_image_that_names_it():
     data = pictures([("a", 10, 10, 30, 30)], [("b", 10, 10, 30, 30)], [("a", 90, 90, 99, 99)], things=True)
-    twins, rng = Twins(data), np.random.default_rng(0)
-    assert [twins.other(index, rng) for index in range(3)] == [2, None, 0]
+    views, rng = OtherViews(data), np.random.default_rng(0)
+    assert [views.other(index, rng) for index in range(3)] == [2, None, 0]
 
 
 def test_views_of_other_images_hold_the_same_thing():
     data = pictures([("a", 150, 140, 190, 160), ("gone", 150, 180, 170, 200)], [("a", 200, 120, 220, 160)], things=True)
     sides = []
     for seed in range(12):
-        pair = make_pair(data, Twins(data), 0, np.random.default_rng(seed))
+        pair = make_pair(data, OtherViews(data), 0, np.random.default_rng(seed))
         there = np.flatnonzero(pair.state == 1)
         sides += [(pair.chip_xyxy[r, 2:] - pair.chip_xyxy[r, :2], pair.view_xyxy[r]) for r in there]
     assert len(sides) > 6
@@ -89,7 +89,7 @@ def test_views_of_other_images_hold_the_same_thing():
 
 def test_image_that_shows_nothing_still_gives_a_pair():
     data = pictures([])
-    assert (make_pair(data, Twins(data), 0, np.random.default_rng(1)).state <= 1).all()
+    assert (make_pair(data, OtherViews(data), 0, np.random.default_rng(1)).state <= 1).all()
 
 
 def test_worse_light_and_noise_change_no_place():

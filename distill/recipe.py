@@ -105,6 +105,9 @@ class Recipe(Settings):
         labels: known classes, spelled as the data sets spell them.
         network: widths and depths.
         init: name of the run whose weights to start from; tensors of another shape are skipped.
+        keep_init: share of those weights in the finished ones, which lie on the line between both (Wortsman et al.,
+            arXiv:2109.01903, sec. 3): much of what was learnt, little of what was forgotten. Needs an `init` of the
+            same network and labels.
         teacher: what to distil from: the name of a run; or `bundled`, or anything else that
             `cloud.teachers.open_teacher` takes, told from a run by a `/`, `.` or `:` in it. Without one the run is
             supervised only.
@@ -121,6 +124,7 @@ class Recipe(Settings):
     labels: tuple[str, ...] = Field(min_length=1)
     network: NetworkConfig = NetworkConfig()
     init: str | None = None
+    keep_init: float = Field(0.0, ge=0, lt=1)
     teacher: str | None = None
     sources: tuple[Source, ...] = Field(min_length=1)
     held_out: tuple[Source, ...] = ()
@@ -145,6 +149,8 @@ class Recipe(Settings):
     def _needs_other_runs(self) -> Self:
         if self.name in (self.init, self.teacher):
             raise ValueError(f"run {self.name!r} cannot start or learn from itself; name another run")
+        if self.keep_init and self.init is None:
+            raise ValueError("keep_init: there is no init to keep anything of; name one, or leave keep_init out")
         return self
 
     @model_validator(mode="after")

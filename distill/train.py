@@ -40,9 +40,11 @@ _VERSIONS = ("skyloop", "torch", "numpy", "safetensors")
 class Run:
     """A training run in progress: weights, their moving average, the optimiser and the curves.
 
-    `projection` leads from the embedding to a teacher's features while `kd_dense` is on; it is not exported.
+    `start` are the weights before the first step. `projection` leads from the embedding to a teacher's features while
+    `kd_dense` is on; it is not exported.
     """
 
+    start: dict[str, Tensor]
     network: SkyNet
     projection: nn.Module | None
     average: dict[str, Tensor]
@@ -129,9 +131,22 @@ def _fresh(recipe: Recipe, workspace: Workspace) -> SkyNet:
     network = SkyNet(recipe.network, len(recipe.labels)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if recipe.init is not None:
         check_unfamiliar(recipe, f"init run {recipe.init!r}", read_card(workspace.weights(recipe.init))["labels"])
+        if recipe.keep_init:
+            _check_same_kind(recipe, network, workspace.weights(recipe.init))
         _initialise(network, recipe.labels, workspace.weights(recipe.init))
     assert isinstance(network, SkyNet)
     return network
+
+
+def _check_same_kind(recipe: Recipe, network: SkyNet, weights: Path) -> None:
+    ours, theirs = (
+        {name: value.shape for name, value in w.items()} for w in (network.state_dict(), read_weights(weights))
+    )
+    if ours != theirs or read_card(weights)["labels"] != list(recipe.labels):
+        raise TrainingError(
+            f"keep_init: init run {recipe.init!r} has other labels or another network; start from one that has the "
+            "same, or leave keep_init out"
+        )
 
 
 def _begin(recipe: Recipe, network: SkyNet, teaching: Teaching | None) -> Run:
@@ -140,8 +155,8 @@ def _begin(recipe: Recipe, network: SkyNet, teaching: Teaching | None) -> Run:
         projection = nn.Conv2d(recipe.network.embedding_dim, teaching.phi_s.channels, 1)
     trained = [*network.parameters(), *(projection.parameters() if projection else ())]
     optimiser = torch.optim.AdamW(trained, recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
-    average = {name: value.clone() for name, value in network.state_dict().items()}
-    return Run(network, projection, average, optimiser, 0, [])
+    start, average = ({name: value.clone() for name, value in network.state_dict().items()} for _ in range(2))
+    return Run(start, network, projection, average, optimiser, 0, [])
 
 
 def _initialise(network: SkyNet, labels: tuple[str, ...], weights: Path) -> None:
@@ -232,5 +247,13 @@ def _finish(recipe: Recipe, folder: Path, run: Run, card: dict[str, Any]) -> Pat
     save_curves(run.history, folder / "curves.png")
     write_whole(weights.with_suffix(".json"), json.dumps(card, indent=1).encode())
     # Last, because a run that has its weights counts as finished.
-    write_whole(weights, to_safetensors({name: value.contiguous() for name, value in run.average.items()}))
+    write_whole(weights, to_safetensors(_finished(recipe, run)))
     return weights
+
+
+def _finished(recipe: Recipe, run: Run) -> dict[str, Tensor]:
+    """The averaged weights, drawn back towards those the run started from by `keep_init`."""
+    return {
+        name: (value.lerp(run.start[name], recipe.keep_init) if value.is_floating_point() else value).contiguous()
+        for name, value in run.average.items()
+    }

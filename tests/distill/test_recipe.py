@@ -67,6 +67,7 @@ def test_few_shot_reference_differs_from_its_student_by_what_it_saw_alone():
         pytest.param({"speed": 3}, "speed", id="unknown-key"),
         pytest.param({"init": "tiny"}, "cannot start or learn from itself", id="starts-from-itself"),
         pytest.param({"teacher": "tiny"}, "cannot start or learn from itself", id="own-teacher"),
+        pytest.param({"keep_init": 0.5}, "keep_init: there is no init", id="keeps-of-nothing"),
     ],
 )
 def test_recipe_bad_value_is_refused_by_name(tiny_recipe, changes, field):

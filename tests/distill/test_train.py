@@ -130,6 +130,16 @@ def test_init_skips_tensors_of_another_shape(run_copy, tiny_recipe):
     assert torch.equal(state["stem.0.weight"], load_file(workspace.weights("tiny"))["stem.0.weight"])
 
 
+def test_kept_share_of_the_start_is_in_the_finished_weights(run_copy, tiny_recipe):
+    _, workspace = run_copy
+    moved = load_file(train(tiny_recipe(name="moved", init="tiny"), workspace))
+    kept = load_file(train(tiny_recipe(name="kept", init="tiny", keep_init=0.75), workspace))
+    start = load_file(workspace.weights("tiny"))
+    name = "stem.0.weight"
+    assert not torch.equal(moved[name], start[name])
+    torch.testing.assert_close(kept[name], 0.25 * moved[name] + 0.75 * start[name])
+
+
 def test_student_learns_from_its_teacher(run_copy, tiny_recipe):
     _, workspace = run_copy
     recipe = tiny_recipe(name="student", teacher="tiny", labels=("Car",), loss_weights=DISTILLED, steps=2)
@@ -244,6 +254,9 @@ def test_images_without_labels_teach_by_distillation_alone(run_copy, tiny_recipe
         ),
         pytest.param({"teacher": "absent", "loss_weights": DISTILLED}, "train that network first", id="no-teacher"),
         pytest.param({"init": "absent"}, "train that network first", id="no-start"),
+        pytest.param(
+            {"init": "tiny", "keep_init": 0.5, "labels": ("Car",)}, "keep_init: init run 'tiny'", id="kept-other-labels"
+        ),
     ],
 )
 def test_run_that_needs_what_is_not_there_is_refused(run_copy, tiny_recipe, changes, words):

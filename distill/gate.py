@@ -38,8 +38,8 @@ MAX_AP_LOSS = 0.01
 
 SHOTS, DRAWS = 5, 10
 _WORST_LAYERS = 5
-_FLOAT_CONVS = 1
-"""The last layer of the embedding stays in float32."""
+_FLOAT_CONVS = 2
+"""The stem and the last layer of the embedding stay in float32."""
 
 RUNS_HERE = ("u8s8",)
 """Files whose convolutions have to run as integers on a CPU; the others are for accelerators."""

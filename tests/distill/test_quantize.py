@@ -30,11 +30,12 @@ def test_quantized_file_runs_at_another_size(quantized):
     assert np.isfinite(raw.box_ltrb).all()
 
 
-def test_quantized_file_has_int8_weights_and_uint8_activations_but_for_the_embedding(quantized):
+def test_quantized_file_has_int8_weights_and_uint8_activations_but_for_stem_and_embedding(quantized):
     model = onnx.load(str(quantized))
     kinds = {t.name: t.data_type for t in model.graph.initializer if len(t.dims) == 4}
+    stem = next(n for n in model.graph.node if n.op_type == "Conv")
     (embedding,) = [n for n in model.graph.node if "embedding" in n.output]
-    assert kinds.pop(embedding.input[1]) == onnx.TensorProto.FLOAT
+    assert [kinds.pop(n.input[1]) for n in (stem, embedding)] == [onnx.TensorProto.FLOAT] * 2
     assert set(kinds.values()) == {onnx.TensorProto.INT8}
     zero_points = {t.name: t.data_type for t in model.graph.initializer}
     quantizers = [n for n in model.graph.node if n.op_type == "QuantizeLinear"]

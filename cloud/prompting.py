@@ -160,7 +160,7 @@ def replay(prompts: tuple[Prompt, ...], evidence: Evidence, finding: Finding) ->
     if not prompts:
         return Replay(np.zeros(len(finding.boxes_xyxy), bool), np.zeros(0, np.int64))
     matcher = PromptMatcher(PromptBank(epoch="replay", revision=0, prompts=prompts), prompts[0].space_id)
-    match = matcher.match(evidence.seen, max(p.issued_at_s for p in prompts), evidence.gsd_m, evidence.known.rows)
+    match = matcher.match(evidence.seen, max(p.issued_at_s for p in prompts), evidence.gsd_m, evidence.known)
     match = match.only(match.sure)  # a faint match needs a track, and one image has none
     matched = evidence.seen.boxes_xyxy[match.rows]
     found = (box_iou(finding.boxes_xyxy, matched) >= _FOUND_IOU).any(axis=1)

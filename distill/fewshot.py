@@ -109,7 +109,7 @@ def fly(student: Student, data: DataSet, on_image: Callable[[int], None] | None 
 def answers(prompt: Prompt, view: Seen) -> ImageDetections:
     """What a prompt finds in one image, faint matches too: a precision-recall curve begins below any threshold."""
     matcher = PromptMatcher(PromptBank(epoch="bench", revision=1, prompts=(prompt,)), prompt.space_id)
-    match = matcher.match(view.seen, 0.0, None, view.known.rows)
+    match = matcher.match(view.seen, 0.0, None, view.known)
     return ImageDetections(view.seen.boxes_xyxy[match.rows], [prompt.label] * len(match.rows), match.scores)
 
 

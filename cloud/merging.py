@@ -99,6 +99,7 @@ def _merge_directions(old: Prompt, new: Prompt, background: FloatArray, settings
     if len(background):
         threshold = max(threshold, float(np.quantile(background @ vector[0], settings.background_quantile)))
     cases = min(int(weights.sum()), limits.MAX_DIRECTION_CASES)
+    threshold = min(threshold, settings.direction_ceiling)
     return Knowledge(vector, vector[:0], threshold, settings.direction_temperature, cases)
 
 

@@ -97,9 +97,9 @@ def _merge_directions(old: Prompt, new: Prompt, background: FloatArray, settings
     # The thresholds of prototypes say nothing about directions, and count for nothing.
     threshold = float(np.average([old.threshold, new.threshold], weights=[old.direction_cases, new.direction_cases]))
     if len(background):
-        threshold = max(threshold, float(np.quantile(background @ vector[0], settings.background_quantile)))
+        highest = float(np.quantile(background @ vector[0], settings.background_quantile))
+        threshold = max(threshold, min(highest, settings.direction_ceiling))
     cases = min(int(weights.sum()), limits.MAX_DIRECTION_CASES)
-    threshold = min(threshold, settings.direction_ceiling)
     return Knowledge(vector, vector[:0], threshold, settings.direction_temperature, cases)
 
 

@@ -141,18 +141,19 @@ def as_prototypes(lesson: Lesson, settings: PromptSettings) -> Knowledge:
 def as_direction(lesson: Lesson, settings: PromptSettings) -> Knowledge:
     """The direction from the background to the thing.
 
-    Within its limits, the threshold leaves no more of the case's own background above it than is allowed, unless the
+    Its threshold leaves no more of the case's own background above it than is allowed, whatever the ceiling, unless the
     thing itself would not reach it either: the replay that follows decides about such a prompt.
     """
     vector = away_from(lesson.views, lesson.rivals)
     expected = float(np.quantile(lesson.views @ vector, settings.positive_quantile))
     threshold = choose_threshold(lesson.rivals @ vector, expected, settings)
+    threshold = float(np.clip(threshold, settings.direction_floor, settings.direction_ceiling))
     allowed = settings.false_per_box * len(lesson.pooled)
     if len(lesson.near) > allowed:
         threshold = max(threshold, float(np.sort(lesson.near @ vector)[-1 - allowed]))
     if len(lesson.own):
         threshold = min(threshold, float((lesson.own @ vector).max()) - _HAIR)
-    threshold = float(np.clip(threshold, settings.direction_floor, settings.direction_ceiling))
+    threshold = max(threshold, settings.direction_floor)
     return Knowledge(vector[None], vector[None][:0], threshold, settings.direction_temperature, 1)
 
 

@@ -158,6 +158,12 @@ def test_merged_direction_stays_above_recent_background_up_to_the_ceiling(prompt
     assert merge_prompts(held, held, near, SETTINGS).threshold == pytest.approx(threshold, abs=0.01)
 
 
+def test_merged_direction_keeps_thresholds_over_the_ceiling_that_its_cases_asked_for(prompt):
+    x = np.eye(8, dtype=np.float32)[0]
+    held = directed(prompt, x, threshold=0.6)
+    assert merge_prompts(held, held, x[None], SETTINGS).threshold == pytest.approx(0.6)
+
+
 def test_direction_turns_away_from_what_it_must_not_match_and_no_further(prompt):
     x, y = np.eye(8, dtype=np.float32)[:2]
     mistaken, harmless = 0.8 * x + 0.6 * y, 0.3 * x + np.sqrt(0.91) * y

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from cloud.config import PromptSettings
+from cloud.prompt_forms import Knowledge, away_from
 from cloud.prompting import fit_bytes
 from cloud.vector_sets import best_cosine, hardest, prototypes
+from edge.student import unit_rows
 from protocols import limits
 from protocols.arrays import FloatArray
 from protocols.values import Prompt, Vectors
@@ -22,19 +24,20 @@ def merge_prompts(old: Prompt, new: Prompt, background: FloatArray, settings: Pr
         new: built from another case; same label, space and origin.
         background: (K, D) embeddings of recent background candidates of the craft.
         settings: how thresholds are chosen.
+
+    Returns:
+        Prototypes of two prompts that hold prototypes, a direction where either holds one.
     """
-    positives = prototypes(np.concatenate([new.positives.to_array(), old.positives.to_array()]), limits.MAX_POSITIVES)
-    negatives = np.concatenate([new.negatives.to_array(), old.negatives.to_array()])
-    threshold = (old.threshold + new.threshold) / 2
-    if len(background):  # a mean of thresholds knows nothing of what the other prompt's positives match
-        reached = best_cosine(background, positives)
-        threshold = max(threshold, float(np.quantile(reached, settings.background_quantile)))
+    merge = _merge_directions if old.direction_cases or new.direction_cases else _merge_prototypes
+    known = merge(old, new, background, settings)
     merged = new.model_copy(
         update={
             "prompt_id": old.prompt_id,
-            "positives": Vectors.from_array(positives),
-            "negatives": Vectors.from_array(hardest(negatives, positives, limits.MAX_NEGATIVES)),
-            "threshold": min(threshold, settings.ceiling),
+            "positives": Vectors.from_array(known.positives),
+            "negatives": Vectors.from_array(known.negatives),
+            "threshold": known.threshold,
+            "temperature": known.temperature,
+            "direction_cases": known.direction_cases,
             "size_px": _union(old.size_px, new.size_px),
             "size_m": _union(old.size_m, new.size_m),
             "chips": (*new.chips[:2], *old.chips)[:_MAX_CHIPS],
@@ -47,13 +50,65 @@ def merge_prompts(old: Prompt, new: Prompt, background: FloatArray, settings: Pr
 
 
 def add_negatives(prompt: Prompt, vectors: FloatArray, issued_at_s: float) -> Prompt:
-    """The prompt with more of what it must not match; the same prompt when they teach it nothing."""
+    """The prompt with more of what it must not match; the same prompt when they teach it nothing.
+
+    A direction has no negatives: it turns away from them.
+    """
+    if prompt.direction_cases:
+        return _turned_away(prompt, vectors, issued_at_s)
     positives = prompt.positives.to_array()
     known = prompt.negatives.to_array()
     negatives = hardest(np.concatenate([known, vectors]), positives, limits.MAX_NEGATIVES)
     if len(negatives) == len(known) and np.allclose(np.sort(negatives, axis=0), np.sort(known, axis=0), atol=1e-3):
         return prompt
     return prompt.model_copy(update={"negatives": Vectors.from_array(negatives), "issued_at_s": issued_at_s})
+
+
+def _turned_away(prompt: Prompt, vectors: FloatArray, issued_at_s: float) -> Prompt:
+    """A direction turned just so far that the mean of what it must not match falls to its threshold.
+
+    The least change that does so, as a passive-aggressive learner would make it (Crammer et al., JMLR 7, 2006, eq. 2):
+    within the plane of both vectors.
+    """
+    direction, mistaken = prompt.positives.to_array()[0], unit_rows(vectors.mean(axis=0)[None])[0]
+    cosine = float(direction @ mistaken)
+    aside = unit_rows((direction - cosine * mistaken)[None])
+    if cosine <= prompt.threshold or not aside.any():
+        return prompt
+    turned = prompt.threshold * mistaken + np.sqrt(1 - prompt.threshold**2) * aside
+    return prompt.model_copy(update={"positives": Vectors.from_array(turned), "issued_at_s": issued_at_s})
+
+
+def _merge_prototypes(old: Prompt, new: Prompt, background: FloatArray, settings: PromptSettings) -> Knowledge:
+    positives = prototypes(np.concatenate([new.positives.to_array(), old.positives.to_array()]), limits.MAX_POSITIVES)
+    negatives = np.concatenate([new.negatives.to_array(), old.negatives.to_array()])
+    threshold = (old.threshold + new.threshold) / 2
+    if len(background):  # a mean of thresholds knows nothing of what the other prompt's positives match
+        reached = best_cosine(background, positives)
+        threshold = max(threshold, float(np.quantile(reached, settings.background_quantile)))
+    negatives = hardest(negatives, positives, limits.MAX_NEGATIVES)
+    return Knowledge(positives, negatives, min(threshold, settings.ceiling), settings.temperature, 0)
+
+
+def _merge_directions(old: Prompt, new: Prompt, background: FloatArray, settings: PromptSettings) -> Knowledge:
+    """The mean of two directions, each with the say of the cases it is from; prototypes become one first."""
+    weights = np.array([max(p.direction_cases, 1) for p in (old, new)], np.float32)
+    vector = unit_rows(weights[None] @ np.stack([_direction_of(p, background) for p in (old, new)]))
+    # The thresholds of prototypes say nothing about directions, and count for nothing.
+    threshold = float(np.average([old.threshold, new.threshold], weights=[old.direction_cases, new.direction_cases]))
+    if len(background):
+        highest = float(np.quantile(background @ vector[0], settings.background_quantile))
+        threshold = max(threshold, min(highest, settings.direction_ceiling))
+    cases = min(int(weights.sum()), limits.MAX_DIRECTION_CASES)
+    return Knowledge(vector, vector[:0], threshold, settings.direction_temperature, cases)
+
+
+def _direction_of(prompt: Prompt, background: FloatArray) -> FloatArray:
+    """(D,) a prompt's direction; of prototypes the one from the background to their mean."""
+    vectors = prompt.positives.to_array()
+    if not prompt.direction_cases:
+        return away_from(vectors, background if len(background) else prompt.negatives.to_array())
+    return np.asarray(vectors[0], dtype=np.float32)
 
 
 def _union(a: tuple[float, float] | None, b: tuple[float, float] | None) -> tuple[float, float] | None:

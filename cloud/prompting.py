@@ -1,13 +1,13 @@
 """Prompts: what the twin's embeddings under some boxes tell a craft about a thing it does not know.
 
-Positives are the embeddings of the very candidates the craft would have to recognise, negatives those of the
-background most like them. The threshold lies between what the background reaches and what another view of the thing
-reaches, and the prompt is replayed on its own case before it leaves.
+A prompt is made of the embeddings of the very candidates the craft would have to recognise and of the background's, in
+one of two forms (`cloud/prompt_forms.py`). The threshold lies between what the background reaches and what another view
+of the thing reaches, and the prompt is replayed on its own case before it leaves.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -17,8 +17,9 @@ from cloud.chips import make_chips
 from cloud.config import PromptSettings
 from cloud.errors import PromptRefused
 from cloud.evidence import Evidence, background_rows, pool_boxes, true_rows, vary
+from cloud.prompt_forms import Lesson, learn, prototypes_of
 from cloud.review_shelf import Scope
-from cloud.vector_sets import best_cosine, hardest, prototypes
+from cloud.vector_sets import best_cosine
 from edge.prompting import PromptMatcher
 from edge.student import Student
 from protocols import limits
@@ -62,10 +63,12 @@ class Replay:
 
     Attributes:
         found: (B,) for each of the finding's boxes whether it is found.
+        relevant: how many matches have to do with one of the boxes, however loosely they lie on it.
         false_rows: candidates that match although nothing of the label is there.
     """
 
     found: NDArray[np.bool_]
+    relevant: int
     false_rows: NDArray[np.int64]
 
     @property
@@ -90,31 +93,26 @@ def build_prompt(
         finding: what is where.
         background: (K, D) embeddings of background candidates in other cases of the craft, perhaps none.
         identity: prompt_id, and the wall time of issue.
-        settings: how the threshold is chosen.
+        settings: how form and threshold are chosen.
 
     Raises:
         PromptRefused: a prompt would find nothing, or too much.
     """
     boxes = _usable_boxes(evidence, finding.boxes_xyxy)
-    owner = true_rows(evidence.seen, boxes)
-    near_background = evidence.seen.embeddings[false_rows(evidence, finding)]
-    varied = vary(twin, evidence.image.image, boxes)
-    pooled = pool_boxes(evidence.seen, boxes, twin.manifest.stride_px)
-    positives = _positives(evidence.seen.embeddings[owner >= 0], varied, pooled, near_background)
-    expected = _expected_likeness(evidence.seen.embeddings, owner, varied, pooled, settings)
-    # What looks just like the thing in another case may well be one that nobody has pointed out there.
-    background = background[best_cosine(background, positives) < expected]
-    rivals = np.concatenate([near_background, background])
+    lesson = _lesson(twin, evidence, finding, background, settings)
     if finding.origin == "person":  # knows what is there: better a strict prompt than none
-        settings = settings.model_copy(update={"min_separation": -1.0})
+        settings = settings.model_copy(update={"min_separation": -2.0})
+    known = learn(lesson, settings)
     prompt = Prompt(
         prompt_id=identity[0],
         label=finding.label,
         space_id=twin.manifest.space_id,
         variant=twin.bundle.variant,
-        positives=Vectors.from_array(positives),
-        negatives=Vectors.from_array(hardest(rivals, positives, limits.MAX_NEGATIVES)),
-        threshold=choose_threshold(best_cosine(rivals, positives), expected, settings),
+        positives=Vectors.from_array(known.positives),
+        negatives=Vectors.from_array(known.negatives),
+        threshold=known.threshold,
+        temperature=known.temperature,
+        direction_cases=known.direction_cases,
         size_px=size_range(evidence.image.to_frame(boxes)),
         size_m=None if evidence.gsd_m is None else size_range(evidence.image.to_frame(boxes), evidence.gsd_m),
         chips=make_chips(evidence.image, boxes, twin.manifest.multiple_px),
@@ -124,29 +122,8 @@ def build_prompt(
         confidence=finding.confidence,
         case_id=finding.case_id,
     )
-    _check_replay(prompt, evidence, finding)
+    _check_replay(prompt, evidence, finding, settings.false_per_box)
     return fit_bytes(prompt, settings.max_bytes)
-
-
-def choose_threshold(background: FloatArray, expected: float, settings: PromptSettings) -> float:
-    """Where a match begins.
-
-    Args:
-        background: (K,) best similarity of each background candidate with the positives.
-        expected: similarity that another view of the thing still reaches.
-        settings: share, limits and least separation.
-
-    Raises:
-        PromptRefused: the background is as much alike as the thing itself.
-    """
-    highest = max(float(np.quantile(background, settings.background_quantile)), 0.0) if len(background) else 0.0
-    if expected - highest < settings.min_separation:
-        raise PromptRefused(
-            f"the background looks like it (cosine {highest:.2f}, the thing itself {expected:.2f}): "
-            "box it in a case where it stands out"
-        )
-    threshold = highest + settings.share * max(expected - highest, 0.0)
-    return float(np.clip(threshold, settings.floor, settings.ceiling))
 
 
 def replay(prompts: tuple[Prompt, ...], evidence: Evidence, finding: Finding) -> Replay:
@@ -158,14 +135,14 @@ def replay(prompts: tuple[Prompt, ...], evidence: Evidence, finding: Finding) ->
         finding: what is really there.
     """
     if not prompts:
-        return Replay(np.zeros(len(finding.boxes_xyxy), bool), np.zeros(0, np.int64))
+        return Replay(np.zeros(len(finding.boxes_xyxy), bool), 0, np.zeros(0, np.int64))
     matcher = PromptMatcher(PromptBank(epoch="replay", revision=0, prompts=prompts), prompts[0].space_id)
-    match = matcher.match(evidence.seen, max(p.issued_at_s for p in prompts), evidence.gsd_m, evidence.known.rows)
+    match = matcher.match(evidence.seen, max(p.issued_at_s for p in prompts), evidence.gsd_m, evidence.known)
     match = match.only(match.sure)  # a faint match needs a track, and one image has none
     matched = evidence.seen.boxes_xyxy[match.rows]
     found = (box_iou(finding.boxes_xyxy, matched) >= _FOUND_IOU).any(axis=1)
     false = np.intersect1d(match.rows, false_rows(evidence, finding))
-    return Replay(np.asarray(found, dtype=np.bool_), false.astype(np.int64))
+    return Replay(np.asarray(found, dtype=np.bool_), len(match.rows) - len(false), false.astype(np.int64))
 
 
 def false_rows(evidence: Evidence, finding: Finding) -> NDArray[np.int64]:
@@ -197,13 +174,24 @@ def _usable_boxes(evidence: Evidence, boxes_xyxy: Boxes) -> Boxes:
     return boxes
 
 
-def _positives(own: FloatArray, varied: FloatArray, pooled: FloatArray, background: FloatArray) -> FloatArray:
-    """Up to 8 means: of the candidates' own vectors, and of those others that are nearer to them than background is."""
-    if not len(own):
-        return prototypes(np.concatenate([pooled, varied]), limits.MAX_POSITIVES)
-    others = np.concatenate([varied, pooled])
-    others = others[best_cosine(others, own) > best_cosine(others, background)]
-    return prototypes(np.concatenate([own, others]), limits.MAX_POSITIVES)
+def _lesson(
+    twin: Student, evidence: Evidence, finding: Finding, background: FloatArray, settings: PromptSettings
+) -> Lesson:
+    """What a case teaches; what looks just like the thing in another case may be one nobody has pointed out there."""
+    boxes = _usable_boxes(evidence, finding.boxes_xyxy)
+    owner = true_rows(evidence.seen, boxes)
+    varied = vary(twin, evidence.image.image, boxes)
+    pooled = pool_boxes(evidence.seen, boxes, twin.manifest.stride_px)
+    lesson = Lesson(
+        own=evidence.seen.embeddings[owner >= 0],
+        owner=owner[owner >= 0],
+        pooled=pooled,
+        varied=varied,
+        near=evidence.seen.embeddings[false_rows(evidence, finding)],
+        recent=background[:0],
+        expected=_expected_likeness(evidence.seen.embeddings, owner, varied, pooled, settings),
+    )
+    return replace(lesson, recent=background[best_cosine(background, prototypes_of(lesson)) < lesson.expected])
 
 
 def _expected_likeness(
@@ -221,13 +209,13 @@ def _expected_likeness(
     return float(np.quantile(values, settings.positive_quantile)) if len(values) else settings.ceiling
 
 
-def _check_replay(prompt: Prompt, evidence: Evidence, finding: Finding) -> None:
+def _check_replay(prompt: Prompt, evidence: Evidence, finding: Finding, false_per_box: int) -> None:
     result = replay((prompt,), evidence, finding)
     hits, false = int(result.found.sum()), len(result.false_rows)
     seen = true_rows(evidence.seen, finding.boxes_xyxy) >= 0
-    if seen.any() and not hits:
+    if seen.any() and not result.relevant:
         is_object = bool(evidence.seen.is_object[seen].any())
         cure = "box it more tightly" if is_object else "the craft sees no object there, box it where it is larger"
         raise PromptRefused(f"replayed on its own case the prompt finds nothing: {cure}")
-    if false > 2 * max(hits, 1):
+    if false > false_per_box * max(hits, 1):
         raise PromptRefused(f"replayed on its own case the prompt finds {hits} and {false} false ones")

@@ -1,9 +1,10 @@
 """Prompts in the loop: within a batch the student is prompted with some crops and has to answer on the others.
 
-What the cloud does with a case (`cloud/prompting.py`) and a craft with its answer (`edge/prompting.py`), in a form that
-passes gradients: the support crops' cells of one kind become a prototype, the cells there that are most like it its
-negatives, and the query crops' cells must be nearer to the prototype than to its threshold and its negatives exactly
-where they show that kind. Such episodes are how prototypical networks learn (Snell et al., arXiv:1703.05175).
+What the cloud does with a case where a prompt holds prototypes (`cloud/prompt_forms.py`), and a craft with its answer
+(`edge/prompting.py`), in a form that passes gradients: the support crops' cells of one kind become a prototype, the
+cells there that are most like it its negatives, and the query crops' cells must be nearer to the prototype than to its
+threshold and its negatives exactly where they show that kind. Such episodes are how prototypical networks learn (Snell
+et al., arXiv:1703.05175).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from edge.prompting import NEGATIVE_SLACK
 from protocols.limits import MAX_NEGATIVES
 
 _THRESHOLD = 0.63
-"""All thresholds of the cloud's prompts lie in 0.60-0.66 (`PromptSettings.floor` and `ceiling`)."""
+"""All thresholds of the cloud's prototypes lie in 0.60-0.66 (`PromptSettings.floor` and `ceiling`)."""
 
 _TEMPERATURE = 0.07
 """That of a prompt, unless told otherwise."""

@@ -61,28 +61,32 @@ def draw_shots(data: DataSet, label: str, count: int, seed: int) -> list[Shot]:
 
 
 def prompts_after(
-    student: Student, data: DataSet, shots: Sequence[Shot], label: str, counts: Container[int]
+    student: Student,
+    data: DataSet,
+    shots: Sequence[Shot],
+    counts: Container[int],
+    settings: PromptSettings | None = None,
 ) -> tuple[dict[int, Prompt], int]:
     """Prompts as the cloud's prompt desk makes and merges them, shot by shot.
 
     Args:
         student: the craft's.
         data: what the shots are of.
-        shots: in the order shown.
-        label: of all of them.
+        shots: of one label, in the order shown.
         counts: after how many shots the prompt is asked for.
+        settings: how prompts are made; by default as the cloud makes them.
 
     Returns:
         The prompts by number of shots (none while every shot so far was refused), and how many shots were refused.
     """
-    settings = PromptSettings()
+    settings = settings or PromptSettings()
     background: deque[FloatArray] = deque(maxlen=settings.background_cases)
     prompt: Prompt | None = None
     found, refused = {}, 0
     for number, shot in enumerate(shots, 1):
         item = data.items[shot.image]
         evidence = look(student, CaseImage(data.image(shot.image)), None)
-        finding, named = _finding(item, shot.row, label)
+        finding, named = _finding(item, shot.row)
         known = np.concatenate([np.zeros((0, student.manifest.embedding_dim), np.float32), *background])
         try:
             new = build_prompt(student, evidence, finding, known, (f"shot-{number}", 0.0), settings)
@@ -109,7 +113,7 @@ def fly(student: Student, data: DataSet, on_image: Callable[[int], None] | None 
 def answers(prompt: Prompt, view: Seen) -> ImageDetections:
     """What a prompt finds in one image, faint matches too: a precision-recall curve begins below any threshold."""
     matcher = PromptMatcher(PromptBank(epoch="bench", revision=1, prompts=(prompt,)), prompt.space_id)
-    match = matcher.match(view.seen, 0.0, None, view.known.rows)
+    match = matcher.match(view.seen, 0.0, None, view.known)
     return ImageDetections(view.seen.boxes_xyxy[match.rows], [prompt.label] * len(match.rows), match.scores)
 
 
@@ -136,8 +140,9 @@ def label_ap50(data: DataSet, found: Sequence[ImageDetections], scored: Sequence
     return float(coco_scores(truths_of(data), found, tuple(scored))["ap50"][scored[0]] or 0.0)
 
 
-def _finding(item: LabelledImage, row: int, label: str) -> tuple[Finding, Boxes]:
+def _finding(item: LabelledImage, row: int) -> tuple[Finding, Boxes]:
     """One box as a person's finding, and all boxes of its kind: nobody pointed at the others, so they teach nothing."""
+    label = item.labels[row]
     of_kind = np.array([name == label for name in item.labels])
     others = of_kind.copy()
     others[row] = False

@@ -212,7 +212,7 @@ def _draw_ap50(
     student: Student, data: DataSet, shots: Sequence[Shot], flight: Sequence[Seen], scored: tuple[str, ...]
 ) -> float:
     """AP50 on the images that no shot is from."""
-    prompts, _ = prompts_after(student, data, shots, scored[0], (SHOTS,))
+    prompts, _ = prompts_after(student, data, shots, (SHOTS,))
     queries = sorted(set(range(len(data))) - {shot.image for shot in shots})
     asked = DataSet(data.name, tuple(data.items[i] for i in queries))
     return prompt_ap50(prompts.get(SHOTS), asked, [flight[i] for i in queries], scored)

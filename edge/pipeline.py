@@ -71,7 +71,7 @@ class FramePipeline:
         seen = seen or self.student.perceive(frame.image)
         known = self.student.known(seen, self.settings.score_floor)
         pose = frame.header.pose
-        match = self.matcher.match(seen, frame.header.captured_at_s, pose.gsd_m if pose else None, known.rows)
+        match = self.matcher.match(seen, frame.header.captured_at_s, pose.gsd_m if pose else None, known)
         labels = [self.student.manifest.labels[c] for c in known.classes]
         labels += [self.matcher.prompts[p].label for p in match.prompts]
         sources = ["edge"] * len(known.rows) + [f"prompt:{self.matcher.prompts[p].prompt_id}" for p in match.prompts]

@@ -1,9 +1,11 @@
 """Prompted detection: the prompt bank matched against the student's candidates, in float32 numpy.
 
 A candidate answers a prompt when its embedding is closer to the prompt's best positive than to the prompt's threshold
-*and* to every negative. One that falls a little short is a faint match: no reason to believe in a new thing, but enough
-to go on following one (the second association of ByteTrack, arXiv:2110.06864, sec. 3). Nothing is rebuilt when a prompt
-arrives: the bank compiles into two matrices.
+*and* to every negative. A positive is a look of the thing, or the one direction that leads to it away from background.
+Where a known class is at least as sure of the place the prompt stays silent; else both are reported, as two known
+classes would be. A candidate that falls a little short is a faint match: no reason to believe in a new thing, but
+enough to go on following one (the second association of ByteTrack, arXiv:2110.06864, sec. 3). Nothing is rebuilt when
+a prompt arrives: the bank compiles into two matrices.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.student import Perception, sigmoid
+from edge.student import Known, Perception, sigmoid
 from protocols.arrays import Boxes, FloatArray
 from protocols.boxes import box_inside, box_iou, boxes_area, nms
 from protocols.values import Prompt, PromptBank
@@ -25,6 +27,10 @@ PART_SHARE = 0.5
 """A match of which so much lies inside a larger match is a part of it: a slab of a pile."""
 
 KNOWN_OVERLAP_IOU = 0.5
+LIKENESS_WEIGHT = 0.8
+"""A score is likeness to this power times objectness to the rest: nothing unfamiliar is sure to be an object. The same
+five-shot prompts of bicycles reached AP50 0.097 on HIT-UAV dev with 0.5, 0.115 with 0.67 and 0.125 with 0.8."""
+
 SURE_LIKENESS = 0.5
 """Reached exactly at the threshold, or a little below the nearest negative where that is higher."""
 
@@ -95,7 +101,7 @@ class PromptMatcher:
         seen: Perception,
         wall_s: float,
         gsd_m: float | None = None,
-        taken: NDArray[np.int64] | None = None,
+        known: Known | None = None,
     ) -> Match:
         """Prompted detections in one perception, faint ones among them.
 
@@ -103,7 +109,7 @@ class PromptMatcher:
             seen: the student's candidates.
             wall_s: now, to leave expired prompts out (expiry never edits the bank).
             gsd_m: metres per pixel where known, for size priors in metres.
-            taken: candidate rows that known classes already explain; a prompt does not claim them again.
+            known: what known classes say; a prompt claims no place of which one of them is at least as sure.
         """
         if not self.prompts or not len(seen.objectness):
             return _no_match()
@@ -117,9 +123,9 @@ class PromptMatcher:
         if not rows.size:
             return _no_match()
         likeness = self._likeness(seen, similarity, rows, prompts)
-        scores = np.sqrt(likeness * seen.objectness[rows]).astype(np.float32)
+        scores = (likeness**LIKENESS_WEIGHT * seen.objectness[rows] ** (1 - LIKENESS_WEIGHT)).astype(np.float32)
         match = Match(rows, prompts, scores, likeness > SURE_LIKENESS)
-        match = match.only((likeness > FAINT_LIKENESS) & ~_explained(seen, rows, taken))
+        match = match.only((likeness > FAINT_LIKENESS) & ~_explained(seen, match, known))
         return _strongest(seen, match, self._labels[match.prompts])
 
     def _admissible(
@@ -169,11 +175,12 @@ def _best(similarity: FloatArray, owner: NDArray[np.int64], count: int) -> Float
     return best
 
 
-def _explained(seen: Perception, rows: NDArray[np.int64], taken: NDArray[np.int64] | None) -> NDArray[np.bool_]:
-    if taken is None or not len(taken):
-        return np.zeros(len(rows), bool)
-    overlap = box_iou(seen.boxes_xyxy[rows], seen.boxes_xyxy[taken])
-    return np.asarray(overlap.max(axis=1) > KNOWN_OVERLAP_IOU, dtype=np.bool_)
+def _explained(seen: Perception, match: Match, known: Known | None) -> NDArray[np.bool_]:
+    """(M,) whether a known class is at least as sure of a match's place."""
+    if known is None:
+        return np.zeros(len(match.rows), np.bool_)
+    overlaps = box_iou(seen.boxes_xyxy[match.rows], seen.boxes_xyxy[known.rows]) > KNOWN_OVERLAP_IOU
+    return np.asarray((overlaps & (known.scores >= match.scores[:, None])).any(axis=1), dtype=np.bool_)
 
 
 def _strongest(seen: Perception, match: Match, labels: NDArray[np.int64]) -> Match:

@@ -81,6 +81,9 @@ MAX_POSITIVES = 8
 MAX_NEGATIVES = 24
 """Negative vectors of one prompt."""
 
+MAX_DIRECTION_CASES = 1000
+"""Cases that one direction counts as the mean of; each further one still moves it by a thousandth."""
+
 MAX_CHIPS = 8
 """Exemplar chips of one prompt: one per positive vector, to rebuild it on another backend or bundle."""
 

@@ -135,6 +135,8 @@ class Prompt(Value):
             track a little below.
         temperature: of the sigmoid over the cosine's distance from the threshold or the nearest negative, whichever
             is higher.
+        direction_cases: 0 where positives are looks of the thing. Else there is one positive and no negative: the
+            direction from the mean of the background to the mean of the thing, itself a mean over so many cases.
         size_px: (smallest, largest) sqrt(box area) in full-frame pixels; None is any.
         size_m: the same on the ground in metres, used where the gsd is known.
         chips: 0..8 exemplars.
@@ -155,6 +157,7 @@ class Prompt(Value):
     negatives: Vectors
     threshold: float = Field(ge=-2, le=2)
     temperature: float = Field(default=0.07, gt=0, le=10)
+    direction_cases: int = Field(default=0, ge=0, le=limits.MAX_DIRECTION_CASES)
     size_px: SizeRange | None = None
     size_m: SizeRange | None = None
     chips: tuple[Chip, ...] = Field(default=(), max_length=limits.MAX_CHIPS)
@@ -172,6 +175,11 @@ class Prompt(Value):
             raise ValueError(f"{len(self.positives)} positive vectors; expected 1..{limits.MAX_POSITIVES}")
         if self.positives.dim != self.negatives.dim:
             raise ValueError(f"positives have dim {self.positives.dim} but negatives {self.negatives.dim}")
+        if self.direction_cases and (len(self.positives), len(self.negatives)) != (1, 0):
+            raise ValueError(
+                f"a direction of {self.direction_cases} cases with {len(self.positives)} positive and "
+                f"{len(self.negatives)} negative vectors; expected 1 and 0"
+            )
         return self
 
 

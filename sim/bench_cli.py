@@ -111,7 +111,7 @@ def fewshot(
 ) -> None:
     """A student that never saw a bicycle is shown 1 to 10 boxes and finds the others: AP50 on HIT-UAV.
 
-    Beside it: no prompt at all, prompts without negatives and, where one is given, the same student trained on
+    Beside it: no prompt at all, prototypes without negatives and, where one is given, the same student trained on
     everything.
 
     Example:  skyloop-sim bench fewshot --split dev
@@ -228,7 +228,7 @@ def _fewshot_table(result: dict[str, Any], splits: tuple[str, ...]) -> Table:
         shots = [f"{at['mean']:.3f} ({at['min']:.3f}-{at['max']:.3f})" for at in row["shots"].values()]
         table.add_row(split, _score(row["none_ap50"]), *shots, _score(row["reference_ap50"]))
         bare = [_score(value) for value in row["prototypes_ap50"].values()]
-        table.add_row("", "without negatives", *bare, "")
+        table.add_row("", "prototypes alone", *bare, "")
     return table
 
 

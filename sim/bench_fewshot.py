@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from cloud.config import PromptSettings
 from distill.dataset import DataSet, read_data_set
 from distill.evaluate import REPORT_FLOOR, ImageDetections
 from distill.fewshot import Seen, draw_shots, fly, label_ap50, prompt_ap50, prompts_after, without_negatives
@@ -26,6 +27,9 @@ from protocols.boxes import nms
 from protocols.values import Prompt
 from sim.display import Advance, Display
 from sim.errors import SimError
+
+Drawn: TypeAlias = dict[int, Prompt]
+"""The prompts of one draw of boxes by number of shots, those that were not refused."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ def bench_fewshot(options: FewShotBench, display: Display) -> dict[str, Any]:
 
     Returns:
         For each split `reference_ap50` (None without a reference), `none_ap50` (whatever is an object and nothing
-        known, called by the label), `prototypes_ap50` by number of shots (the same prompts without their negatives),
+        known, called by the label), `prototypes_ap50` by number of shots (prompts of prototypes without negatives),
         `shots` with mean, least and most over the seeds; and how many shots of all were `refused`.
 
     Raises:
@@ -79,22 +83,27 @@ def bench_fewshot(options: FewShotBench, display: Display) -> dict[str, Any]:
     student = Student.open(load_bundle(options.student))
     if options.label in student.manifest.labels:
         raise SimError(f"{options.student}: knows {options.label} already; give a student that has never seen it")
+    train = read_data_set(options.data, "train")
     with display.stage("building prompts", options.seeds) as advance:
-        drawn, refused = _all_prompts(student, options, advance)
+        drawn, refused = _all_prompts(student, train, options, PromptSettings(), advance)
+    with display.stage("building prototypes", options.seeds) as advance:
+        bare, _ = _all_prompts(student, train, options, PromptSettings(form="prototypes"), advance)
+    bare = [{count: without_negatives(prompt) for count, prompt in found.items()} for found in bare]
     result: dict[str, Any] = {}
     for split in options.splits:
         data = read_data_set(options.data, split)
-        result[split] = _split_scores(student, data, drawn, options, display)
+        result[split] = _split_scores(student, data, (drawn, bare), options, display)
     return result | {"refused": refused, "seeds": options.seeds}
 
 
-def _all_prompts(student: Student, options: FewShotBench, advance: Advance) -> tuple[list[dict[int, Prompt]], int]:
+def _all_prompts(
+    student: Student, train: DataSet, options: FewShotBench, settings: PromptSettings, advance: Advance
+) -> tuple[list[Drawn], int]:
     """For each seed the prompt after each number of shots, and how many shots gave no prompt."""
-    train = read_data_set(options.data, "train")
     drawn, refused = [], 0
     for seed in range(options.seeds):
         shots = draw_shots(train, options.label, max(options.shots), seed)
-        prompts, failed = prompts_after(student, train, shots, options.label, options.shots)
+        prompts, failed = prompts_after(student, train, shots, options.shots, settings)
         drawn.append(prompts)
         refused += failed
         advance(seed + 1, "")
@@ -102,7 +111,11 @@ def _all_prompts(student: Student, options: FewShotBench, advance: Advance) -> t
 
 
 def _split_scores(
-    student: Student, data: DataSet, drawn: Sequence[dict[int, Prompt]], options: FewShotBench, display: Display
+    student: Student,
+    data: DataSet,
+    prompts: tuple[Sequence[Drawn], Sequence[Drawn]],
+    options: FewShotBench,
+    display: Display,
 ) -> dict[str, Any]:
     with display.stage(f"{data.name}: the student", len(data)) as advance:
         flight = list(fly(student, data, lambda index: advance(index + 1, "")))
@@ -110,10 +123,11 @@ def _split_scores(
     prototypes: dict[str, float] = {}
     with display.stage(f"{data.name}: prompts", len(options.shots)) as advance:
         for done, count in enumerate(options.shots, 1):
-            prompts = [found.get(count) for found in drawn]
-            shots[str(count)] = _summary([prompt_ap50(prompt, data, flight, options.scored) for prompt in prompts])
-            bare = [without_negatives(prompt) if prompt else None for prompt in prompts]
-            prototypes[str(count)] = _summary([prompt_ap50(p, data, flight, options.scored) for p in bare])["mean"]
+            made, bare = (
+                _summary([prompt_ap50(found.get(count), data, flight, options.scored) for found in drawn])
+                for drawn in prompts
+            )
+            shots[str(count)], prototypes[str(count)] = made, bare["mean"]
             advance(done, f"{count} shots")
     objects = [_objects(view, options.label) for view in flight]
     return {

@@ -8,8 +8,9 @@ from cloud.config import PromptSettings
 from cloud.errors import PromptRefused
 from cloud.evidence import background_rows, look, pool_boxes, true_rows
 from cloud.merging import add_negatives, merge_prompts
-from cloud.prompting import Finding, build_prompt, choose_threshold, replay, size_range
-from protocols.values import canonical_prompts
+from cloud.prompt_forms import choose_threshold
+from cloud.prompting import Finding, build_prompt, replay, size_range
+from protocols.values import Vectors, canonical_prompts
 
 SETTINGS = PromptSettings()
 NONE = np.zeros((0, 4), np.float32)
@@ -94,7 +95,7 @@ def test_build_refuses_what_looks_like_background(twin, scene, painting):
 def test_threshold_lies_between_background_and_thing():
     background = np.linspace(0.0, 0.6, 101, dtype=np.float32)
     assert 0.58 < choose_threshold(background, 0.9, SETTINGS) < 0.9
-    assert choose_threshold(background[:0], 0.9, SETTINGS) == SETTINGS.floor
+    assert choose_threshold(background[:0], 0.8, SETTINGS) == pytest.approx(0.2)
     with pytest.raises(PromptRefused, match="looks like it"):
         choose_threshold(background, 0.5, SETTINGS)
 
@@ -118,6 +119,68 @@ def test_merge_stays_above_recent_background(prompt):
     near = near / np.linalg.norm(near, axis=1, keepdims=True)
     prompt = prompt.model_copy(update={"threshold": SETTINGS.floor})
     assert merge_prompts(prompt, prompt, near, SETTINGS).threshold > SETTINGS.floor
+
+
+def directed(prompt, vector, **changes):
+    """A prompt of one direction."""
+    one = np.asarray(vector, np.float32).reshape(1, -1)
+    fields = {"positives": Vectors.from_array(one), "negatives": Vectors.from_array(one[:0])}
+    return prompt.model_copy(update=fields | {"direction_cases": 1, "threshold": 0.4} | changes)
+
+
+def test_merged_directions_have_the_say_of_their_cases(prompt):
+    x, y = np.eye(8)[:2]
+    merged = merge_prompts(
+        directed(prompt, x, direction_cases=3), directed(prompt, y, threshold=0.44), NO_BACKGROUND, SETTINGS
+    )
+    assert merged.positives.to_array()[0] @ x == pytest.approx(3 / np.sqrt(10), abs=0.01)
+    assert (merged.direction_cases, len(merged.negatives)) == (4, 0)
+    assert merged.threshold == pytest.approx(0.41)
+
+
+@pytest.mark.parametrize("direction_first", [True, False])
+def test_merged_with_a_direction_prototypes_become_one(prompt, direction_first):
+    street = np.eye(8, dtype=np.float32)[2:4]
+    away = prompt.positives.to_array().mean(axis=0) - street.mean(axis=0)
+    away = away / np.linalg.norm(away)
+    pair = [directed(prompt, away, threshold=0.43), prompt]
+    old, new = pair if direction_first else pair[::-1]
+    merged = merge_prompts(old, new, street, SETTINGS)
+    assert merged.positives.to_array()[0] @ away > 0.99
+    assert (merged.direction_cases, merged.threshold) == (2, pytest.approx(0.43))
+
+
+@pytest.mark.parametrize(("cosine", "threshold"), [(0.3, 0.41), (0.43, 0.43), (0.8, SETTINGS.direction_ceiling)])
+def test_merged_direction_stays_above_recent_background_up_to_the_ceiling(prompt, cosine, threshold):
+    x, y = np.eye(8, dtype=np.float32)[:2]
+    held = directed(prompt, x, threshold=0.41)
+    near = (cosine * x + np.sqrt(1 - cosine**2) * y)[None]
+    assert merge_prompts(held, held, near, SETTINGS).threshold == pytest.approx(threshold, abs=0.01)
+
+
+def test_merged_direction_keeps_thresholds_over_the_ceiling_that_its_cases_asked_for(prompt):
+    x = np.eye(8, dtype=np.float32)[0]
+    held = directed(prompt, x, threshold=0.6)
+    assert merge_prompts(held, held, x[None], SETTINGS).threshold == pytest.approx(0.6)
+
+
+def test_direction_turns_away_from_what_it_must_not_match_and_no_further(prompt):
+    x, y = np.eye(8, dtype=np.float32)[:2]
+    mistaken, harmless = 0.8 * x + 0.6 * y, 0.3 * x + np.sqrt(0.91) * y
+    held = directed(prompt, x)
+    turned = add_negatives(held, mistaken[None], 2000.0)
+    assert turned.positives.to_array()[0] @ mistaken == pytest.approx(held.threshold, abs=0.01)
+    assert (len(turned.negatives), turned.issued_at_s) == (0, 2000.0)
+    assert add_negatives(held, harmless[None], 2000.0) is held
+
+
+def test_prompt_of_one_thing_among_others_is_a_direction_and_finds_the_kind(twin, scene, painting):
+    spots = [(50, 110), (110, 50), (110, 110), (140, 140), (20, 140)]
+    evidence = scene((50, 50, painting.GREEN), *((*spot, painting.BLUE) for spot in spots))
+    prompt = build(twin, evidence, finding(painting.box_at((50, 50))))
+    assert (prompt.direction_cases, prompt.temperature) == (1, SETTINGS.direction_temperature)
+    other = scene((90, 40, painting.GREEN), (40, 100, painting.BLUE))
+    assert replay((prompt,), other, finding(painting.box_at((90, 40)))).is_perfect
 
 
 def test_add_negatives_only_what_is_new(prompt):

@@ -3,7 +3,7 @@ import pytest
 from builders import scene
 
 from edge.capture import Frame
-from edge.pipeline import FramePipeline
+from edge.pipeline import FramePipeline, PipelineSettings
 from edge.student import Student, unit_rows
 from protocols.values import FrameHeader, Prompt, PromptBank
 from protocols.vectors import Vectors
@@ -50,6 +50,19 @@ def prompted_ids(pipeline, frames):
         header = FrameHeader(index=index, source_id="s", captured_at_s=float(index), width=width, height=height)
         found = pipeline.process(Frame(header, image, float(index))).detections
         yield [d.track_id for d in found if d.provenance == "prompt:green"]
+
+
+def test_known_detection_stays_where_a_surer_prompt_speaks(tiny_bundle, bank_with):
+    found = []
+    for bank in (PromptBank.empty("e"), bank_with(threshold=0.5)):
+        pipeline = FramePipeline(Student.open(tiny_bundle, threads=1), PipelineSettings(score_floor=0.0))
+        pipeline.use_bank(bank)
+        header = FrameHeader(index=0, source_id="s", captured_at_s=0.0, width=160, height=96)
+        found.append(pipeline.process(Frame(header, scene(SPOT), 0.0)).detections)
+    known = [[(d.label, d.box_xyxy, d.score) for d in seen if d.provenance == "edge"] for seen in found]
+    assert known[0] == known[1]
+    (prompted,) = (d for d in found[1] if d.provenance == "prompt:green")
+    assert prompted.box_xyxy in [box for _, box, _ in known[0]]
 
 
 def test_faint_match_alone_is_no_detection(pipeline, bank_with):

@@ -5,7 +5,7 @@ import pytest
 from builders import scene
 
 from edge.prompting import PromptMatcher
-from edge.student import Student, unit_rows
+from edge.student import Known, Student, unit_rows
 from protocols.values import Prompt, PromptBank
 from protocols.vectors import Vectors
 
@@ -178,9 +178,19 @@ def test_match_size_prior_decides(student, prior, gsd_m, hits):
     assert len(found.rows) == hits
 
 
-def test_match_place_explained_by_a_known_class_is_left_alone(student):
-    _, _, found = match(student, [make_prompt(student)], scene((34, 34, GREEN)), taken=np.array([0]))
-    assert len(found.rows) == 0
+@pytest.mark.parametrize(("surer_by", "rows"), [(-0.01, [0]), (0.0, []), (0.01, [])])
+def test_match_place_is_left_to_a_known_class_that_is_as_sure(student, surer_by, rows):
+    _, _, alone = match(student, [make_prompt(student)], scene((34, 34, GREEN)))
+    known = Known(alone.rows, np.array([0]), alone.scores + np.float32(surer_by))
+    _, _, found = match(student, [make_prompt(student)], scene((34, 34, GREEN)), known=known)
+    assert found.rows.tolist() == rows
+
+
+def test_match_score_heeds_likeness_more_than_objectness(student):
+    seen = things(student, (WHOLE, 0.9, 0.9), ((80, 20, 120, 60), 0.6, 0.95))
+    bank = PromptBank(epoch="e", revision=1, prompts=(make_prompt(student, threshold=0.85),))
+    found = PromptMatcher(bank, student.manifest.space_id).match(seen, NOW_S)
+    assert found.rows[np.argsort(found.scores)].tolist() == [0, 1]
 
 
 def test_match_two_prompts_claim_one_place_once(student):

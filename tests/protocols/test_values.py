@@ -159,6 +159,23 @@ def test_prompt_needs_a_positive_vector_and_one_dim():
         prompt().model_copy(update={"negatives": p.Vectors.from_array(np.ones((1, 5), np.float32))})
 
 
+def test_prompt_of_a_direction_is_one_positive_alone():
+    one = p.Vectors.from_array(np.ones((1, 4), np.float32))
+    none = p.Vectors.from_array(np.zeros((0, 4), np.float32))
+    alone = prompt().model_copy(update={"positives": one, "negatives": none, "direction_cases": 3})
+    assert p.canonical_prompts([alone]) == p.canonical_prompts([alone.model_copy(update={"direction_cases": 0})])
+    with pytest.raises(ValidationError, match=r"direction of 3 cases with 1 positive and 1 negative.*expected 1 and 0"):
+        alone.model_copy(update={"negatives": one})
+    with pytest.raises(ValidationError, match="direction_cases"):
+        alone.model_copy(update={"direction_cases": limits.MAX_DIRECTION_CASES + 1})
+
+
+def test_prompt_packed_before_directions_holds_prototypes():
+    packed = prompt().model_dump(exclude={"direction_cases"})
+    assert p.Prompt.model_validate(packed) == prompt()
+    assert prompt().direction_cases == 0
+
+
 # --- banks ---
 
 

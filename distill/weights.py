@@ -29,6 +29,8 @@ def read_card(weights: Path) -> dict[str, Any]:
         card: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError) as exc:
         raise TrainingError(f"{path}: no readable record of trained weights ({exc}); train that network first") from exc
+    if not (isinstance(card, dict) and "labels" in card):
+        raise TrainingError(f"{path}: is no record of trained weights: it names no labels; train that network again")
     return card
 
 

@@ -286,6 +286,7 @@ def evaluate(
     student = open_student(opened.bundle, tile_px=tile, backend=opened.backend)
     reading = Reading(student.manifest.band_names, parse_range(pixel_range) if pixel_range else None)
     data_set = read_data_set(data, split, reading).named(_listed(only))
+    data_set.check_shows(_listed(labels))
     with _progress() as progress:
         task = progress.add_task("evaluating", total=len(data_set))
         advance: Callable[[int], None] = lambda _: progress.advance(task)  # noqa: E731

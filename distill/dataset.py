@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -143,6 +143,19 @@ class DataSet:
                 raise DataSetError(f"{self.name}: no image is called {pattern!r}; the first is {names[0]}")
         kept = [i for i in self.items if not wanted or any(fnmatch.fnmatch(i.path.name, p) for p in wanted)]
         return replace(self, items=tuple(kept))
+
+    def check_shows(self, labels: Collection[str]) -> None:
+        """Refuse to score labels of which none has a box, unless nothing has one: then there is the time to measure.
+
+        Raises:
+            DataSetError: none of them has one, and others have; or there is no label.
+        """
+        held = {name for item in self.items for name, out in zip(item.labels, item.ignore, strict=True) if not out}
+        if not labels or (held and held.isdisjoint(labels)):
+            raise DataSetError(
+                f"{self.name}: no box is called {', '.join(labels) or 'nothing'}, they are called "
+                f"{', '.join(sorted(held)) or 'nothing either'}; give --labels so"
+            )
 
     def __iter__(self) -> Iterator[LabelledImage]:
         return iter(self.items)

@@ -175,7 +175,7 @@ def test_evaluate_json_prints_the_documented_keys(run_cli, tiny_bundle, coco_fol
 
 
 def test_evaluate_reads_a_hit_uav_split(run_cli, tiny_bundle, hit_uav):
-    code, out, _ = run_cli(*evaluate_arguments(tiny_bundle, hit_uav, "--json", "--split", "dev"))
+    code, out, _ = run_cli(*evaluate_arguments(tiny_bundle, hit_uav, "--json", "--split", "dev", "--labels", "Person"))
     assert (code, json.loads(out)["data"], json.loads(out)["images"]) == (0, "hit_uav/dev", 1)
 
 
@@ -192,6 +192,8 @@ def test_evaluate_prints_a_table(run_cli, tiny_bundle, coco_folder):
     [
         pytest.param(["--variant", "u4"], "has no variant 'u4'; choose one of fp32", id="variant"),
         pytest.param(["--data", "absent"], "absent: holds no annotations.json", id="data"),
+        pytest.param(["--labels", "Green"], "no box is called Green, they are called Novel, Red", id="labels"),
+        pytest.param(["--labels", ","], "no box is called nothing, they are called Novel, Red", id="no-labels"),
     ],
 )
 def test_evaluate_bad_option_is_one_clear_line(run_cli, tiny_bundle, coco_folder, more, words):

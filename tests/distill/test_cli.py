@@ -134,6 +134,15 @@ def test_bundle_command_puts_parity_into_the_manifest(run_cli, write_recipe, run
     assert load_bundle(tmp_path / "out").manifest.metrics == {"parity": {"u8s8": report}}
 
 
+def test_bundle_command_names_a_damaged_parity_report(run_cli, write_recipe, run_copy, tmp_path):
+    _, workspace = run_copy
+    (workspace.folder("tiny") / "parity.json").write_text("{")
+    code, _, err = run_cli("bundle", write_recipe("tiny"), *places(workspace), "--out", tmp_path / "out")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "parity.json: no readable JSON" in err
+    assert not (tmp_path / "out").exists()
+
+
 def test_card_command_keeps_numbers_and_refuses_what_is_none(run_cli, finished, tmp_path):
     write_bundle(*finished, tmp_path / "bundle")
     good, bad = tmp_path / "found.json", tmp_path / "bad.json"

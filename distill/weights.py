@@ -29,8 +29,6 @@ def read_card(weights: Path) -> dict[str, Any]:
         card: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError) as exc:
         raise TrainingError(f"{path}: no readable record of trained weights ({exc}); train that network first") from exc
-    if not (isinstance(card, dict) and "labels" in card):
-        raise TrainingError(f"{path}: is no record of trained weights: it names no labels; train that network again")
     return card
 
 
@@ -40,10 +38,12 @@ def read_config(weights: Path) -> NetworkConfig:
     Raises:
         TrainingError: the record beside the weights is missing or damaged.
     """
+    card = read_card(weights)
     try:
-        return NetworkConfig.model_validate(read_card(weights)["network"])
+        _, network = card["labels"], card["network"]
+        return NetworkConfig.model_validate(network)
     except (KeyError, ValidationError) as exc:
-        raise TrainingError(f"{weights.with_suffix('.json')}: names no network; train that network again") from exc
+        raise TrainingError(f"{weights.with_suffix('.json')}: names no network and labels; train it again") from exc
 
 
 def check_unfamiliar(recipe: Recipe, whose: str, known: Iterable[str]) -> None:

@@ -219,7 +219,7 @@ def bundle(
     recipe, workspace = read_toml(config, Recipe), Workspace(data, runs)
     folder = out or workspace.folder(recipe.name) / "bundle"
     parity = workspace.folder(recipe.name) / "parity.json"
-    metrics: dict[str, Any] = {"parity": json.loads(parity.read_text())} if parity.is_file() else {}
+    metrics = {"parity": _read_json(parity, "quantize the run again")} if parity.is_file() else {}
     manifest = write_bundle(recipe, workspace, folder, metrics, _listed(variants))
     if recipe.held_out:
         manifest = calibrate_bundle(
@@ -244,14 +244,19 @@ def card(
     from distill.evaluate import bundle_folder
 
     folder = bundle_folder(bundle)
-    try:
-        found = json.loads(sys.stdin.read() if str(numbers) == "-" else numbers.read_text())
-    except (OSError, ValueError) as exc:
-        raise DistillError(f"{numbers}: no readable JSON ({exc}); give what the command printed with --json") from exc
+    found = _read_json(numbers, "give what the command printed with --json")
     if not isinstance(found, dict):
         raise DistillError(f"{numbers}: holds no table of numbers; give what the command printed with --json")
     add_measurements(folder, command, found)
     typer.echo(f"{folder / CARD_NAME}")
+
+
+def _read_json(path: Path, cure: str) -> Any:  # noqa: ANN401 - decoded JSON
+    """What a file holds, or standard input where it is called `-`."""
+    try:
+        return json.loads(sys.stdin.read() if str(path) == "-" else path.read_text())
+    except (OSError, ValueError) as exc:
+        raise DistillError(f"{path}: no readable JSON ({exc}); {cure}") from exc
 
 
 @app.command()
@@ -286,6 +291,7 @@ def evaluate(
     student = open_student(opened.bundle, tile_px=tile, backend=opened.backend)
     reading = Reading(student.manifest.band_names, parse_range(pixel_range) if pixel_range else None)
     data_set = read_data_set(data, split, reading).named(_listed(only))
+    data_set.check_shows(_listed(labels))
     with _progress() as progress:
         task = progress.add_task("evaluating", total=len(data_set))
         advance: Callable[[int], None] = lambda _: progress.advance(task)  # noqa: E731

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import fnmatch
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,16 +70,16 @@ class DataSet:
         """Pixels of one item: (H, W) uint8 gray or (H, W, n) uint8 of the bands it is read with.
 
         Raises:
-            DataSetError: the file does not decode.
+            DataSetError: the file does not decode, or is smaller than its boxes say.
         """
         picture = self.picture(index)
         return picture.whole() if isinstance(picture, RasterImage) else picture
 
     def picture(self, index: int) -> Picture:
         """As `image`, but a raster that is too large to hold is left on the disk, to be sliced."""
-        path = self.items[index].path
-        pixels = self._pixels.get(path)
-        return read_picture(path, self.reading) if pixels is None else pixels
+        item = self.items[index]
+        pixels = self._pixels.get(item.path)
+        return self._read(item) if pixels is None else pixels
 
     def view(self, index: int, side_px: int, rng: np.random.Generator) -> ImageArray:
         """As `image`, but of a raster that is too large to hold a random window of this side."""
@@ -94,7 +93,19 @@ class DataSet:
         """Decode every image once and keep it, but for large rasters, so that training never waits for a decoder."""
         paths = [item.path for item in self.items]
         with ThreadPoolExecutor(2) as pool:
-            self._pixels.update(zip(paths, pool.map(partial(read_picture, reading=self.reading), paths), strict=True))
+            self._pixels.update(zip(paths, pool.map(self._read, self.items), strict=True))
+
+    def _read(self, item: LabelledImage) -> Picture:
+        """An item's pixels, once they are seen to hold its boxes: an annotation may give another size than the file."""
+        picture = read_picture(item.path, self.reading)
+        height, width = picture.shape[:2]
+        beyond = item.boxes_xyxy[(item.boxes_xyxy > (width, height, width, height)).any(axis=1)]
+        if len(beyond):
+            raise DataSetError(
+                f"{item.path}: is {width}x{height}, its annotation has a box to {beyond[0, 2]:g}, {beyond[0, 3]:g}; "
+                "put the image there that was annotated, or correct the size that the annotation gives"
+            )
+        return picture
 
     def without_labels(self, left_out: Iterable[str]) -> DataSet:
         """This set without *every image* that holds one of the labels."""
@@ -132,6 +143,19 @@ class DataSet:
                 raise DataSetError(f"{self.name}: no image is called {pattern!r}; the first is {names[0]}")
         kept = [i for i in self.items if not wanted or any(fnmatch.fnmatch(i.path.name, p) for p in wanted)]
         return replace(self, items=tuple(kept))
+
+    def check_shows(self, labels: Collection[str]) -> None:
+        """Refuse to score labels of which none has a box, unless nothing has one: then there is the time to measure.
+
+        Raises:
+            DataSetError: none of them has one, and others have; or there is no label.
+        """
+        held = {name for item in self.items for name, out in zip(item.labels, item.ignore, strict=True) if not out}
+        if not labels or (held and held.isdisjoint(labels)):
+            raise DataSetError(
+                f"{self.name}: no box is called {', '.join(labels) or 'nothing'}, they are called "
+                f"{', '.join(sorted(held)) or 'nothing either'}; give --labels so"
+            )
 
     def __iter__(self) -> Iterator[LabelledImage]:
         return iter(self.items)

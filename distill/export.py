@@ -72,7 +72,7 @@ def export_onnx(network: SkyNet, path: Path) -> None:
     """Write the FP32 ONNX file once it agrees with the network on one random image.
 
     Raises:
-        DistillError: the file does not compute what the network computes, or the disk is full.
+        DistillError: the network computes nothing finite, the file something else than it, or the disk is full.
     """
     deployed = _Deployed(fold_batch_norms(network)).eval()
     shape = (1, 4 * INPUT_MULTIPLE_PX, 5 * INPUT_MULTIPLE_PX, len(network.config.bands))
@@ -103,6 +103,11 @@ def _check(deployed: _Deployed, content: bytes, path: Path, image: Tensor) -> No
         found = OnnxBackend(Path(scratch) / path.name).run(image[0].numpy())
     pairs = zip(expected, (found.embedding, found.objectness[None], found.box_ltrb, found.class_logits), strict=True)
     for name, (want, got) in zip(OUTPUT_NAMES, pairs, strict=True):
+        if not bool(torch.isfinite(want).all()):
+            raise DistillError(
+                f"{path}: the network's own {name} is not finite; delete {path.parent}, and train it with a lower "
+                "learning_rate"
+            )
         error = float(np.abs(want[0].numpy() - got).max())
         if not error < _EXPORT_TOLERANCE * max(float(want.abs().max()), 1.0):
             raise DistillError(f"{path}: output {name} differs from the network by {error:.2g}; report this export")

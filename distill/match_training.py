@@ -7,9 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
 from pathlib import Path
-from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -21,6 +19,7 @@ from torch.nn import functional
 
 from distill.augment import Objects, make_targets
 from distill.batches import made_ahead
+from distill.checkpoints import of_another_recipe, read_checkpoint, save_checkpoint
 from distill.curves import save_curves
 from distill.dataset import DataSet
 from distill.errors import TrainingError
@@ -224,21 +223,16 @@ def _save(recipe: MatchRecipe, workspace: Workspace, run: _Run) -> None:
         "step": run.step,
         "history": run.history,
     }
-    buffer = BytesIO()
-    torch.save(content, buffer)
-    write_whole(workspace.folder(recipe.name) / "checkpoint.pt", buffer.getvalue())
+    save_checkpoint(workspace.folder(recipe.name), content)
 
 
 def _resume(recipe: MatchRecipe, workspace: Workspace, run: _Run) -> _Run:
-    path = workspace.folder(recipe.name) / "checkpoint.pt"
-    if not path.is_file():
+    folder = workspace.folder(recipe.name)
+    content = read_checkpoint(folder)
+    if content is None:
         return run
-    try:
-        content = torch.load(path, weights_only=True)
-    except (OSError, RuntimeError, UnpicklingError) as exc:
-        raise TrainingError(f"{path}: damaged; delete it to train from the start") from exc
     if content["recipe"] != recipe.model_dump_json():
-        raise TrainingError(f"{path}: belongs to another recipe; give the run another `name` or delete the checkpoint")
+        raise of_another_recipe(folder)
     run.head.load_state_dict(content["head"])
     run.optimiser.load_state_dict(content["optimiser"])
     run.schedule.load_state_dict(content["schedule"])

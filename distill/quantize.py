@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,7 +30,8 @@ from edge.bundle import Manifest
 from edge.student import as_bands, pad_to_multiple
 from protocols.arrays import ImageArray
 
-CALIBRATION_IMAGES = 512
+CALIBRATION_IMAGES, LEAST_IMAGES = 512, 500
+"""That many training images give the ranges of activations, and fewer than the second number are refused."""
 
 
 @dataclass(frozen=True)
@@ -105,13 +107,18 @@ def quantize_run(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
 def calibration_images(sets: list[DataSet], count: int, seed: int, manifest: Manifest) -> list[ImageArray]:
     """Images drawn evenly from the training sets, as the network of a manifest takes them.
 
+    Where one set is too small for its share, the others make up for it.
+
     Raises:
-        DataSetError: the sets hold fewer images than asked for.
+        DataSetError: the sets hold fewer images than asked for, and fewer than are enough.
     """
     rng = np.random.default_rng((seed, 11))
-    chosen = [(i, j) for i, data in enumerate(sets) for j in rng.permutation(len(data))[: -(-count // len(sets))]]
-    if len(chosen) < min(count, 64):
-        raise DataSetError(f"{len(chosen)} images to calibrate on, at least 64 wanted; add a source to the recipe")
+    orders = [[(i, j) for j in rng.permutation(len(data))] for i, data in enumerate(sets)]
+    chosen = [place for places in zip_longest(*orders) for place in places if place is not None][:count]
+    if len(chosen) < (least := min(count, LEAST_IMAGES)):
+        raise DataSetError(
+            f"{len(chosen)} training images to calibrate on, at least {least} wanted; add a source to the recipe"
+        )
     images = [as_bands(sets[i].view(j, _VIEW_PX, rng), manifest.band_names) for i, j in chosen]
     return [pad_to_multiple(image, manifest.multiple_px, manifest.padding) for image in images]
 

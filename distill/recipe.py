@@ -17,6 +17,7 @@ from distill.errors import DataSetError
 from distill.labelled import Reading
 from edge.bundle import BGR
 from edge.config import Settings
+from protocols.fields import Label
 from protocols.limits import MAX_RAW_BANDS
 
 INPUT_MULTIPLE_PX = 32
@@ -121,7 +122,7 @@ class Recipe(Settings):
     """
 
     name: str = Field(pattern=_RUN_NAME)
-    labels: tuple[str, ...] = Field(min_length=1)
+    labels: tuple[Label, ...] = Field(min_length=1)
     network: NetworkConfig = NetworkConfig()
     init: str | None = None
     keep_init: float = Field(0.0, ge=0, lt=1)
@@ -144,6 +145,12 @@ class Recipe(Settings):
     def unfamiliar(self) -> frozenset[str]:
         """Labels that must stay unfamiliar to the network: left out of its data and none of its own."""
         return frozenset(label for source in self.sources for label in source.leave_out) - frozenset(self.labels)
+
+    @model_validator(mode="after")
+    def _names_each_label_once(self) -> Self:
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError(f"labels {', '.join(self.labels)} name one twice; leave the second out")
+        return self
 
     @model_validator(mode="after")
     def _needs_other_runs(self) -> Self:

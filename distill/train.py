@@ -9,9 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
-from io import BytesIO
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -21,6 +19,7 @@ from torch import Tensor, nn
 
 from distill.bands import adapted_stem, with_band_statistics
 from distill.batches import Batch, made_ahead, make_batch
+from distill.checkpoints import of_another_recipe, read_checkpoint, save_checkpoint
 from distill.curves import save_curves
 from distill.dataset import DataSet
 from distill.errors import TrainingError
@@ -188,21 +187,13 @@ def _save(recipe: Recipe, folder: Path, run: Run) -> None:
         "step": run.step,
         "history": run.history,
     }
-    buffer = BytesIO()
-    torch.save(content, buffer)
-    write_whole(folder / "checkpoint.pt", buffer.getvalue())
+    save_checkpoint(folder, content)
 
 
 def _read_checkpoint(recipe: Recipe, folder: Path) -> dict[str, Any] | None:
-    path = folder / "checkpoint.pt"
-    if not path.is_file():
-        return None
-    try:
-        content: dict[str, Any] = torch.load(path, weights_only=True)
-    except (OSError, RuntimeError, UnpicklingError) as exc:
-        raise TrainingError(f"{path}: damaged; delete it to train from the start") from exc
-    if not _is_of(content["recipe"], recipe):
-        raise TrainingError(f"{path}: belongs to another recipe; give the run another `name` or delete the checkpoint")
+    content = read_checkpoint(folder)
+    if content is not None and not _is_of(content["recipe"], recipe):
+        raise of_another_recipe(folder)
     return content
 
 

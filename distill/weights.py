@@ -38,10 +38,12 @@ def read_config(weights: Path) -> NetworkConfig:
     Raises:
         TrainingError: the record beside the weights is missing or damaged.
     """
+    card = read_card(weights)
     try:
-        return NetworkConfig.model_validate(read_card(weights)["network"])
+        _, network = card["labels"], card["network"]
+        return NetworkConfig.model_validate(network)
     except (KeyError, ValidationError) as exc:
-        raise TrainingError(f"{weights.with_suffix('.json')}: names no network; train that network again") from exc
+        raise TrainingError(f"{weights.with_suffix('.json')}: names no network and labels; train it again") from exc
 
 
 def check_unfamiliar(recipe: Recipe, whose: str, known: Iterable[str]) -> None:

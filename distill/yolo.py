@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from distill.errors import DataSetError
-from distill.labelled import LabelledImage, facts_of, image_files
+from distill.labelled import LabelledImage, clipped, facts_of, image_files
 from distill.words import in_our_words
 from protocols.arrays import FloatArray
 
@@ -29,7 +29,7 @@ def read_yolo(folder: Path, names: Path) -> Iterator[LabelledImage]:
     Raises:
         DataSetError: a file is damaged, or names a class or a box that there cannot be.
     """
-    labels = [in_our_words(name) for name in names.read_text().splitlines() if name.strip()]
+    labels = [in_our_words(name) for name in _lines(names) if name.strip()]
     if not labels:
         raise DataSetError(f"{names}: names no class; write one on each line")
     for number, path in enumerate(image_files(folder)):
@@ -37,16 +37,24 @@ def read_yolo(folder: Path, names: Path) -> Iterator[LabelledImage]:
         boxes, classes = _read_boxes(path.with_suffix(".txt"), len(labels))
         scale = np.array([facts.width, facts.height] * 2, np.float32)
         xyxy = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], axis=1) * scale
+        inside, unseen = clipped(xyxy, facts.width, facts.height)
         yield LabelledImage(
             path=path,
-            boxes_xyxy=np.clip(xyxy, 0, scale).astype(np.float32),
+            boxes_xyxy=inside,
             labels=tuple(labels[index] for index in classes),
             kinds=np.full(len(classes), -1, np.int64),
-            ignore=np.zeros(len(classes), bool),
+            ignore=unseen,
             image_id=number,
             bands=facts.bands,
             gsd_m=facts.gsd_m,
         )
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise DataSetError(f"{path}: no readable text ({exc}); restore the file") from exc
 
 
 def _read_boxes(path: Path, class_count: int) -> tuple[FloatArray, list[int]]:
@@ -54,7 +62,7 @@ def _read_boxes(path: Path, class_count: int) -> tuple[FloatArray, list[int]]:
     if not path.exists():
         return np.zeros((0, 4), np.float32), []
     rows = []
-    for line, text in enumerate(path.read_text().splitlines(), start=1):
+    for line, text in enumerate(_lines(path), start=1):
         try:
             index, *box = (float(part) for part in text.split())
         except ValueError as exc:

@@ -230,14 +230,16 @@ class FoundationTeacher:
         """Both of a folder; None for the processor is our own preparation."""
         if folder is None:
             return None
+        from safetensors import SafetensorError  # comes with transformers
+
         try:
             opened = getattr(self._library, model).from_pretrained(str(folder), local_files_only=True)
             if processor is None or opened.config.model_type in _STRETCHED:
                 return self._preparation(folder), opened.eval().to(self._settings.device)
             read = getattr(self._library, processor).from_pretrained(str(folder), local_files_only=True)
             return read, opened.eval().to(self._settings.device)
-        except (OSError, ValueError, RuntimeError, ImportError, KeyError) as exc:
-            raise TeacherError(f"{folder}: {model} does not load ({' '.join(str(exc).split())[:300]})") from exc
+        except (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError) as exc:
+            raise _does_not_load(folder, model, exc) from exc
 
     def _preparation(self, folder: Path) -> Preparation:
         told, _ = self._library.ImageProcessingMixin.get_image_processor_dict(str(folder), local_files_only=True)
@@ -256,11 +258,19 @@ def _libraries() -> tuple[Any, Any]:
     return torch, transformers
 
 
+def _does_not_load(folder: Path, what: str, error: Exception) -> TeacherError:
+    reason = " ".join(str(error).split())[:300]
+    return TeacherError(f"{folder}: {what} does not load ({reason}); save the model there again, or copy all its files")
+
+
 def _backbone_class(library: Any, folder: Path | None) -> str:  # noqa: ANN401 - transformers publishes no types
     """Which of its classes opens a folder of features: one that was saved as a backbone has no other part."""
     if folder is None:
         return "AutoModel"
-    saved, _ = library.PretrainedConfig.get_config_dict(str(folder), local_files_only=True)
+    try:
+        saved, _ = library.PretrainedConfig.get_config_dict(str(folder), local_files_only=True)
+    except (OSError, ValueError) as exc:
+        raise _does_not_load(folder, "config.json", exc) from exc
     backbones = [name for name in saved.get("architectures") or () if name.endswith("Backbone")]
     return backbones[0] if backbones and hasattr(library, backbones[0]) else "AutoModel"
 

@@ -288,8 +288,18 @@ def test_folder_that_lacks_a_file_is_named(tmp_path):
         told(tmp_path, detector="gone")
     save_backbone("Dinov2", tmp_path / "vit")
     (tmp_path / "vit" / "model.safetensors").unlink()
-    with pytest.raises(TeacherError, match="vit: AutoModel does not load"):
+    with pytest.raises(TeacherError, match=r"vit: AutoModel does not load .*; save the model there again"):
         told(tmp_path, features="vit")
+
+
+@pytest.mark.parametrize(("name", "what"), [("config.json", "config.json"), ("model.safetensors", "AutoModel")])
+def test_file_that_was_cut_is_named(tmp_path, name, what):
+    save_backbone("Dinov2", tmp_path / "vit")
+    path = tmp_path / "vit" / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(TeacherError, match=rf"vit: {what} does not load .*; save the model there again") as caught:
+        told(tmp_path, features="vit")
+    assert "\n" not in str(caught.value)
 
 
 def test_missing_library_is_named_with_what_to_install(tmp_path, monkeypatch):

@@ -134,6 +134,15 @@ def test_bundle_command_puts_parity_into_the_manifest(run_cli, write_recipe, run
     assert load_bundle(tmp_path / "out").manifest.metrics == {"parity": {"u8s8": report}}
 
 
+def test_bundle_command_names_a_damaged_parity_report(run_cli, write_recipe, run_copy, tmp_path):
+    _, workspace = run_copy
+    (workspace.folder("tiny") / "parity.json").write_text("{")
+    code, _, err = run_cli("bundle", write_recipe("tiny"), *places(workspace), "--out", tmp_path / "out")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "parity.json: no readable JSON" in err
+    assert not (tmp_path / "out").exists()
+
+
 def test_card_command_keeps_numbers_and_refuses_what_is_none(run_cli, finished, tmp_path):
     write_bundle(*finished, tmp_path / "bundle")
     good, bad = tmp_path / "found.json", tmp_path / "bad.json"
@@ -175,7 +184,7 @@ def test_evaluate_json_prints_the_documented_keys(run_cli, tiny_bundle, coco_fol
 
 
 def test_evaluate_reads_a_hit_uav_split(run_cli, tiny_bundle, hit_uav):
-    code, out, _ = run_cli(*evaluate_arguments(tiny_bundle, hit_uav, "--json", "--split", "dev"))
+    code, out, _ = run_cli(*evaluate_arguments(tiny_bundle, hit_uav, "--json", "--split", "dev", "--labels", "Person"))
     assert (code, json.loads(out)["data"], json.loads(out)["images"]) == (0, "hit_uav/dev", 1)
 
 
@@ -192,6 +201,8 @@ def test_evaluate_prints_a_table(run_cli, tiny_bundle, coco_folder):
     [
         pytest.param(["--variant", "u4"], "has no variant 'u4'; choose one of fp32", id="variant"),
         pytest.param(["--data", "absent"], "absent: holds no annotations.json", id="data"),
+        pytest.param(["--labels", "Green"], "no box is called Green, they are called Novel, Red", id="labels"),
+        pytest.param(["--labels", ","], "no box is called nothing, they are called Novel, Red", id="no-labels"),
     ],
 )
 def test_evaluate_bad_option_is_one_clear_line(run_cli, tiny_bundle, coco_folder, more, words):

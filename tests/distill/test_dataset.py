@@ -148,6 +148,15 @@ def test_impossible_annotation_is_refused(coco_folder, change):
         read_data_set(coco_folder, "all")
 
 
+@pytest.mark.parametrize("read", [lambda data: data.preload(), lambda data: data.image(0)], ids=["all", "one"])
+def test_image_smaller_than_its_annotation_says_is_refused(coco_folder, read):
+    larger = {"width": 200, "height": 200}
+    change_json(coco_folder / "annotations.json", lambda c: [image.update(larger) for image in c["images"]])
+    change_json(coco_folder / "annotations.json", lambda c: c["annotations"][0].update(bbox=[90, 24, 16, 16]))
+    with pytest.raises(DataSetError, match=r"0\.png: is 64x64, its annotation has a box to 106, 40; .* correct"):
+        read(read_data_set(coco_folder, "all"))
+
+
 def test_missing_folder_names_it(tmp_path):
     with pytest.raises(DataSetError, match=r"absent: holds no annotations\.json .* check the path"):
         read_data_set(tmp_path / "absent", "val")

@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -121,6 +123,16 @@ def test_check_refuses_a_file_of_other_weights(finished, tiny_network, tmp_path)
     image = torch.randint(0, 256, (1, 64, 64, 3), dtype=torch.uint8)
     with pytest.raises(DistillError, match="output embedding differs from the network"):
         export._check(export._Deployed(tiny_network), content, tmp_path / "fp32.onnx", image)
+
+
+def test_network_that_is_not_finite_is_refused(finished, tiny_network, tmp_path):
+    recipe, workspace = finished
+    content = (workspace.folder(recipe.name) / "fp32.onnx").read_bytes()
+    broken = copy.deepcopy(tiny_network)
+    torch.nn.init.constant_(broken.embedding.weight, float("inf"))
+    image = torch.randint(0, 256, (1, 64, 64, 3), dtype=torch.uint8)
+    with pytest.raises(DistillError, match=r"own embedding is not finite; .* lower learning_rate"):
+        export._check(export._Deployed(broken), content, tmp_path / "fp32.onnx", image)
 
 
 def test_file_entry_states_digest_and_size(tmp_path):

@@ -100,6 +100,12 @@ def test_calibration_images_are_drawn_evenly_and_padded(data_folder, coco_folder
     assert sorted(image.shape for image in images) == [(64, 64, 3)] * 2 + [(64, 96, 3)] * 2
 
 
+def test_calibration_images_of_large_sets_make_up_for_small_ones(data_folder, coco_folder, tiny_bundle):
+    sets = [read_data_set(data_folder / "hit_uav", "train"), read_data_set(coco_folder, "all")]  # 4 and 2 images
+    images = calibration_images(sets, 6, 0, tiny_bundle.manifest)
+    assert sorted(image.shape for image in images) == [(64, 64, 3)] * 2 + [(64, 96, 3)] * 4
+
+
 def test_calibration_images_repeat_with_their_seed(data_folder, tiny_bundle):
     sets = [read_data_set(data_folder / "hit_uav", "train")]
     first, again = (np.stack(calibration_images(sets, 2, 5, tiny_bundle.manifest)) for _ in range(2))
@@ -107,5 +113,5 @@ def test_calibration_images_repeat_with_their_seed(data_folder, tiny_bundle):
 
 
 def test_calibration_on_too_few_images_is_refused(data_folder, tiny_bundle):
-    with pytest.raises(DataSetError, match="4 images to calibrate on, at least 64 wanted"):
+    with pytest.raises(DataSetError, match="4 training images to calibrate on, at least 500 wanted"):
         calibration_images([read_data_set(data_folder / "hit_uav", "train")], 512, 0, tiny_bundle.manifest)

@@ -58,6 +58,8 @@ def test_few_shot_reference_differs_from_its_student_by_what_it_saw_alone():
     [
         pytest.param({"name": "Bad Name"}, "name", id="name"),
         pytest.param({"labels": ()}, "labels", id="no-labels"),
+        pytest.param({"labels": ("Person", "")}, "labels", id="label-without-a-name"),
+        pytest.param({"labels": ("Car", "Car")}, "labels Car, Car name one twice", id="label-twice"),
         pytest.param({"sources": ()}, "sources", id="no-sources"),
         pytest.param({"steps": 0}, "steps", id="no-steps"),
         pytest.param({"crop_px": 100}, "crop_px", id="crop-off-grid"),

@@ -20,6 +20,7 @@ def test_trained_network_loads_with_its_labels(finished):
         pytest.param(lambda w: w.unlink(), "no readable weights", id="no-weights"),
         pytest.param(lambda w: w.write_bytes(b"junk"), "no readable weights", id="damaged-weights"),
         pytest.param(lambda w: w.with_suffix(".json").unlink(), "no readable record", id="no-record"),
+        pytest.param(lambda w: w.with_suffix(".json").write_text("{}"), "no network and labels", id="no-labels"),
         pytest.param(lambda w: save_file({"x": torch.zeros(1)}, w), "not the network", id="other-weights"),
     ],
 )

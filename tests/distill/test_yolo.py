@@ -42,6 +42,18 @@ def test_damaged_lines_are_named(folder, line, words):
     assert "b.txt:1" in str(told.value)
 
 
+@pytest.mark.parametrize("name", ["b.txt", "obj.names"])
+def test_file_that_is_no_text_is_named(folder, name):
+    (folder / name).write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataSetError, match=rf"{name}: no readable text .* restore the file"):
+        read_data_set(folder, "all")
+
+
+def test_box_less_than_a_pixel_wide_neither_teaches_nor_counts(folder):
+    (folder / "b.txt").write_text("0 0.5 0.5 0.0 0.1\n0 0.5 0.5 0.1 0.1\n")
+    assert read_data_set(folder, "all").items[1].ignore.tolist() == [True, False]
+
+
 @pytest.mark.data
 def test_real_aerial_cars_are_read(data_root):
     found = read_data_set(data_root / "aerial_rgb" / "aerial_cars", "all")

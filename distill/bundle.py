@@ -55,12 +55,12 @@ def write_bundle(
         recipe: what was trained.
         workspace: where the run lies.
         out: the bundle's folder; an older bundle there is replaced, whole or not at all.
-        metrics: measurements to keep in the manifest.
+        metrics: measurements to keep in the manifest; `parity` is the gate's report.
         variants: the files to ship; none named ships all that the run has.
 
     Raises:
-        DistillError: the run was not exported, it lacks a variant that was named, `out` holds something else, or the
-            disk is full.
+        DistillError: the run was not exported, it lacks a variant that was named, the gate refused its INT8 files and
+            none was named, `out` holds something else, or the disk is full.
     """
     run = workspace.folder(recipe.name)
     files = {name: run / f"{name}.onnx" for name in _SUITS if (run / f"{name}.onnx").is_file()}
@@ -69,6 +69,8 @@ def write_bundle(
     if missing := set(variants) - set(files):
         lacking = ", ".join(sorted(missing))
         raise DistillError(f"{run}: has no {lacking}, but {', '.join(files)}; quantize it, or name these")
+    if not variants and set((metrics or {}).get("parity", {})) - set(files):
+        raise DistillError(f"{run}: the gate refused its INT8 files, see parity.json; quantize it again, or ship fp32")
     files = {name: path for name, path in files.items() if not variants or name in variants}
     manifest = make_manifest(recipe, workspace, files, metrics)
     with disk_errors(out):

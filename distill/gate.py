@@ -77,14 +77,14 @@ def judge(trial: Trial, images: Sequence[ImageArray], held_out: Sequence[DataSet
 
     Returns:
         `mean_cosine` and `p01_cosine` of the embedding over all cells; `convolutions` and how many of them run as
-        integers on this CPU; `worst_layers`, signal to noise in dB by tensor; and `before` and `after`, the scores of
-        the original and of the INT8 file (see `scores_of`).
+        integers on this CPU; `layers`, signal to noise in dB by tensor, worst first; and `before` and `after`, the
+        scores of the original and of the INT8 file (see `scores_of`).
     """
     original, candidate = trial.students()
     return {
         **embedding_parity(trial.fp32, trial.quantized, images),
         **integer_convolutions(trial.quantized),
-        "worst_layers": worst_layers(trial, images[:4]),
+        "layers": layers_lost(trial, images[:4]),
         "before": scores_of(original, held_out),
         "after": scores_of(candidate, held_out),
     }
@@ -110,7 +110,8 @@ def check(name: str, report: dict[str, Any]) -> None:
     if name in RUNS_HERE and report["convolutions"] - report["integer_convolutions"] > _FLOAT_CONVS:
         faults.append(f"only {report['integer_convolutions']} of {report['convolutions']} convolutions run as integers")
     if faults:
-        layers = ", ".join(f"{layer} {db:.0f} dB" for layer, db in report["worst_layers"].items())
+        worst = list(report["layers"].items())[:_WORST_LAYERS]
+        layers = ", ".join(f"{layer} {db:.0f} dB" for layer, db in worst)
         raise GateError(
             f"{name}: {'; '.join(faults)}. Most is lost in {layers}: calibrate on more images, or keep more layers in "
             "float32 (`SCHEMES` in distill/quantize.py)"
@@ -157,8 +158,8 @@ class ImageReader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime p
         return None if image is None else {"image": image[None]}
 
 
-def worst_layers(trial: Trial, images: Sequence[ImageArray]) -> dict[str, float]:
-    """The tensors that stray most from the original, worst first: signal to quantization noise in dB."""
+def layers_lost(trial: Trial, images: Sequence[ImageArray]) -> dict[str, float]:
+    """How far each tensor strays from the original, worst first: signal to quantization noise in dB."""
     with TemporaryDirectory() as scratch:
         found = []
         for number, model in enumerate((trial.quantized, trial.prepared)):
@@ -167,7 +168,7 @@ def worst_layers(trial: Trial, images: Sequence[ImageArray]) -> dict[str, float]
             found.append(collect_activations(whole, ImageReader(images)))
     errors = compute_activation_error(create_activation_matching(*found))
     strayed = {name: round(error["xmodel_err"], 1) for name, error in errors.items() if "xmodel_err" in error}
-    return dict(sorted(strayed.items(), key=lambda item: item[1])[:_WORST_LAYERS])
+    return dict(sorted(strayed.items(), key=lambda item: item[1]))
 
 
 def scores_of(student: Student, held_out: Sequence[DataSet]) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def quantize_run(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
 
     Raises:
         DistillError: the run was not exported.
-        GateError: a file lost too much; no quantized file is left.
+        GateError: a file lost too much; no quantized file is left, but `parity.json`, for which no bundle is written.
     """
     folder = workspace.folder(recipe.name)
     fp32 = folder / "fp32.onnx"
@@ -96,9 +96,9 @@ def quantize_run(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
         prepared = quantize_files(fp32, files, calibration_images(sets, CALIBRATION_IMAGES, recipe.seed, manifest))
         for name, file in files.items():
             report[name] = judge(Trial(fp32, prepared, file, manifest), probes, held_out)
+            write_whole(folder / "parity.json", json.dumps(report).encode())
             check(name, report[name])
         contents = {name: file.read_bytes() for name, file in files.items()}
-    write_whole(folder / "parity.json", json.dumps(report).encode())
     for name, content in contents.items():
         write_whole(outs[name], content)
     return report

@@ -129,6 +129,7 @@ def test_bundle_command_puts_parity_into_the_manifest(run_cli, write_recipe, run
     _, workspace = run_copy
     report = {"mean_cosine": 0.995, "p01_cosine": 0.96, "convolutions": 9, "integer_convolutions": 8}
     report |= {"before": {}, "after": {}}
+    shutil.copy(workspace.folder("tiny") / "fp32.onnx", workspace.folder("tiny") / "u8s8.onnx")
     (workspace.folder("tiny") / "parity.json").write_text(json.dumps({"u8s8": report}))
     run_cli("bundle", write_recipe("tiny"), *places(workspace), "--out", tmp_path / "out")
     assert load_bundle(tmp_path / "out").manifest.metrics == {"parity": {"u8s8": report}}

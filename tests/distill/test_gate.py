@@ -8,7 +8,7 @@ from onnx import numpy_helper
 from distill.bundle import make_manifest
 from distill.dataset import read_data_set
 from distill.errors import GateError
-from distill.gate import Trial, check, embedding_parity, integer_convolutions, judge, scores_of, worst_layers
+from distill.gate import Trial, check, embedding_parity, integer_convolutions, judge, layers_lost, scores_of
 from distill.quantize import quantize_files
 from edge.runtime.onnx import OnnxBackend
 from edge.student import Student
@@ -18,7 +18,7 @@ GOOD = {
     "p01_cosine": 0.96,
     "convolutions": 23,
     "integer_convolutions": 21,
-    "worst_layers": {"add_3": 11.4, "relu_7": 14.2},
+    "layers": {"add_3": 11.4, "relu_7": 14.2},
     "before": {"map50": 0.580, "fewshot_ap50": 0.300},
     "after": {"map50": 0.572, "fewshot_ap50": 0.295},
 }
@@ -88,7 +88,7 @@ def test_layer_that_was_spoilt_is_named(trial, calibration, tmp_path):
     scale.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(scale) * np.float32(3.0), scale.name))
     onnx.save(model, str(tmp_path / "spoilt.onnx"))
     changed = Trial(trial.fp32, trial.prepared, tmp_path / "spoilt.onnx", trial.manifest)
-    good, bad = (worst_layers(t, calibration[:1]) for t in (trial, changed))
+    good, bad = (layers_lost(t, calibration[:1]) for t in (trial, changed))
     assert min(bad.values()) < min(good.values()) - 3
 
 

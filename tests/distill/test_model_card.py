@@ -11,7 +11,7 @@ REPORT = {
     "p01_cosine": 0.979,
     "convolutions": 23,
     "integer_convolutions": 22,
-    "worst_layers": {},
+    "layers": {},
     "before": {"map50": 0.58, "ap50_small": 0.3, "fewshot_label": "Debris", "fewshot_ap50": 0.7},
     "after": {"map50": 0.577, "ap50_small": 0.29, "fewshot_label": "Debris", "fewshot_ap50": 0.69},
 }
@@ -19,7 +19,7 @@ REPORT = {
 
 @pytest.fixture
 def bundle(finished, tmp_path):
-    write_bundle(*finished, tmp_path / "bundle", {"parity": {"u8s8": REPORT}})
+    write_bundle(*finished, tmp_path / "bundle", {"parity": {"u8s8": REPORT}}, ["fp32"])
     return tmp_path / "bundle"
 
 

@@ -6,6 +6,7 @@ import pytest
 from onnx import numpy_helper
 
 from distill import gate, quantize
+from distill.bundle import write_bundle
 from distill.dataset import read_data_set
 from distill.errors import DataSetError, DistillError, GateError
 from distill.gate import embedding_parity
@@ -81,7 +82,12 @@ def test_quantize_run_that_fails_the_gate_leaves_no_file(run_copy, few_images, m
     monkeypatch.setattr(gate, "MIN_MEAN_COSINE", 1.1)
     with pytest.raises(GateError):
         quantize_run(recipe, workspace)
-    assert not [p.name for p in folder.iterdir() if p.name.startswith(("u8s8", "s8s8", "parity", "prepared"))]
+    assert not [p.name for p in folder.iterdir() if p.name.startswith(("u8s8", "s8s8", "prepared"))]
+    report = json.loads((folder / "parity.json").read_text())
+    assert len(report["u8s8"]["layers"]) > 5
+    with pytest.raises(DistillError, match="the gate refused its INT8 files"):
+        write_bundle(recipe, workspace, folder / "bundle", {"parity": report})
+    assert not (folder / "bundle").exists()
 
 
 def test_quantize_run_without_export_is_refused(tiny_recipe, workspace):

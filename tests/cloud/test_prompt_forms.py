@@ -102,7 +102,7 @@ def test_margins_are_those_of_the_crafts_matching(two_looks):
 
 def test_direction_leaves_no_more_background_above_its_threshold_than_is_allowed(rng, shifted):
     hard = lesson(shifted.own, shifted.owner, np.concatenate([shifted.near, cloud(rng, shifted.own[0], 10, 0.1)]))
-    strict = SETTINGS.model_copy(update={"false_per_box": 0, "background_quantile": 0.5})
+    strict = SETTINGS.model_copy(update={"false_per_box": 0, "background_quantile": 0.5, "direction_floor": 0.0})
     known = as_direction(hard, strict)
     assert (hard.own @ known.positives[0]).max() > known.threshold
     assert ((hard.near @ known.positives[0]) > known.threshold).sum() <= 1

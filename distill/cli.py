@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
+from distill.display import (
+    error_console,
+    print_ablation,
+    print_parity,
+    print_scores,
+    progress_bar,
+    stage_bars,
+    training_bar,
+)
 from distill.errors import DistillError
 from distill.model_card import CARD_NAME
 from distill.recipe import Recipe, Workspace, open_source
@@ -31,7 +36,6 @@ app = typer.Typer(
     "then quantize and bundle.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-error_console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
 
 Config = Annotated[Path, typer.Argument(help="Recipe, for example distill/recipes/student.toml")]
 DataRoot = Annotated[Path, typer.Option("--data", help="Folder that holds the real data sets (hit_uav, …)")]
@@ -134,39 +138,15 @@ def ablate(
     if as_json:
         typer.echo(json.dumps(result))
     else:
-        _print_ablation(result)
+        print_ablation(result)
         error_console.print(f"{path}: give it to `skyloop-distill card` with --numbers")
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=error_console,
-    )
 
 
 def _train_with_progress(recipe: Recipe, workspace: Workspace) -> None:
     from distill.train import train
 
-    with _training(recipe.name, recipe.steps) as show:
+    with training_bar(recipe.name, recipe.steps) as show:
         train(recipe, workspace, show)
-
-
-@contextmanager
-def _training(name: str, steps: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
-    """A bar of a training run; yields what to call after each step."""
-    with _progress() as progress:
-        task = progress.add_task(name, total=steps)
-
-        def show(step: int, losses: dict[str, float]) -> None:
-            if step % 10 == 0:
-                text = " ".join(f"{loss} {value:.2f}" for loss, value in losses.items())
-                progress.update(task, completed=step, description=f"{name}: {text}")
-
-        yield show
 
 
 @app.command()
@@ -187,7 +167,7 @@ def match(
     if recipe.weights(workspace).is_file():
         error_console.print(f"{recipe.name}: already trained, kept; delete {workspace.folder(recipe.name)} to repeat")
     else:
-        with _training(recipe.name, recipe.steps) as show:
+        with training_bar(recipe.name, recipe.steps) as show:
             train_match(recipe, workspace, show)
     path = export_match(recipe, workspace)
     error_console.print(f"{recipe.name}: exported to {path}")
@@ -197,11 +177,27 @@ def match(
 
 
 @app.command()
-def quantize(config: Config, data: DataRoot = DATA_DEFAULT, runs: RunsRoot = RUNS_DEFAULT) -> None:
-    """Quantize a trained run to INT8 (QDQ; U8S8 for CPUs, S8S8 for TensorRT) and check what it kept of the original."""
+def quantize(
+    config: Config,
+    data: DataRoot = DATA_DEFAULT,
+    runs: RunsRoot = RUNS_DEFAULT,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
+) -> None:
+    """Quantize a trained run to INT8 (QDQ; U8S8 for CPUs, S8S8 for TensorRT) and check what it kept of the original.
+
+    Files that lost too much are not written. What was measured, layer by layer too, stands in <runs>/NAME/parity.json.
+
+    Example: skyloop-distill quantize distill/recipes/student.toml
+    """
     from distill.quantize import quantize_run
 
-    typer.echo(json.dumps(quantize_run(read_toml(config, Recipe), Workspace(data, runs))))
+    recipe = read_toml(config, Recipe)
+    with stage_bars() as show:
+        report = quantize_run(recipe, Workspace(data, runs), show)
+    if as_json:
+        typer.echo(json.dumps(report))
+    else:
+        print_parity(recipe.name, report)
 
 
 @app.command()
@@ -292,14 +288,14 @@ def evaluate(
     reading = Reading(student.manifest.band_names, parse_range(pixel_range) if pixel_range else None)
     data_set = read_data_set(data, split, reading).named(_listed(only))
     data_set.check_shows(_listed(labels))
-    with _progress() as progress:
+    with progress_bar() as progress:
         task = progress.add_task("evaluating", total=len(data_set))
         advance: Callable[[int], None] = lambda _: progress.advance(task)  # noqa: E731
         result = score(student, data_set, _listed(labels), advance)
     if as_json:
         typer.echo(json.dumps(result))
     else:
-        _print_scores(result)
+        print_scores(result)
 
 
 @app.command()
@@ -347,29 +343,3 @@ def _size(text: str) -> tuple[int, int]:
 
 def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _print_scores(result: dict[str, Any]) -> None:
-    table = Table(title=f"{result['bundle']} ({result['variant']}) on {result['data']}, {result['images']} images")
-    table.add_column("measure")
-    table.add_column("value", justify="right")
-    rows = {f"AP50 {label}": value for label, value in result["ap50"].items()}
-    rows |= {"mAP50": result["map50"], "mAP50-95": result["map50_95"], "mAP50 under 16x16 px": result["ap50_small"]}
-    for name, value in rows.items():
-        table.add_row(name, "no such box" if value is None else f"{value:.3f}")
-    table.add_row("ms per image", f"{result['ms_per_image']:.1f}")
-    for name, size in result["file_bytes"].items():
-        table.add_row(f"{name} file", f"{size / 1e6:.2f} MB")
-    Console().print(table)
-
-
-def _print_ablation(result: dict[str, Any]) -> None:
-    from distill.model_card import ablation_rows
-
-    table = Table(title=f"{result['recipe']}, {result['steps']} steps, on {result['data']}, seeds {result['seeds']}")
-    head, *rows = ablation_rows(result["ablation"])
-    for number, name in enumerate(head):
-        table.add_column(name, justify="right" if number else "left")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)

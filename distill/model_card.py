@@ -11,6 +11,7 @@ from typing import Any
 from edge.bundle import Manifest
 
 CARD_NAME, CURVES_NAME = "MODEL_CARD.md", "curves.png"
+PARITY_HEAD = ("file", "measure", "FP32", "INT8")
 _REPORTED = ("map50", "ap50_small", "fewshot_ap50")
 
 
@@ -44,8 +45,8 @@ def model_card(manifest: Manifest, *, has_curves: bool) -> str:
     ]
     if has_curves:
         parts.append(f"![Losses over the steps]({CURVES_NAME})")
-    if parity := _parity(manifest.metrics.get("parity", {})):
-        parts += ["## INT8 against FP32", _table(("file", "measure", "FP32", "INT8"), parity)]
+    if parity := parity_rows(manifest.metrics.get("parity", {})):
+        parts += ["## INT8 against FP32", _table(PARITY_HEAD, parity)]
     if measured := manifest.metrics.get("measured"):
         parts += ["## What it reaches", *(f"`{command}`\n\n{_nested(found)}" for command, found in measured.items())]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -74,7 +75,8 @@ def _settings(recipe: Mapping[str, Any]) -> list[tuple[object, ...]]:
     return [(name, recipe[name]) for name in names if recipe.get(name) is not None]
 
 
-def _parity(parity: Mapping[str, Any]) -> list[tuple[object, ...]]:
+def parity_rows(parity: Mapping[str, Any]) -> list[tuple[object, ...]]:
+    """The gate's report by file as lines of a table under `PARITY_HEAD`."""
     rows: list[tuple[object, ...]] = []
     for name, report in parity.items():
         rows.append((name, "embedding, mean cosine", "", f"{report['mean_cosine']:.4f}"))

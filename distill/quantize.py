@@ -6,7 +6,7 @@ U8S8 is what a CPU with VNNI runs fastest, symmetric S8S8 what TensorRT takes.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -66,14 +66,21 @@ SCHEMES = {
     ),
 }
 
+OnStage = Callable[[str, int, int], None]
+
 _QUANTIZED_OPS = ["Conv", "Resize", "Add", "Relu"]
 _PARITY_IMAGES = 64
 _VIEW_PX = 640
 """Of rasters too large to hold, so large a window is an image."""
 
 
-def quantize_run(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
+def quantize_run(recipe: Recipe, workspace: Workspace, on_stage: OnStage = lambda *_: None) -> dict[str, Any]:
     """Write the INT8 files and `parity.json` beside a run's `fp32.onnx`, and return what the gate measured.
+
+    Args:
+        recipe: of the run.
+        workspace: where it lies.
+        on_stage: called with a stage, how much of it is done, and of how much.
 
     Raises:
         DistillError: the run was not exported.
@@ -93,11 +100,14 @@ def quantize_run(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
     report = {}
     with disk_errors(folder), TemporaryDirectory() as scratch:
         files = {name: Path(scratch) / out.name for name, out in outs.items()}
-        prepared = quantize_files(fp32, files, calibration_images(sets, CALIBRATION_IMAGES, recipe.seed, manifest))
-        for name, file in files.items():
+        images = calibration_images(sets, CALIBRATION_IMAGES, recipe.seed, manifest)
+        prepared = quantize_files(fp32, files, images, on_stage)
+        for done, (name, file) in enumerate(files.items()):
+            on_stage("comparing with the original", done, len(files))
             report[name] = judge(Trial(fp32, prepared, file, manifest), probes, held_out)
             write_whole(folder / "parity.json", json.dumps(report).encode())
             check(name, report[name])
+        on_stage("comparing with the original", len(files), len(files))
         contents = {name: file.read_bytes() for name, file in files.items()}
     for name, content in contents.items():
         write_whole(outs[name], content)
@@ -123,7 +133,9 @@ def calibration_images(sets: list[DataSet], count: int, seed: int, manifest: Man
     return [pad_to_multiple(image, manifest.multiple_px, manifest.padding) for image in images]
 
 
-def quantize_files(fp32: Path, outs: Mapping[str, Path], images: list[ImageArray]) -> Path:
+def quantize_files(
+    fp32: Path, outs: Mapping[str, Path], images: list[ImageArray], on_stage: OnStage = lambda *_: None
+) -> Path:
     """Write one file for each scheme, each output with its own range.
 
     The last layer of the embedding stays in float32: prompts compare its directions, and it is 3 % of the work.
@@ -132,6 +144,7 @@ def quantize_files(fp32: Path, outs: Mapping[str, Path], images: list[ImageArray
         fp32: the exported model.
         outs: by scheme, where its file goes.
         images: calibration images, (H, W, bands) uint8 with sides that are multiples of 32.
+        on_stage: called with a stage, how much of it is done, and of how much.
 
     Returns:
         The model that was quantized, beside the first file: the exported one with its shapes inferred.
@@ -143,7 +156,7 @@ def quantize_files(fp32: Path, outs: Mapping[str, Path], images: list[ImageArray
     prepared = folder / "prepared.onnx"
     with disk_errors(folder), TemporaryDirectory() as scratch:
         quant_pre_process(str(fp32), str(prepared), skip_symbolic_shape=True)
-        extremes = _extremes(prepared, images, Path(scratch))
+        extremes = _extremes(prepared, images, Path(scratch), on_stage)
         for scheme, out in outs.items():
             quantizer = QDQQuantizer(
                 onnx.load(str(prepared)),
@@ -163,7 +176,9 @@ def quantize_files(fp32: Path, outs: Mapping[str, Path], images: list[ImageArray
     return prepared
 
 
-def _extremes(model: Path, images: list[ImageArray], scratch: Path) -> dict[str, tuple[list[float], list[float]]]:
+def _extremes(
+    model: Path, images: list[ImageArray], scratch: Path, on_stage: OnStage
+) -> dict[str, tuple[list[float], list[float]]]:
     """The least and the most that each tensor reaches, image by image."""
     calibrator = create_calibrator(
         model,
@@ -172,7 +187,8 @@ def _extremes(model: Path, images: list[ImageArray], scratch: Path) -> dict[str,
         calibrate_method=CalibrationMethod.MinMax,
     )
     found: dict[str, tuple[list[float], list[float]]] = {}
-    for image in images:
+    for done, image in enumerate(images, 1):
+        on_stage("calibrating", done, len(images))
         calibrator.calibrate_tensors_range = None  # else it goes on widening the last image's
         calibrator.collect_data(ImageReader([image]))
         for name, extremes in calibrator.compute_data().items():

@@ -163,8 +163,11 @@ def test_quantize_command_prints_the_parity(run_cli, write_recipe, run_copy, mon
     monkeypatch.setattr(quantize, "_PARITY_IMAGES", 2)
     monkeypatch.setattr(gate, "MIN_MEAN_COSINE", 0)
     monkeypatch.setattr(gate, "MIN_P01_COSINE", -1)
-    code, out, _ = run_cli("quantize", write_recipe("tiny"), *places(workspace))
+    code, out, err = run_cli("quantize", write_recipe("tiny"), *places(workspace))
     assert code == 0
+    assert "convolutions run as integers" in out
+    assert "comparing with the original" in err
+    code, out, _ = run_cli("quantize", write_recipe("tiny"), *places(workspace), "--json")
     assert json.loads(out)["u8s8"]["convolutions"] == json.loads(out)["s8s8"]["convolutions"]
 
 

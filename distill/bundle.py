@@ -70,7 +70,9 @@ def write_bundle(
         lacking = ", ".join(sorted(missing))
         raise DistillError(f"{run}: has no {lacking}, but {', '.join(files)}; quantize it, or name these")
     if not variants and set((metrics or {}).get("parity", {})) - set(files):
-        raise DistillError(f"{run}: the gate refused its INT8 files, see parity.json; quantize it again, or ship fp32")
+        raise DistillError(
+            f"{run}: the gate refused its INT8 files, see parity.json; quantize it again, or take --variants fp32"
+        )
     files = {name: path for name, path in files.items() if not variants or name in variants}
     manifest = make_manifest(recipe, workspace, files, metrics)
     with disk_errors(out):

@@ -39,7 +39,7 @@ def test_scenario_page_file_is_accepted():
 
 
 @pytest.mark.parametrize(
-    "page", sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob("**/*.md") if ".ci-venv" not in p.parts)
+    "page", [page for page in sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("**/*.md")) if page[0] != "."]
 )
 def test_relative_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / page).read_text()):

@@ -50,6 +50,8 @@ def _answers(vectors: Tensor, kinds: Tensor, support: Tensor) -> Tensor:
     shown, asked = kinds[support], kinds[~support]
     prompted: Tensor = torch.unique(kinds)
     prompted = prompted[(prompted >= 0) & torch.isin(prompted, shown) & torch.isin(prompted, asked)]
+    if not len(prompted):  # among them a half whose crops are ignored from edge to edge, and holds no cell at all
+        return vectors.new_zeros(0)
     given, queries = vectors[support], vectors[~support]
     own = shown[None] == prompted[:, None]
     prototypes = functional.normalize(own.to(given.dtype) @ given, dim=1)

@@ -62,16 +62,17 @@ def test_prompt_loss_is_low_for_kinds_apart_and_high_for_kinds_mixed():
 
 
 @pytest.mark.parametrize(
-    "cells",
+    ("cells", "background"),
     [
-        pytest.param(np.zeros((0, 4), np.int64), id="no-object"),
-        pytest.param([[0, 0, 0, 3], [0, 1, 1, 3]], id="kind-in-support-alone"),
-        pytest.param([[0, 0, 0, 3], [1, 1, 1, 4]], id="no-kind-shared"),
+        pytest.param(np.zeros((0, 4), np.int64), [[0, 2, 2], [1, 2, 2]], id="no-object"),
+        pytest.param([[0, 0, 0, 3], [0, 1, 1, 3]], [[0, 2, 2], [1, 2, 2]], id="kind-in-support-alone"),
+        pytest.param([[0, 0, 0, 3], [1, 1, 1, 4]], [[0, 2, 2], [1, 2, 2]], id="no-kind-shared"),
+        pytest.param([[0, 0, 0, 3], [0, 1, 1, 3]], [[0, 2, 2]], id="other-half-ignored"),
     ],
 )
-def test_prompt_loss_without_an_episode_is_zero(cells):
+def test_prompt_loss_without_an_episode_is_zero(cells, background):
     features = torch.rand(2, 3, 3, 4, requires_grad=True)
-    loss = prompt_loss(features, torch.as_tensor(cells), torch.tensor([[0, 2, 2], [1, 2, 2]]))
+    loss = prompt_loss(features, torch.as_tensor(cells), torch.tensor(background))
     loss.backward()
     assert float(loss.detach()) == 0
 

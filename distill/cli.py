@@ -226,6 +226,27 @@ def bundle(
 
 
 @app.command()
+def restore(
+    folder: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder with the variant fp32")],
+    data: DataRoot = DATA_DEFAULT,
+    runs: RunsRoot = RUNS_DEFAULT,
+) -> None:
+    """Make a bundle a finished run again, to start from it, learn from it or quantize it anew.
+
+    Its batch norms are measured on the training data that its manifest names.
+
+    Example: skyloop-distill restore cloud/bundles/teacher, then distill with a recipe that says teacher = "teacher"
+    """
+    from distill.bundle import export_run
+    from distill.restore import restore as restored
+
+    workspace = Workspace(data, runs)
+    recipe, weights = restored(folder, workspace)
+    export_run(recipe, workspace)
+    typer.echo(f"{weights.parent}: run {recipe.name!r} as {folder} holds it")
+
+
+@app.command()
 def card(
     bundle: Annotated[str, typer.Argument(help="Bundle folder, or the bundled `student` or `teacher`")],
     command: Annotated[str, typer.Option(help="What was typed to measure the numbers")],

@@ -1,0 +1,158 @@
+"""A bundle as the run it came from: its FP32 file as weights that can be trained on, quantized or learnt from."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from onnx import numpy_helper
+from pydantic import ValidationError
+from safetensors.torch import save as to_safetensors
+from torch import Tensor, nn
+
+from distill.batches import make_batch
+from distill.bundle import curves_of
+from distill.errors import DistillError
+from distill.export import fold_batch_norms
+from distill.files import write_whole
+from distill.network import SkyNet
+from distill.recipe import Recipe, Workspace, open_sources
+from edge.bundle import Bundle, load_bundle
+from edge.config import first_problem
+
+_LEAST_CROPS = 256
+_PREFIX = "network."
+
+
+def restore(folder: Path, workspace: Workspace) -> tuple[Recipe, Path]:
+    """Write a bundle's weights as a finished run, under the name its recipe has.
+
+    An export folds each batch norm into its convolution. Here they are parted again: the convolution keeps what it is,
+    the batch norm gets the mean and variance of its outputs on training crops and undoes them, so that the network
+    answers as the file does and batch norms have their statistics when it is trained on.
+
+    Args:
+        folder: a bundle with an FP32 file.
+        workspace: where the recipe's training data lie; the run is written there.
+
+    Returns:
+        The recipe that stands in the manifest, and the weights.
+
+    Raises:
+        DistillError: a run of that name is there, the bundle holds no FP32 file of one of our networks, or the disk is
+            full.
+        DataSetError: the training data are not there.
+    """
+    bundle = load_bundle(folder, "fp32")
+    recipe = _recipe_of(bundle)
+    weights = workspace.weights(recipe.name)
+    if weights.exists():
+        raise DistillError(f"{weights.parent}: a run of that name is there; move it, or restore with other --runs")
+    network = SkyNet(recipe.network, len(recipe.labels)).eval()
+    _fill(network, _tensors(bundle.model_path), bundle.model_path)
+    _measure_batch_norms(network, recipe, workspace)
+    for name, content in curves_of(folder).items():
+        write_whole(weights.with_name(name), content)
+    card = _record(bundle, recipe)
+    write_whole(weights.with_suffix(".json"), json.dumps(card, indent=1).encode())
+    write_whole(weights, to_safetensors({name: value.contiguous() for name, value in network.state_dict().items()}))
+    return recipe, weights
+
+
+def _recipe_of(bundle: Bundle) -> Recipe:
+    try:
+        return Recipe.model_validate(bundle.manifest.training.get("recipe"))
+    except ValidationError as exc:
+        raise DistillError(
+            f"{bundle.folder}: its manifest holds no recipe ({first_problem(exc)}); only bundles of "
+            "`skyloop-distill bundle` can be restored"
+        ) from exc
+
+
+def _record(bundle: Bundle, recipe: Recipe) -> dict[str, Any]:
+    """What `distill.train` leaves beside weights, as far as the manifest tells."""
+    return {
+        "name": recipe.name,
+        "labels": recipe.labels,
+        "network": recipe.network.model_dump(),
+        "recipe": recipe.model_dump(mode="json"),
+        "labels_without_boxes": [],
+        "data": bundle.manifest.training.get("data", {}),
+        "teacher": bundle.manifest.training.get("teacher"),
+        "torch": torch.__version__,
+        "restored_from_sha256": bundle.manifest.variants["fp32"].sha256,
+        "finished_at_s": time.time(),
+    }
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    return {
+        item.name.removeprefix(_PREFIX): torch.from_numpy(numpy_helper.to_array(item).copy())
+        for item in onnx.load(path).graph.initializer
+        if item.name.startswith(_PREFIX)
+    }
+
+
+def _normed(network: nn.Module) -> dict[str, nn.BatchNorm2d]:
+    """The batch norm behind each convolution that has one, by the convolution's name."""
+    return {
+        f"{name}.0": module[1]
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Sequential) and len(module) > 1 and isinstance(module[1], nn.BatchNorm2d)
+    }
+
+
+def _fill(network: SkyNet, given: dict[str, Tensor], path: Path) -> None:
+    """Copy a file's tensors; a folded bias becomes that of the batch norm, whose statistics are those of nothing."""
+    norms = _normed(network)
+    wanted = {name: value.shape for name, value in fold_batch_norms(network).state_dict().items()}
+    if wanted != {name: value.shape for name, value in given.items()}:
+        raise DistillError(f"{path}: not the network that its manifest names; take the bundle as it was written")
+    state = network.state_dict()
+    for name, value in given.items():
+        if name in state:
+            state[name].copy_(value)
+    for name, norm in norms.items():
+        norm.running_var.fill_(1 - norm.eps)  # type: ignore[union-attr]
+        norm.bias.data.copy_(given[f"{name}.bias"])
+
+
+@torch.no_grad()
+def _measure_batch_norms(network: SkyNet, recipe: Recipe, workspace: Workspace) -> None:
+    """Give every batch norm the mean and variance of what its convolution says, and the scale that undoes them."""
+    norms = _normed(network)
+    moments = {name: _Moments() for name in norms}
+    modules = dict(network.named_modules())
+    hooks = [modules[name].register_forward_hook(moment) for name, moment in moments.items()]
+    sets = open_sources(recipe, workspace)
+    for number in range(-(-_LEAST_CROPS // recipe.batch)):
+        network(make_batch(recipe, sets, recipe.steps + number).images)  # steps that no training comes to
+    for hook in hooks:
+        hook.remove()
+    for name, norm in norms.items():
+        mean, variance = moments[name].result()
+        norm.running_mean.copy_(mean)  # type: ignore[union-attr]
+        norm.running_var.copy_(variance)  # type: ignore[union-attr]
+        norm.weight.copy_((variance + norm.eps).sqrt())
+        norm.bias.add_(mean)
+
+
+class _Moments:
+    """Running sums of a convolution's outputs, per channel."""
+
+    def __init__(self) -> None:
+        self._cells, self._sum, self._squares = 0, torch.zeros(1), torch.zeros(1)
+
+    def __call__(self, _module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        rows = output.permute(0, 2, 3, 1).flatten(0, 2).double()
+        self._cells += len(rows)
+        self._sum, self._squares = self._sum + rows.sum(dim=0), self._squares + rows.square().sum(dim=0)
+
+    def result(self) -> tuple[Tensor, Tensor]:
+        """(C,) mean and (C,) variance, float32."""
+        mean = self._sum / self._cells
+        return mean.float(), (self._squares / self._cells - mean.square()).clamp(min=0).float()

@@ -24,7 +24,7 @@ from distill.curves import save_curves
 from distill.dataset import DataSet
 from distill.errors import TrainingError
 from distill.files import write_whole
-from distill.network import STEM, SkyNet
+from distill.network import STEM, Outputs, SkyNet
 from distill.objectives import Step, losses_of
 from distill.recipe import SCORES_NAME, Recipe, Workspace, data_digest, labels_without_boxes, open_sources
 from distill.teaching import Lesson, Teaching, open_teaching
@@ -94,7 +94,10 @@ def _step(recipe: Recipe, run: Run, batch: Batch, teaching: Teaching | None) -> 
     for group in run.optimiser.param_groups:
         group["lr"] = learning_rate_at(recipe, run.step)
     lesson = teaching.lesson(batch) if teaching else Lesson()
-    losses = losses_of(recipe.losses, Step(run.network(batch.images), batch, lesson, run.projection))
+    with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bf16):
+        outputs = run.network(batch.images)
+    outputs = Outputs(*(values.float() for values in outputs))
+    losses = losses_of(recipe.losses, Step(outputs, batch, lesson, run.projection))
     total = torch.stack([recipe.losses[name] * loss for name, loss in losses.items()]).sum()
     run.optimiser.zero_grad(set_to_none=True)
     total.backward()  # type: ignore[no-untyped-call]

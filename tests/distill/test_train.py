@@ -69,6 +69,16 @@ def test_resumed_run_has_the_weights_of_an_uninterrupted_one(tiny_recipe, worksp
     assert histories[0] == histories[1]
 
 
+def test_bf16_trains_nearly_as_float32_does(tiny_recipe, workspace):
+    """The same start and batches: the weights end near each other, but not the same, and are float32."""
+    plain, half = tiny_recipe(name="plain"), tiny_recipe(name="half", bf16=True)
+    a, b = (load_file(train(recipe, workspace)) for recipe in (plain, half))
+    assert all(b[name].dtype == a[name].dtype for name in a)
+    moved = torch.cat([(a[name] - b[name]).flatten() for name in a if name.endswith("0.weight")])
+    size = torch.cat([a[name].flatten() for name in a if name.endswith("0.weight")])
+    assert 0 < float(moved.norm() / size.norm()) < 0.05
+
+
 def test_finished_run_trained_again_keeps_its_weights(run_copy):
     recipe, workspace = run_copy
     before = workspace.weights(recipe.name).read_bytes()

@@ -25,15 +25,19 @@ from edge.bundle import Bundle, load_bundle
 from edge.config import first_problem
 
 _LEAST_CROPS = 256
+_FILTER_NORM = 1.5
+"""Behind a batch norm the length of a filter changes nothing but how far a step of AdamW turns it, which is of one size
+whatever the weight. Those of our runs are 1 to 2 long after some thousand steps; folded, some are 0.04, and the first
+hundred steps at the usual learning rate would undo what was learnt."""
 _PREFIX = "network."
 
 
 def restore(folder: Path, workspace: Workspace) -> tuple[Recipe, Path]:
     """Write a bundle's weights as a finished run, under the name its recipe has.
 
-    An export folds each batch norm into its convolution. Here they are parted again: the convolution keeps what it is,
-    the batch norm gets the mean and variance of its outputs on training crops and undoes them, so that the network
-    answers as the file does and batch norms have their statistics when it is trained on.
+    An export folds each batch norm into its convolution. Here they are parted again: filters get one length, batch
+    norms the mean and variance of what these then say to training crops, and weights that undo both. The network
+    answers as the file does, and goes on training as one that never was folded.
 
     Args:
         folder: a bundle with an FP32 file.
@@ -107,7 +111,7 @@ def _normed(network: nn.Module) -> dict[str, nn.BatchNorm2d]:
 
 
 def _fill(network: SkyNet, given: dict[str, Tensor], path: Path) -> None:
-    """Copy a file's tensors; a folded bias becomes that of the batch norm, whose statistics are those of nothing."""
+    """Copy a file's tensors; folded biases and the filters' lengths go to batch norms, which have no statistics yet."""
     norms = _normed(network)
     wanted = {name: value.shape for name, value in fold_batch_norms(network).state_dict().items()}
     if wanted != {name: value.shape for name, value in given.items()}:
@@ -117,6 +121,10 @@ def _fill(network: SkyNet, given: dict[str, Tensor], path: Path) -> None:
         if name in state:
             state[name].copy_(value)
     for name, norm in norms.items():
+        weight = state[f"{name}.weight"]
+        length = weight.flatten(1).norm(dim=1).clamp(min=1e-12)
+        weight.mul_((_FILTER_NORM / length)[:, None, None, None])
+        norm.weight.data.copy_(length / _FILTER_NORM)
         norm.running_var.fill_(1 - norm.eps)  # type: ignore[union-attr]
         norm.bias.data.copy_(given[f"{name}.bias"])
 
@@ -137,8 +145,8 @@ def _measure_batch_norms(network: SkyNet, recipe: Recipe, workspace: Workspace) 
         mean, variance = moments[name].result()
         norm.running_mean.copy_(mean)  # type: ignore[union-attr]
         norm.running_var.copy_(variance)  # type: ignore[union-attr]
-        norm.weight.copy_((variance + norm.eps).sqrt())
-        norm.bias.add_(mean)
+        norm.bias.add_(mean * norm.weight)
+        norm.weight.mul_((variance + norm.eps).sqrt())
 
 
 class _Moments:

@@ -49,6 +49,14 @@ def test_restored_batch_norms_have_the_statistics_of_training_crops(bundle, else
     torch.testing.assert_close(network.stem[1].running_var.sqrt(), spread, rtol=0.1, atol=0)
 
 
+def test_restored_filters_are_as_long_as_in_training(bundle, elsewhere):
+    """Folded, a channel that says little has a filter of almost no length, which one step would turn anywhere."""
+    _, weights = restore(bundle, elsewhere)
+    network, _ = load_network(weights)
+    for block in (network.stem, network.detect, network.describe):
+        torch.testing.assert_close(block[0].weight.flatten(1).norm(dim=1), torch.full((8,), 1.5))
+
+
 def test_a_run_starts_and_learns_from_a_restored_one(bundle, elsewhere, tiny_recipe):
     restore(bundle, elsewhere)
     recipe = tiny_recipe(name="next", init="tiny", keep_init=0.5, teacher="tiny", loss_weights={"kd_heat": 1.0})

@@ -13,7 +13,7 @@ import structlog
 from cloud.errors import BankMoved, RequestError
 from cloud.store import CaseStore, Craft
 from protocols import limits
-from protocols.values import Prompt, PromptBank, canonical_prompts
+from protocols.values import Prompt, PromptBank, bank_bytes
 
 log = structlog.get_logger()
 
@@ -107,7 +107,7 @@ def fit(prompts: Iterable[Prompt], now_s: float) -> tuple[Prompt, ...]:
     kept: list[Prompt] = []
     room = limits.MAX_BANK_BYTES - 16  # the array's own header
     for prompt in sorted(prompts, key=lambda p: _worth(p, now_s), reverse=True):
-        size = len(canonical_prompts([prompt]))
+        size = bank_bytes([prompt])
         if len(kept) == limits.MAX_PROMPTS or size > room:
             log.warning("prompt evicted", prompt_id=prompt.prompt_id, label=prompt.label)
             continue

@@ -13,19 +13,20 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cloud.chips import make_chips
+from cloud.chips import make_chips, with_vectors
 from cloud.config import PromptSettings
 from cloud.errors import PromptRefused
-from cloud.evidence import Evidence, background_rows, pool_boxes, true_rows, vary
+from cloud.evidence import Evidence, background_rows, true_rows, vary
 from cloud.prompt_forms import Lesson, learn, prototypes_of
 from cloud.review_shelf import Scope
 from cloud.vector_sets import best_cosine
+from edge.chips import pool_boxes
 from edge.prompting import PromptMatcher
 from edge.student import Student
 from protocols import limits
 from protocols.arrays import Boxes, FloatArray
 from protocols.boxes import box_iou, boxes_area, clip_boxes
-from protocols.values import Prompt, PromptBank, Vectors, canonical_prompts
+from protocols.values import Prompt, PromptBank, Vectors, bank_bytes
 
 SIZE_WIDENING = 1.5
 """The same kind of thing comes in other sizes, and the craft flies at other heights."""
@@ -115,7 +116,7 @@ def build_prompt(
         direction_cases=known.direction_cases,
         size_px=size_range(evidence.image.to_frame(boxes)),
         size_m=None if evidence.gsd_m is None else size_range(evidence.image.to_frame(boxes), evidence.gsd_m),
-        chips=make_chips(evidence.image, boxes, twin.manifest.multiple_px),
+        chips=with_vectors(twin, make_chips(evidence.image, boxes, twin.manifest.multiple_px)),
         scope=finding.scope,
         issued_at_s=identity[1],
         origin=finding.origin,
@@ -160,7 +161,7 @@ def size_range(boxes_xyxy: Boxes, unit: float = 1.0) -> tuple[float, float]:
 
 def fit_bytes(prompt: Prompt, max_bytes: int) -> Prompt:
     """The prompt with as many of its chips as fit; its vectors always stay."""
-    while prompt.chips and len(canonical_prompts([prompt])) > max_bytes:
+    while prompt.chips and bank_bytes([prompt]) > max_bytes:
         prompt = prompt.model_copy(update={"chips": prompt.chips[:-1]})
     return prompt
 

@@ -6,10 +6,11 @@ import pytest
 from cloud.case_images import CaseImage
 from cloud.config import PromptSettings
 from cloud.errors import PromptRefused
-from cloud.evidence import background_rows, look, pool_boxes, true_rows
+from cloud.evidence import background_rows, look, true_rows
 from cloud.merging import add_negatives, merge_prompts
 from cloud.prompt_forms import choose_threshold
 from cloud.prompting import Finding, build_prompt, replay, size_range
+from edge.chips import pool_boxes
 from protocols.values import Vectors, canonical_prompts
 
 SETTINGS = PromptSettings()

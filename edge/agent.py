@@ -95,6 +95,7 @@ class Agent:
         self._bank_store, self._spool, self._link, self._outputs = bank, spool, link, outputs
         self._bank: PromptBank | None = None
         self._chips = ChipCheck(student, bank.current)
+        self._flown: PromptBank | None = None  # what is matched: the bank, or with prompts rebuilt
         self._captured_s: OrderedDict[str, float] = OrderedDict()
 
     def run(
@@ -172,7 +173,11 @@ class Agent:
                 if captured_s is not None:
                     self.statistics.loops.append((prompt.case_id or "", (now_s - captured_s) * 1000))
             log.info("prompt bank in use", revision=self._bank.revision, prompts=len(self._bank.prompts))
-        self.pipeline.use_bank(self._chips.flown)
+        if self._chips.flown is not self._flown:
+            self._flown = self._chips.flown
+            self.pipeline.use_bank(self._flown)
+            for prompt_id, reason in self.pipeline.matcher.silenced.items():
+                log.warning("prompt silent", prompt_id=prompt_id, reason=reason)
 
     def _keep(self, planned: PlannedCase, frame: Frame) -> bool:
         assert self._spool is not None
@@ -236,7 +241,13 @@ class Agent:
                 "p99": round(float(np.percentile(loop, 99)), 1) if loop is not None else None,
             },
             "loops": [{"case_id": case_id, "ms": round(ms, 1)} for case_id, ms in s.loops],
-            "bank": {"revision": self._bank.revision, "prompts": len(self._bank.prompts)} if self._bank else None,
+            "bank": {
+                "revision": self._bank.revision,
+                "prompts": len(self._bank.prompts),
+                "silent": len(self.pipeline.matcher.silenced),
+            }
+            if self._bank
+            else None,
             "chips": asdict(self._chips.counts),
             "bundle": {
                 "name": student.manifest.name,

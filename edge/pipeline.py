@@ -52,17 +52,14 @@ class FramePipeline:
     def __init__(self, student: Student, settings: PipelineSettings | None = None) -> None:
         self.student = student
         self.settings = settings or PipelineSettings()
-        self._bank = PromptBank.empty("none")
-        self.matcher = PromptMatcher(self._bank, student.manifest.space_id)
+        self.matcher = PromptMatcher(PromptBank.empty("none"), student.manifest.space_id)
         self._tracker = Tracker(self.settings.tracker)
         self._motion = CameraMotion()
         self._flicker = 0.0
 
     def use_bank(self, bank: PromptBank) -> None:
-        """Match against this prompt bank from the next frame on; nothing is done for the one in use."""
-        if bank is not self._bank:
-            self._bank = bank
-            self.matcher = PromptMatcher(bank, self.student.manifest.space_id)
+        """Match against another prompt bank from the next frame on."""
+        self.matcher = PromptMatcher(bank, self.student.manifest.space_id)
 
     def process(self, frame: Frame, seen: Perception | None = None) -> FrameResult:
         """Everything the craft can say about one frame by itself.

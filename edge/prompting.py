@@ -48,6 +48,10 @@ no slack 0.52 at 0.10."""
 SIZE_SLACK = 1.6
 """How far outside a prompt's size range (in either direction, as a factor) a candidate may lie."""
 
+SAME_COSINE = 0.999
+"""Positives this much alike are the same: int8 moves a vector by a cosine of 0.0001, another view of a thing by
+more."""
+
 _ANY_SIZE = (0.0, np.inf)
 
 
@@ -86,12 +90,20 @@ class PromptMatcher:
         Args:
             bank: every prompt the craft holds.
             space_id: the running student's; prompts of another space are left out and named in `skipped`.
+
+        Of two prompts with the same positives and different labels the one worth less is silent while the other is
+        alive; `silenced` gives the reason by prompt id.
         """
         self.prompts: tuple[Prompt, ...] = tuple(p for p in bank.prompts if p.space_id == space_id)
         self.skipped: tuple[str, ...] = tuple(p.prompt_id for p in bank.prompts if p.space_id != space_id)
         self._labels = np.unique([p.label for p in self.prompts], return_inverse=True)[1]
         self._positives, self._positive_owner = _stack([p.positives.to_array() for p in self.prompts])
         self._negatives, self._negative_owner = _stack([p.negatives.to_array() for p in self.prompts])
+        self._rivals = _silencing(self.prompts, self._positives, self._positive_owner)
+        self.silenced: dict[str, str] = {
+            self.prompts[i].prompt_id: contradiction(self.prompts[i], self.prompts[j])
+            for i, j in zip(*np.nonzero(self._rivals), strict=True)
+        }
         self._thresholds = np.array([p.threshold for p in self.prompts], np.float32)
         self._temperatures = np.array([p.temperature for p in self.prompts], np.float32)
         self._expiries_s = np.array([np.inf if p.expires_at_s is None else p.expires_at_s for p in self.prompts])
@@ -135,6 +147,7 @@ class PromptMatcher:
     ) -> NDArray[np.bool_]:
         """(N, P) whether a candidate may answer a prompt at all: alive, alike, of a fitting size."""
         alive = self._expiries_s > wall_s
+        alive = alive & ~(self._rivals & alive).any(axis=1)
         fits = self._size_fits(seen, gsd_m)
         least = self._thresholds + self._temperatures * np.log(FAINT_LIKENESS / (1 - FAINT_LIKENESS))
         return np.asarray((similarity > least) & alive & fits, dtype=np.bool_)
@@ -159,6 +172,56 @@ class PromptMatcher:
             against = _best(seen.embeddings[unique] @ self._negatives.T, self._negative_owner, len(self.prompts))
             rival = np.maximum(rival, against[inverse, prompts] - NEGATIVE_SLACK)
         return sigmoid((similarity[rows, prompts] - rival) / self._temperatures[prompts])
+
+
+def worth(prompt: Prompt) -> tuple[int, bool, float, float]:
+    """What a prompt counts when not all can be heeded: priority, a person's word, confidence, then the newer one."""
+    return prompt.priority, prompt.origin == "person", prompt.confidence, prompt.issued_at_s
+
+
+def contradiction(prompt: Prompt, other: Prompt) -> str:
+    """Why a prompt gives way to one of another label with the same vectors, in words."""
+    return (
+        f"{prompt.prompt_id} calls {prompt.label!r} what {other.prompt_id} calls {other.label!r}, by the same vectors: "
+        "take one of them back (skyloop-cloud prompts revoke)"
+    )
+
+
+def contradicted_by(prompt: Prompt, others: Sequence[Prompt]) -> Prompt | None:
+    """The first of some prompts that calls the very same vectors otherwise, in the same space and at such a size."""
+    prompts = (prompt, *(p for p in others if p.space_id == prompt.space_id))
+    same = np.flatnonzero(_contradict(prompts, *_stack([p.positives.to_array() for p in prompts]))[0])
+    return prompts[same[0]] if same.size else None
+
+
+def _silencing(prompts: Sequence[Prompt], positives: FloatArray, owner: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(P, P) whether prompt i contradicts prompt j, which is worth more."""
+    order = sorted(range(len(prompts)), key=lambda i: worth(prompts[i]), reverse=True)
+    rank = np.argsort(order)
+    return np.asarray(_contradict(prompts, positives, owner) & (rank[:, None] > rank), dtype=np.bool_)
+
+
+def _contradict(prompts: Sequence[Prompt], positives: FloatArray, owner: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(P, P) whether two prompts of other labels have the same positives, and no size tells them apart."""
+    same = _are_same(positives, owner, len(prompts))
+    for i, j in zip(*np.nonzero(same), strict=True):
+        a, b = prompts[i], prompts[j]
+        same[i, j] = a.label != b.label and _meet(a.size_px, b.size_px) and _meet(a.size_m, b.size_m)
+    return same
+
+
+def _meet(a: tuple[float, float] | None, b: tuple[float, float] | None) -> bool:
+    """Whether two ranges of size have one in common; None is any."""
+    return a is None or b is None or max(a[0], b[0]) <= min(a[1], b[1])
+
+
+def _are_same(positives: FloatArray, owner: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
+    """(count, count) whether each positive of either prompt is the same as one of the other's."""
+    if not count:
+        return np.zeros((0, 0), np.bool_)
+    nearest = _best(positives @ positives.T, owner, count)
+    covered = np.minimum.reduceat(nearest, np.flatnonzero(np.diff(owner, prepend=-1)), axis=0) >= SAME_COSINE
+    return np.asarray(covered & covered.T, dtype=np.bool_)
 
 
 def _stack(groups: Sequence[FloatArray]) -> tuple[FloatArray, NDArray[np.int64]]:

@@ -372,9 +372,16 @@ def apply_change(bank: PromptBank, change: BankChange) -> PromptBank:
         A new bank whose ref is `change.target`.
 
     Raises:
-        MessageError: code `bank_mismatch` when the base is another bank or the resulting digest is not the
-            target's (ask for a snapshot); code `bad_value` when the result breaks a bank's limits.
+        MessageError: code `bank_mismatch` when the base is another bank, the resulting digest is not the target's
+            (ask for a snapshot) or the target is an older revision of the bank's epoch (a replay); code `bad_value`
+            when the result breaks a bank's limits.
     """
+    if change.target.epoch == bank.epoch and change.target.revision < bank.revision:
+        raise MessageError(
+            f"the change leads to revision {change.target.revision} but {bank.revision} of this epoch is held: an old "
+            "update; begin another epoch to number anew",
+            code="bank_mismatch",
+        )
     if change.base is not None and change.base != bank.ref:
         raise MessageError(
             f"the change starts from revision {change.base.revision} but revision {bank.revision} is held "

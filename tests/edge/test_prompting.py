@@ -202,3 +202,60 @@ def test_match_two_prompts_claim_one_place_once(student):
 def test_match_empty_bank_and_empty_frame(student):
     assert len(match(student, [], scene((34, 34, GREEN)))[2].rows) == 0
     assert len(match(student, [make_prompt(student)], scene())[2].rows) == 0
+
+
+def of_two_labels(student, **changes):
+    """Two prompts of the same vectors; the second is worth more."""
+    first = make_prompt(student)
+    return [first, first.model_copy(update={"prompt_id": "hedge", "label": "Hedge", "priority": 1} | changes)]
+
+
+def test_match_of_contradictory_prompts_is_by_the_one_worth_more_with_a_reason(student):
+    matcher, _, found = match(student, of_two_labels(student), scene((34, 34, GREEN)))
+    assert [matcher.prompts[i].prompt_id for i in found.prompts] == ["hedge"]
+    assert list(matcher.silenced) == ["green"]
+    assert "green calls 'Green' what hedge calls 'Hedge', by the same vectors: take one" in matcher.silenced["green"]
+    assert len(matcher.prompts) == 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"origin": "person"}, id="a person's word"),
+        pytest.param({"confidence": 1.0}, id="surer"),
+        pytest.param({"issued_at_s": NOW_S + 1}, id="newer"),
+    ],
+)
+def test_contradictory_prompt_that_counts_more(student, changes):
+    prompts = [make_prompt(student, origin="teacher", confidence=0.5)]
+    prompts.append(prompts[0].model_copy(update={"prompt_id": "a", "label": "Hedge"} | changes))
+    matcher, _, _ = match(student, prompts, scene())
+    assert list(matcher.silenced) == ["green"]
+
+
+def test_contradicted_prompt_speaks_again_when_the_other_has_expired(student):
+    prompts = of_two_labels(student, expires_at_s=NOW_S)
+    matcher, _, found = match(student, prompts, scene((34, 34, GREEN)), wall_s=NOW_S + 1)
+    assert [matcher.prompts[i].prompt_id for i in found.prompts] == ["green"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"label": "Green"}, id="one label"),
+        pytest.param({"size_px": (1.0, 8.0)}, id="sizes apart"),
+        pytest.param({"space_id": "another"}, id="spaces apart"),
+    ],
+)
+def test_prompts_that_do_not_contradict_are_all_heard(student, changes):
+    first = make_prompt(student, size_px=(10.0, 20.0))
+    matcher, _, _ = match(
+        student, [first, first.model_copy(update={"prompt_id": "b", "label": "B"} | changes)], scene()
+    )
+    assert matcher.silenced == {}
+
+
+def test_prompts_of_alike_things_do_not_contradict(student):
+    alike = make_prompt(student, (70, 210, 60), prompt_id="b", label="B")
+    matcher, _, _ = match(student, [make_prompt(student), alike], scene())
+    assert matcher.silenced == {}

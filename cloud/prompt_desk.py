@@ -82,19 +82,31 @@ class PromptDesk:
             return Outcome("refused", exc.reason)
 
     def remember(self, twin: Student, craft: str, evidence: Evidence, named_xyxy: Boxes) -> None:
-        """Keep the background of a case for the next prompts of its craft.
+        """Keep the background of a case for the next prompts of its craft, durably.
 
         Args:
             twin: the craft's student.
             craft: whose case it was.
             evidence: what the twin sees in it.
             named_xyxy: (N, 4) everything named in it that no prompt may take for background.
+
+        Raises:
+            StoreError: it could not be kept.
         """
-        key = (craft, twin.manifest.space_id)
-        if key not in self._background and len(self._background) == _MAX_CRAFTS:
-            self._background.pop(next(iter(self._background)))
-        recent = self._background.setdefault(key, deque(maxlen=self._settings.background_cases))
-        recent.append(background_of(evidence, named_xyxy))
+        space, keep = twin.manifest.space_id, self._settings.background_cases
+        seen = background_of(evidence, named_xyxy)
+        self._recent(craft, space).append(seen)
+        self._store.add_background(craft, space, seen, keep)
+
+    def _recent(self, craft: str, space_id: str) -> deque[FloatArray]:
+        """The background of a craft's recent cases, one array each; read from the store when first asked for."""
+        key = (craft, space_id)
+        if key not in self._background:
+            if len(self._background) == _MAX_CRAFTS:
+                self._background.pop(next(iter(self._background)))
+            kept = self._store.background(craft, space_id)
+            self._background[key] = deque(kept, maxlen=self._settings.background_cases)
+        return self._background[key]
 
     def correct(self, craft: str, evidence: Evidence, named: dict[str, Boxes]) -> bool:
         """Teach the teacher's prompts what they mistake for their label: things that the teacher calls otherwise.
@@ -128,8 +140,8 @@ class PromptDesk:
         if finding.origin == "teacher" and held and replay(tuple(held), evidence, finding).is_perfect:
             return Outcome("enough")
         now_s = self.clock.wall_s()
-        recent = self._background.get((craft, space), ())
-        background = np.concatenate([np.zeros((0, twin.manifest.embedding_dim), np.float32), *recent])
+        none = np.zeros((0, twin.manifest.embedding_dim), np.float32)
+        background = np.concatenate([none, *self._recent(craft, space)])
         prompt = build_prompt(twin, evidence, finding, background, (prompt_id, now_s), self._settings)
         old = next((p for p in held if p.prompt_id == prompt_id), None)
         if old is not None:

@@ -5,8 +5,9 @@ import pytest
 
 from cloud import banks
 from cloud.case_images import CaseImage
+from cloud.config import CloudSettings
 from cloud.evidence import look
-from cloud.prompt_desk import prompt_id_for
+from cloud.prompt_desk import PromptDesk, prompt_id_for
 from cloud.prompting import Finding
 from edge.prompting import PromptMatcher
 from protocols import limits
@@ -68,6 +69,16 @@ def test_remembered_background_becomes_negatives(desk, open_store, twin, evidenc
     lonely = look(twin, CaseImage(painting.paint((50, 50, painting.GREEN))), None)
     desk.remember(twin, "uav", evidence, boxes)
     desk.answer(twin, "uav", lonely, finding(boxes))
+    (prompt,) = open_store.bank("uav").prompts
+    blue = evidence.seen.embeddings[evidence.seen.boxes_xyxy[:, 0] > 80]
+    assert (blue @ prompt.negatives.to_array().T).max() > 0.99
+
+
+def test_remembered_background_outlives_the_server(desk, open_store, twin, evidence, boxes, painting):
+    lonely = look(twin, CaseImage(painting.paint((50, 50, painting.GREEN))), None)
+    desk.remember(twin, "uav", evidence, boxes)
+    again = PromptDesk(open_store, desk.twins, CloudSettings().prompts, desk.clock)
+    again.answer(twin, "uav", lonely, finding(boxes))
     (prompt,) = open_store.bank("uav").prompts
     blue = evidence.seen.embeddings[evidence.seen.boxes_xyxy[:, 0] > 80]
     assert (blue @ prompt.negatives.to_array().T).max() > 0.99

@@ -1,4 +1,4 @@
-"""What the background of each craft's recent cases looks like to its student: the bank that new prompts stay clear of."""
+"""What the background of a craft's recent cases looks like to its student: what new prompts stay clear of."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from cloud.config import PromptSettings
@@ -16,20 +18,21 @@ from protocols.values import Prompt, Vectors
 _MAX_CHIPS = 3
 
 
-def merge_prompts(old: Prompt, new: Prompt, background: FloatArray, settings: PromptSettings) -> Prompt:
+def merge_prompts(old: Prompt, new: Prompt, background: Sequence[FloatArray], settings: PromptSettings) -> Prompt:
     """The new prompt extended by what the old one knew, under the old one's id.
 
     Args:
         old: what the craft holds.
         new: built from another case; same label, space and origin.
-        background: (K, D) embeddings of recent background candidates of the craft.
+        background: (K, D) embeddings of background candidates for each of some recent cases of the craft.
         settings: how thresholds are chosen.
 
     Returns:
         Prototypes of two prompts that hold prototypes, a direction where either holds one.
     """
     merge = _merge_directions if old.direction_cases or new.direction_cases else _merge_prototypes
-    known = merge(old, new, background, settings)
+    rivals = np.concatenate([old.positives.to_array()[:0], *background])
+    known = merge(old, new, rivals, settings)
     merged = new.model_copy(
         update={
             "prompt_id": old.prompt_id,

@@ -140,13 +140,12 @@ class PromptDesk:
         if finding.origin == "teacher" and held and replay(tuple(held), evidence, finding).is_perfect:
             return Outcome("enough")
         now_s = self.clock.wall_s()
-        none = np.zeros((0, twin.manifest.embedding_dim), np.float32)
-        background = np.concatenate([none, *self._recent(craft, space)])
+        background = tuple(self._recent(craft, space))
         prompt = build_prompt(twin, evidence, finding, background, (prompt_id, now_s), self._settings)
         old = next((p for p in held if p.prompt_id == prompt_id), None)
         if old is not None:
             near = evidence.seen.embeddings[false_rows(evidence, finding)]
-            prompt = merge_prompts(old, prompt, np.concatenate([background, near]), self._settings)
+            prompt = merge_prompts(old, prompt, (*background, near), self._settings)
         _check_consistent(prompt, [p for p in bank if p.expires_at_s is None or p.expires_at_s > now_s])
         return self._put_in_force(craft, prompt, now_s)
 

@@ -7,6 +7,7 @@ of the thing reaches, and the prompt is replayed on its own case before it leave
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -17,7 +18,7 @@ from cloud.chips import make_chips, with_vectors
 from cloud.config import PromptSettings
 from cloud.errors import PromptRefused
 from cloud.evidence import Evidence, background_rows, true_rows, vary
-from cloud.prompt_forms import Lesson, learn, prototypes_of
+from cloud.prompt_forms import Lesson, keep_rate, learn, prototypes_of
 from cloud.review_shelf import Scope
 from cloud.vector_sets import best_cosine
 from edge.chips import pool_boxes
@@ -82,7 +83,7 @@ def build_prompt(
     twin: Student,
     evidence: Evidence,
     finding: Finding,
-    background: FloatArray,
+    background: Sequence[FloatArray],
     identity: tuple[str, float],
     settings: PromptSettings,
 ) -> Prompt:
@@ -92,7 +93,7 @@ def build_prompt(
         twin: the craft's student.
         evidence: what it sees in the case.
         finding: what is where.
-        background: (K, D) embeddings of background candidates in other cases of the craft, perhaps none.
+        background: (K, D) embeddings of background candidates for each of some other cases of the craft.
         identity: prompt_id, and the wall time of issue.
         settings: how form and threshold are chosen.
 
@@ -103,7 +104,7 @@ def build_prompt(
     lesson = _lesson(twin, evidence, finding, background, settings)
     if finding.origin == "person":  # knows what is there: better a strict prompt than none
         settings = settings.model_copy(update={"min_separation": -2.0})
-    known = learn(lesson, settings)
+    known = keep_rate(learn(lesson, settings), lesson, settings, is_certain=finding.origin == "person")
     prompt = Prompt(
         prompt_id=identity[0],
         label=finding.label,
@@ -176,7 +177,7 @@ def _usable_boxes(evidence: Evidence, boxes_xyxy: Boxes) -> Boxes:
 
 
 def _lesson(
-    twin: Student, evidence: Evidence, finding: Finding, background: FloatArray, settings: PromptSettings
+    twin: Student, evidence: Evidence, finding: Finding, background: Sequence[FloatArray], settings: PromptSettings
 ) -> Lesson:
     """What a case teaches; what looks just like the thing in another case may be one nobody has pointed out there."""
     boxes = _usable_boxes(evidence, finding.boxes_xyxy)
@@ -189,10 +190,12 @@ def _lesson(
         pooled=pooled,
         varied=varied,
         near=evidence.seen.embeddings[false_rows(evidence, finding)],
-        recent=background[:0],
+        recent=pooled[:0],
+        images=1 + len(background),
         expected=_expected_likeness(evidence.seen.embeddings, owner, varied, pooled, settings),
     )
-    return replace(lesson, recent=background[best_cosine(background, prototypes_of(lesson)) < lesson.expected])
+    recent = np.concatenate([pooled[:0], *background])
+    return replace(lesson, recent=recent[best_cosine(recent, prototypes_of(lesson)) < lesson.expected])
 
 
 def _expected_likeness(

@@ -15,7 +15,7 @@ from protocols.values import Vectors, canonical_prompts
 
 SETTINGS = PromptSettings()
 NONE = np.zeros((0, 4), np.float32)
-NO_BACKGROUND = np.zeros((0, 8), np.float32)
+NO_BACKGROUND = ()
 
 
 def finding(boxes, origin="teacher"):
@@ -119,7 +119,7 @@ def test_merge_stays_above_recent_background(prompt):
     near = prompt.positives.to_array() + 0.1
     near = near / np.linalg.norm(near, axis=1, keepdims=True)
     prompt = prompt.model_copy(update={"threshold": SETTINGS.floor})
-    assert merge_prompts(prompt, prompt, near, SETTINGS).threshold > SETTINGS.floor
+    assert merge_prompts(prompt, prompt, [near], SETTINGS).threshold > SETTINGS.floor
 
 
 def directed(prompt, vector, **changes):
@@ -146,7 +146,7 @@ def test_merged_with_a_direction_prototypes_become_one(prompt, direction_first):
     away = away / np.linalg.norm(away)
     pair = [directed(prompt, away, threshold=0.43), prompt]
     old, new = pair if direction_first else pair[::-1]
-    merged = merge_prompts(old, new, street, SETTINGS)
+    merged = merge_prompts(old, new, [street], SETTINGS)
     assert merged.positives.to_array()[0] @ away > 0.99
     assert (merged.direction_cases, merged.threshold) == (2, pytest.approx(0.43))
 
@@ -156,13 +156,13 @@ def test_merged_direction_stays_above_recent_background_up_to_the_ceiling(prompt
     x, y = np.eye(8, dtype=np.float32)[:2]
     held = directed(prompt, x, threshold=0.41)
     near = (cosine * x + np.sqrt(1 - cosine**2) * y)[None]
-    assert merge_prompts(held, held, near, SETTINGS).threshold == pytest.approx(threshold, abs=0.01)
+    assert merge_prompts(held, held, [near], SETTINGS).threshold == pytest.approx(threshold, abs=0.01)
 
 
 def test_merged_direction_keeps_thresholds_over_the_ceiling_that_its_cases_asked_for(prompt):
     x = np.eye(8, dtype=np.float32)[0]
     held = directed(prompt, x, threshold=0.6)
-    assert merge_prompts(held, held, x[None], SETTINGS).threshold == pytest.approx(0.6)
+    assert merge_prompts(held, held, [x[None]], SETTINGS).threshold == pytest.approx(0.6)
 
 
 def test_direction_turns_away_from_what_it_must_not_match_and_no_further(prompt):

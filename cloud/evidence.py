@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cloud.case_images import CaseImage
 from edge.chips import pool_boxes
-from edge.student import Known, Perception, Student
+from edge.student import Known, Perception, Student, unit_rows
 from protocols.arrays import Boxes, FloatArray, ImageArray
 from protocols.boxes import box_iou, clip_boxes
 
@@ -79,6 +79,32 @@ def background_of(evidence: Evidence, named_xyxy: Boxes) -> FloatArray:
     """(K, D) embeddings of the objects in an image that have nothing to do with any of the boxes."""
     far = background_rows(evidence.seen, named_xyxy)
     return evidence.seen.embeddings[far[evidence.seen.is_object[far]]]
+
+
+def pool_things(evidence: Evidence, boxes_xyxy: Boxes, masks: NDArray[np.bool_] | None, stride_px: int) -> FloatArray:
+    """(B, D) unit vectors: the mean embedding of the cells in each thing's mask, or in the core of its box.
+
+    Args:
+        evidence: what the twin sees.
+        boxes_xyxy: (B, 4) pixels of its image.
+        masks: (B, h, w) on a raster of any size that covers the image; the core stands in for one that holds no cell's
+            centre. None is the core for all.
+        stride_px: pixels a cell.
+    """
+    pooled = pool_boxes(evidence.seen, boxes_xyxy, stride_px)
+    if masks is None:
+        return pooled
+    embedding = evidence.seen.raw.embedding
+    height, width = evidence.image.image.shape[:2]
+    y, x = ((np.arange(cells) + 0.5) * stride_px for cells in embedding.shape[1:])
+    rows = (y[y < height] * masks.shape[1] / height).astype(int)
+    columns = (x[x < width] * masks.shape[2] / width).astype(int)
+    for index, mask in enumerate(masks):
+        inside = mask[np.ix_(rows, columns)]
+        if inside.any():
+            cells = unit_rows(embedding[:, : len(rows), : len(columns)][:, inside].T)
+            pooled[index] = unit_rows(cells.mean(axis=0)[None])[0]
+    return pooled
 
 
 def vary(twin: Student, image: ImageArray, boxes_xyxy: Boxes) -> FloatArray:

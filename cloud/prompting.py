@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from cloud.chips import make_chips, with_vectors
 from cloud.config import PromptSettings
 from cloud.errors import PromptRefused
-from cloud.evidence import Evidence, background_rows, true_rows, vary
+from cloud.evidence import Evidence, background_rows, pool_things, true_rows, vary
 from cloud.prompt_forms import Lesson, keep_rate, learn, prototypes_of
 from cloud.review_shelf import Scope
 from cloud.vector_sets import best_cosine
-from edge.chips import pool_boxes
 from edge.prompting import PromptMatcher
 from edge.student import Student
 from protocols import limits
@@ -48,6 +47,8 @@ class Finding:
         confidence: 0..1.
         scope: who may use the prompt.
         case_id: where it was seen.
+        masks: (B, H, W) bool, the pixels of the thing in each box, on whatever raster covers the evidence's image; None
+            where nobody drew them.
     """
 
     label: str
@@ -57,6 +58,7 @@ class Finding:
     confidence: float
     scope: Scope
     case_id: str
+    masks: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def build_prompt(
     Raises:
         PromptRefused: a prompt would find nothing, or too much.
     """
-    boxes = _usable_boxes(evidence, finding.boxes_xyxy)
+    boxes, _ = _usable_boxes(evidence, finding)
     lesson = _lesson(twin, evidence, finding, background, settings)
     if finding.origin == "person":  # knows what is there: better a strict prompt than none
         settings = settings.model_copy(update={"min_separation": -2.0})
@@ -167,23 +169,24 @@ def fit_bytes(prompt: Prompt, max_bytes: int) -> Prompt:
     return prompt
 
 
-def _usable_boxes(evidence: Evidence, boxes_xyxy: Boxes) -> Boxes:
+def _usable_boxes(evidence: Evidence, finding: Finding) -> tuple[Boxes, NDArray[np.bool_] | None]:
+    """The finding's boxes that its image shows, and their masks."""
     height, width = evidence.image.image.shape[:2]
-    boxes = clip_boxes(boxes_xyxy, width, height)
-    boxes = boxes[((boxes[:, 2:] - boxes[:, :2]) >= _MIN_SIDE_PX).all(axis=1)]
-    if not len(boxes):
+    boxes = clip_boxes(finding.boxes_xyxy, width, height)
+    usable = ((boxes[:, 2:] - boxes[:, :2]) >= _MIN_SIDE_PX).all(axis=1)
+    if not usable.any():
         raise PromptRefused("no box lies within the case's image: box what its picture shows")
-    return boxes
+    return boxes[usable], None if finding.masks is None else finding.masks[usable]
 
 
 def _lesson(
     twin: Student, evidence: Evidence, finding: Finding, background: Sequence[FloatArray], settings: PromptSettings
 ) -> Lesson:
     """What a case teaches; what looks just like the thing in another case may be one nobody has pointed out there."""
-    boxes = _usable_boxes(evidence, finding.boxes_xyxy)
+    boxes, masks = _usable_boxes(evidence, finding)
     owner = true_rows(evidence.seen, boxes)
     varied = vary(twin, evidence.image.image, boxes)
-    pooled = pool_boxes(evidence.seen, boxes, twin.manifest.stride_px)
+    pooled = pool_things(evidence, boxes, masks, twin.manifest.stride_px)
     lesson = Lesson(
         own=evidence.seen.embeddings[owner >= 0],
         owner=owner[owner >= 0],

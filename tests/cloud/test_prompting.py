@@ -6,7 +6,7 @@ import pytest
 from cloud.case_images import CaseImage
 from cloud.config import PromptSettings
 from cloud.errors import PromptRefused
-from cloud.evidence import background_rows, look, true_rows
+from cloud.evidence import background_rows, look, pool_things, true_rows
 from cloud.merging import add_negatives, merge_prompts
 from cloud.prompt_forms import choose_threshold
 from cloud.prompting import Finding, build_prompt, replay, size_range
@@ -189,3 +189,34 @@ def test_add_negatives_only_what_is_new(prompt):
     assert add_negatives(prompt, known, 2.0) is prompt
     new = np.roll(known[:1], 1, axis=1)
     assert len(add_negatives(prompt, new, 2.0).negatives) == len(known) + 1
+
+
+def test_thing_is_pooled_inside_its_mask_and_in_the_core_of_its_box_without_one(twin, scene, painting):
+    evidence = scene((40, 50, painting.GREEN), (104, 50, painting.BLUE))
+    box = np.array([[32, 42, 112, 58]], np.float32)  # both of them; its core shows neither
+    green, blue = (pool_boxes(evidence.seen, painting.box_at(spot), 4)[0] for spot in ((40, 50), (104, 50)))
+    mask = np.zeros((1, 80, 80), np.bool_)  # on half the image's raster
+    mask[0, 21:29, 16:24] = True
+    (inside,) = pool_things(evidence, box, mask, 4)
+    assert inside @ green > 0.99 > inside @ blue
+    nowhere = np.zeros((1, 80, 80), np.bool_)
+    np.testing.assert_array_equal(pool_things(evidence, box, nowhere, 4), pool_boxes(evidence.seen, box, 4))
+    np.testing.assert_array_equal(pool_things(evidence, box, None, 4), pool_boxes(evidence.seen, box, 4))
+
+
+def test_prompt_of_a_long_thing_is_made_of_its_mask(twin, scene, painting):
+    evidence = scene((40, 50, painting.GREEN), (120, 50, painting.BLUE), (50, 110, painting.BLUE))
+    boxes = np.array([[32, 42, 96, 58]], np.float32)
+    masks = np.zeros((1, 160, 160), np.bool_)
+    masks[0, 42:58, 32:48] = True
+    found = Finding("debris", boxes, NONE, "person", 0.9, "craft", "0" * 32, masks)
+    prompt = build(twin, evidence, found)
+    result = replay((prompt,), scene((90, 40, painting.GREEN)), finding(painting.box_at((90, 40))))
+    assert result.is_perfect
+
+
+def test_masks_of_boxes_outside_the_image_are_left_out_with_them(twin, scene, painting):
+    boxes, masks = painting.box_at((400, 400), (50, 50)), np.zeros((2, 160, 160), np.bool_)
+    masks[1, 42:58, 42:58] = True
+    found = Finding("debris", boxes, NONE, "person", 0.9, "craft", "0" * 32, masks)
+    assert build(twin, scene((50, 50, painting.GREEN), (110, 50, painting.BLUE)), found).label == "debris"

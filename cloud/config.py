@@ -57,7 +57,7 @@ class PromptSettings(Settings):
     min_separation: float = Field(default=0.02, ge=-1, le=1)
     background_cases: int = Field(default=8, ge=0, le=100)
     false_per_box: int = Field(default=2, ge=0, le=100)
-    false_per_frame: float = Field(default=1.0, ge=0, le=200)
+    false_per_frame: float = Field(default=2.0, ge=0, le=200)
     temperature: float = Field(default=0.07, gt=0, le=10)
     direction_floor: float = Field(default=0.42, ge=-1, le=1)
     direction_ceiling: float = Field(default=0.45, ge=-1, le=1)

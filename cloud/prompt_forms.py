@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cloud.config import PromptSettings
 from cloud.errors import PromptRefused
-from cloud.vector_sets import best_cosine, geometric_median, hardest, prototypes
+from cloud.vector_sets import best_cosine, hardest, prototypes, trimmed_mean
 from edge.prompting import NEGATIVE_SLACK
 from edge.student import unit_rows
 from protocols import limits
@@ -214,12 +214,12 @@ def away_from(views: FloatArray, background: FloatArray, *, is_robust: bool = Fa
     Args:
         views: (N, D), N >= 1.
         background: (K, D), perhaps none.
-        is_robust: take the geometric median of the views instead of their mean.
+        is_robust: leave out views that stray from the others.
 
     Raises:
         PromptRefused: both are the same.
     """
-    centre = geometric_median(views) if is_robust else views.mean(axis=0)
+    centre = trimmed_mean(views) if is_robust else views.mean(axis=0)
     vector = centre - (background.mean(axis=0) if len(background) else 0.0)
     if np.linalg.norm(vector) < _HAIR:
         raise PromptRefused("the background looks exactly like it: box it in a case where it stands out")

@@ -13,6 +13,11 @@ ALIKE_COSINE = 0.7
 """Instances of one kind closer than this are averaged; farther ones are different looks of it."""
 
 
+STRAY_COSINE = 0.5
+"""A view farther from the median than this shows something else. 17 prompts of three and more things in three rendered
+flights found 0.573 of the debris with the mean of all views, 0.574 without the 2 % that stray, 0.567 with the median
+itself, all at 0.005 false alarms a frame."""
+
 _MEDIAN_STEPS = 32
 """Unit vectors agree on it to three digits long before."""
 
@@ -61,6 +66,13 @@ def geometric_median(vectors: FloatArray) -> FloatArray:
         weights = 1 / np.maximum(np.linalg.norm(vectors - centre, axis=1), _NEAREST)
         centre = weights @ vectors / weights.sum()
     return np.asarray(centre, dtype=np.float32)
+
+
+def trimmed_mean(vectors: FloatArray) -> FloatArray:
+    """(D,) float32, the mean of unit vectors (N, D) without those that stray from their geometric median."""
+    middle = geometric_median(vectors)
+    near = vectors @ middle >= STRAY_COSINE * np.linalg.norm(middle)
+    return np.asarray(vectors[near].mean(axis=0) if near.any() else middle, dtype=np.float32)
 
 
 def hardest(vectors: FloatArray, positives: FloatArray, limit: int) -> FloatArray:

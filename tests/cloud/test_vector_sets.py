@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cloud.vector_sets import best_cosine, geometric_median, hardest, prototypes
+from cloud.vector_sets import best_cosine, geometric_median, hardest, prototypes, trimmed_mean
 
 EYE = np.eye(4, dtype=np.float32)
 
@@ -42,3 +42,9 @@ def test_geometric_median_is_the_middle_and_heeds_an_outlier_little():
     line = np.array([[0, 0], [1, 0], [2, 0], [1, 0.1], [900, 0]], np.float32)
     assert np.linalg.norm(geometric_median(line) - (1, 0)) < 0.2
     np.testing.assert_array_equal(geometric_median(square[1:2]), square[1])
+
+
+def test_trimmed_mean_leaves_out_what_strays_and_nothing_else():
+    alike = unit([1, 0.2, 0, 0], [1, -0.2, 0, 0], [1, 0, 0.3, 0], [1, 0, -0.3, 0])
+    np.testing.assert_allclose(trimmed_mean(np.concatenate([alike, EYE[3:]])), alike.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(trimmed_mean(alike), alike.mean(axis=0), atol=1e-6)

@@ -28,7 +28,7 @@ _MIN_RIVALS = 4
 _MIN_EXEMPLARS = 3
 """Of three things shown two outvote one that was boxed by mistake; of two, nobody knows which."""
 
-_HAIR = 0.01
+HAIR = 0.01
 """A threshold below its own case by so much still lets it match when the vectors have become bytes."""
 
 
@@ -162,7 +162,7 @@ def as_direction(lesson: Lesson, settings: PromptSettings) -> Knowledge:
     if len(lesson.near) > allowed:
         threshold = max(threshold, float(np.sort(lesson.near @ vector)[-1 - allowed]))
     if len(lesson.own):
-        threshold = min(threshold, float((lesson.own @ vector).max()) - _HAIR)
+        threshold = min(threshold, float((lesson.own @ vector).max()) - HAIR)
     threshold = max(threshold, settings.direction_floor)
     return Knowledge(vector[None], vector[None][:0], threshold, settings.direction_temperature, 1)
 
@@ -180,7 +180,7 @@ def keep_rate(known: Knowledge, lesson: Lesson, settings: PromptSettings, *, is_
         PromptRefused: such a threshold would not find the thing itself, and nobody is certain of it.
     """
     threshold = rate_threshold(known, lesson.rivals, lesson.images, settings)
-    reached = float(best_cosine(lesson.own if len(lesson.own) else lesson.pooled, known.positives).max()) - _HAIR
+    reached = float(best_cosine(lesson.own if len(lesson.own) else lesson.pooled, known.positives).max()) - HAIR
     if threshold > max(reached, known.threshold):
         if not is_certain:
             raise PromptRefused(
@@ -221,7 +221,7 @@ def away_from(views: FloatArray, background: FloatArray, *, is_robust: bool = Fa
     """
     centre = trimmed_mean(views) if is_robust else views.mean(axis=0)
     vector = centre - (background.mean(axis=0) if len(background) else 0.0)
-    if np.linalg.norm(vector) < _HAIR:
+    if np.linalg.norm(vector) < HAIR:
         raise PromptRefused("the background looks exactly like it: box it in a case where it stands out")
     return np.asarray(unit_rows(vector[None])[0], dtype=np.float32)
 

@@ -122,6 +122,21 @@ def test_merge_stays_above_recent_background(prompt):
     assert merge_prompts(prompt, prompt, [near], SETTINGS).threshold > SETTINGS.floor
 
 
+def test_merge_keeps_the_rate_on_the_background_of_many_cases_while_its_chips_are_found(prompt):
+    settings = SETTINGS.model_copy(update={"false_per_frame": 0.5})
+    (chip,), positive = prompt.chips, prompt.positives.to_array()[0]
+    aside = np.eye(8, dtype=np.float32)[7] - positive[7] * positive
+    aside /= np.linalg.norm(aside)
+    near = [(c * positive + np.sqrt(1 - c * c) * aside)[None] for c in (0.7, 0.72, 0.74, 0.76)]
+    bare = prompt.model_copy(update={"negatives": prompt.negatives.from_array(near[0][:0])})
+    merged = merge_prompts(bare, bare, near, settings)
+    assert chip.vector is not None
+    matched = [float((v @ merged.positives.to_array().T).max()) > merged.threshold for v in near]
+    assert matched == [False, False, True, True]
+    twins = [chip.vector.to_array()] * 4
+    assert merge_prompts(bare, bare, twins, settings).threshold < float((twins[0] @ positive)[0])
+
+
 def directed(prompt, vector, **changes):
     """A prompt of one direction."""
     one = np.asarray(vector, np.float32).reshape(1, -1)

@@ -63,6 +63,7 @@ def findings_of(
                 confidence=float(answer.scores[sure].max()),
                 scope="craft",
                 case_id=case_id,
+                masks=None if answer.masks is None else answer.masks[sure],
             )
         )
     return findings

@@ -54,6 +54,19 @@ class BankShelf:
                 )
             )
 
+    def begin_epoch(self, craft: str) -> PromptBank:
+        """The craft's bank under a new epoch and number 0, the only one kept.
+
+        A data folder restored from a copy issues numbers again that a craft may hold; it refuses older ones.
+        """
+        with self._db.writing() as session:
+            held = _latest(session, craft)
+            prompts = () if held is None else tuple(_prompts(held.prompts))
+            session.execute(delete(BankRow).where(BankRow.craft == craft))
+            row = _row(craft, PromptBank(epoch=uuid.uuid4().hex, revision=0, prompts=prompts))
+            session.add(row)
+        return _bank(row)
+
     def bank_revisions(self) -> dict[str, tuple[str, int]]:
         """(epoch, revision) of every craft's bank, without reading the banks themselves."""
         newest = select(func.max(BankRow.id)).group_by(BankRow.craft)

@@ -12,8 +12,9 @@ import structlog
 
 from cloud.errors import BankMoved, RequestError
 from cloud.store import CaseStore, Craft
+from edge.prompting import worth
 from protocols import limits
-from protocols.values import Prompt, PromptBank, canonical_prompts
+from protocols.values import Prompt, PromptBank, bank_bytes
 
 log = structlog.get_logger()
 
@@ -63,9 +64,12 @@ def share(store: CaseStore, prompt: Prompt, now_s: float) -> list[str]:
     if prompt.scope == "fleet":
         store.add_fleet_prompt(prompt)
     names = [craft.name for craft in store.crafts() if _can_use(craft, prompt)]
-    for name in names:
-        upsert(store, name, [prompt], now_s)
-    return names
+    return [name for name in names if holds(upsert(store, name, [prompt], now_s), prompt)]
+
+
+def holds(bank: PromptBank, prompt: Prompt) -> bool:
+    """Whether a bank holds a prompt of this id; one that was full may not have taken it."""
+    return any(held.prompt_id == prompt.prompt_id for held in bank.prompts)
 
 
 def join_fleet(store: CaseStore, now_s: float) -> list[str]:
@@ -107,18 +111,18 @@ def fit(prompts: Iterable[Prompt], now_s: float) -> tuple[Prompt, ...]:
     kept: list[Prompt] = []
     room = limits.MAX_BANK_BYTES - 16  # the array's own header
     for prompt in sorted(prompts, key=lambda p: _worth(p, now_s), reverse=True):
-        size = len(canonical_prompts([prompt]))
+        size = bank_bytes([prompt])
         if len(kept) == limits.MAX_PROMPTS or size > room:
-            log.warning("prompt evicted", prompt_id=prompt.prompt_id, label=prompt.label)
+            log.warning("bank is full, prompt gives way", prompt_id=prompt.prompt_id, label=prompt.label)
             continue
         kept.append(prompt)
         room -= size
     return tuple(kept)
 
 
-def _worth(prompt: Prompt, now_s: float) -> tuple[bool, int, bool, float, float]:
+def _worth(prompt: Prompt, now_s: float) -> tuple[bool, tuple[int, bool, float, float]]:
     alive = prompt.expires_at_s is None or prompt.expires_at_s > now_s
-    return alive, prompt.priority, prompt.origin == "person", prompt.confidence, prompt.issued_at_s
+    return alive, worth(prompt)
 
 
 def _can_use(craft: Craft, prompt: Prompt) -> bool:

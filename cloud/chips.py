@@ -7,10 +7,12 @@ import numpy as np
 
 from cloud.case_images import CaseImage
 from cloud.evidence import CROP_MARGIN_PX
+from edge.chips import embed_chip
+from edge.student import Student
 from protocols.arrays import Boxes, FloatArray
 from protocols.errors import ImageryError
 from protocols.imagery import encode_image
-from protocols.values import Chip
+from protocols.values import Chip, Vectors
 
 MAX_CHIPS = 3
 MAX_SIDE_PX = 160
@@ -38,6 +40,18 @@ def make_chips(image: CaseImage, boxes_xyxy: Boxes, align_px: int) -> tuple[Chip
     order = np.argsort(np.abs(sizes - np.median(sizes)), kind="stable")
     chips = (_chip(image, boxes_xyxy[index], align_px) for index in order[:MAX_CHIPS])
     return tuple(chip for chip in chips if chip is not None)
+
+
+def with_vectors(twin: Student, chips: tuple[Chip, ...]) -> tuple[Chip, ...]:
+    """The chips, each with what the twin sees in its bytes, for crafts to compare; without where it is too large."""
+    return tuple(_with_vector(twin, chip) for chip in chips)
+
+
+def _with_vector(twin: Student, chip: Chip) -> Chip:
+    try:
+        return chip.model_copy(update={"vector": Vectors.from_array(embed_chip(twin, chip)[None])})
+    except ImageryError:
+        return chip
 
 
 def _chip(image: CaseImage, box: FloatArray, align_px: int) -> Chip | None:

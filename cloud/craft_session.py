@@ -185,6 +185,9 @@ class CraftSession:
         desk = self._desk
         await desk.ask(desk.store.set_craft_profile, self.craft, hello.space_id, hello.variant, list(hello.labels))
         bank = await desk.ask(desk.store.bank, self.craft)
+        if hello.bank.epoch == bank.epoch and hello.bank.revision > bank.revision:
+            log.warning("craft is ahead of the store", craft=self.craft, held=hello.bank.revision, own=bank.revision)
+            bank = await desk.ask(desk.store.begin_epoch, self.craft)
         if self._banks is None:
             desk.stats.crafts_online += 1
             log.info("craft online", craft=self.craft, software=hello.craft_software, variant=hello.variant)

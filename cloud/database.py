@@ -19,6 +19,9 @@ from cloud.tables import SCHEMA_VERSION, Base
 BUSY_TIMEOUT_MS = 10_000
 """How long a writer waits for another process's transaction; ours take milliseconds."""
 
+_EXTENDED = (1,)
+"""Older schema versions that lack nothing but tables, which are made on opening."""
+
 _BEGIN = "sqlite_begin"
 
 
@@ -51,7 +54,7 @@ class Database:
         with self._write_lock, self._writer.begin() as connection:
             found = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
             tables = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
-            if found == 0 and not tables:
+            if (found == 0 and not tables) or found in _EXTENDED:
                 Base.metadata.create_all(connection)
                 connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
             elif found != SCHEMA_VERSION:

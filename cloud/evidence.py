@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloud.case_images import CaseImage
+from edge.chips import pool_boxes
 from edge.student import Known, Perception, Student, unit_rows
 from protocols.arrays import Boxes, FloatArray, ImageArray
 from protocols.boxes import box_iou, clip_boxes
@@ -18,9 +19,6 @@ TRUE_IOU = 0.4
 
 LOOSE_IOU = 0.2
 """Overlap from which a candidate is no longer background; also enough for the best one centred in a box."""
-
-CORE = 0.5
-"""Share of a box's sides, around its centre, whose cells show the thing and little of what is beside it."""
 
 CROP_MARGIN_PX = 48
 """About half a receptive field: what a cell sees of its surroundings must be in the crop too."""
@@ -83,11 +81,30 @@ def background_of(evidence: Evidence, named_xyxy: Boxes) -> FloatArray:
     return evidence.seen.embeddings[far[evidence.seen.is_object[far]]]
 
 
-def pool_boxes(seen: Perception, boxes_xyxy: Boxes, stride_px: int) -> FloatArray:
-    """(B, D) unit vectors: the mean embedding of the cells in the core of each box."""
-    cells = unit_rows(seen.raw.embedding.reshape(seen.raw.embedding.shape[0], -1).T)
-    grid = cells.reshape(*seen.raw.embedding.shape[1:], -1)
-    return unit_rows(np.stack([core_cells(grid, box, stride_px).mean(axis=0) for box in boxes_xyxy]))
+def pool_things(evidence: Evidence, boxes_xyxy: Boxes, masks: NDArray[np.bool_] | None, stride_px: int) -> FloatArray:
+    """(B, D) unit vectors: the mean embedding of the cells in each thing's mask, or in the core of its box.
+
+    Args:
+        evidence: what the twin sees.
+        boxes_xyxy: (B, 4) pixels of its image.
+        masks: (B, h, w) on a raster of any size that covers the image; the core stands in for one that holds no cell's
+            centre. None is the core for all.
+        stride_px: pixels a cell.
+    """
+    pooled = pool_boxes(evidence.seen, boxes_xyxy, stride_px)
+    if masks is None:
+        return pooled
+    embedding = evidence.seen.raw.embedding
+    height, width = evidence.image.image.shape[:2]
+    y, x = ((np.arange(cells) + 0.5) * stride_px for cells in embedding.shape[1:])
+    rows = (y[y < height] * masks.shape[1] / height).astype(int)
+    columns = (x[x < width] * masks.shape[2] / width).astype(int)
+    for index, mask in enumerate(masks):
+        inside = mask[np.ix_(rows, columns)]
+        if inside.any():
+            cells = unit_rows(embedding[:, : len(rows), : len(columns)][:, inside].T)
+            pooled[index] = unit_rows(cells.mean(axis=0)[None])[0]
+    return pooled
 
 
 def vary(twin: Student, image: ImageArray, boxes_xyxy: Boxes) -> FloatArray:
@@ -139,14 +156,3 @@ def _centres_in(candidates_xyxy: Boxes, boxes_xyxy: Boxes) -> NDArray[np.bool_]:
     centres = ((candidates_xyxy[:, :2] + candidates_xyxy[:, 2:]) / 2)[:, None]
     within = (centres >= boxes_xyxy[None, :, :2]) & (centres < boxes_xyxy[None, :, 2:])
     return np.asarray(within.all(axis=2), dtype=np.bool_)
-
-
-def core_cells(grid: FloatArray, box_xyxy: FloatArray, stride_px: int) -> FloatArray:
-    """(K, D) cells of an (h, w, D) grid whose centre lies in the core of a box; at least the one at its centre."""
-    height, width = grid.shape[:2]
-    centre, half = (box_xyxy[:2] + box_xyxy[2:]) / 2, (box_xyxy[2:] - box_xyxy[:2]) / 2 * CORE
-    low = np.ceil((centre - half) / stride_px - 0.5).astype(int)
-    high = np.floor((centre + half) / stride_px - 0.5).astype(int) + 1
-    middle = np.clip((centre / stride_px).astype(int), 0, [width - 1, height - 1])
-    low, high = np.clip(np.minimum(low, middle), 0, None), np.maximum(high, middle + 1)
-    return grid[low[1] : high[1], low[0] : high[0]].reshape(-1, grid.shape[2])

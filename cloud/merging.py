@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from cloud.config import PromptSettings
-from cloud.prompt_forms import Knowledge, away_from
+from cloud.prompt_forms import HAIR, Knowledge, away_from, rate_threshold
 from cloud.prompting import fit_bytes
 from cloud.vector_sets import best_cosine, hardest, prototypes
 from edge.student import unit_rows
 from protocols import limits
 from protocols.arrays import FloatArray
-from protocols.values import Prompt, Vectors
+from protocols.values import Chip, Prompt, Vectors
 
 _MAX_CHIPS = 3
 
 
-def merge_prompts(old: Prompt, new: Prompt, background: FloatArray, settings: PromptSettings) -> Prompt:
+def merge_prompts(old: Prompt, new: Prompt, background: Sequence[FloatArray], settings: PromptSettings) -> Prompt:
     """The new prompt extended by what the old one knew, under the old one's id.
 
     Args:
         old: what the craft holds.
         new: built from another case; same label, space and origin.
-        background: (K, D) embeddings of recent background candidates of the craft.
+        background: (K, D) embeddings of background candidates for each of some recent cases of the craft.
         settings: how thresholds are chosen.
 
     Returns:
-        Prototypes of two prompts that hold prototypes, a direction where either holds one.
+        Prototypes of two prompts that hold prototypes, a direction where either holds one. Its threshold keeps the
+        rate of false alarms on the background as far as it still finds what its chips show.
     """
     merge = _merge_directions if old.direction_cases or new.direction_cases else _merge_prototypes
-    known = merge(old, new, background, settings)
+    rivals = np.concatenate([old.positives.to_array()[:0], *background])
+    known = merge(old, new, rivals, settings)
+    chips = (*new.chips[:2], *old.chips)[:_MAX_CHIPS]
+    wanted = rate_threshold(known, rivals, len(background), settings)
+    known = replace(known, threshold=max(known.threshold, min(wanted, _reached(known, chips))))
     merged = new.model_copy(
         update={
             "prompt_id": old.prompt_id,
@@ -40,13 +48,19 @@ def merge_prompts(old: Prompt, new: Prompt, background: FloatArray, settings: Pr
             "direction_cases": known.direction_cases,
             "size_px": _union(old.size_px, new.size_px),
             "size_m": _union(old.size_m, new.size_m),
-            "chips": (*new.chips[:2], *old.chips)[:_MAX_CHIPS],
+            "chips": chips,
             "scope": max(old.scope, new.scope, key=("craft", "mission", "fleet").index),
             "confidence": max(old.confidence, new.confidence),
             "priority": max(old.priority, new.priority),
         }
     )
     return fit_bytes(Prompt.model_validate(merged.model_dump()), settings.max_bytes)
+
+
+def _reached(known: Knowledge, chips: Sequence[Chip]) -> float:
+    """The highest threshold that leaves one of the chips a match; -2, below any, where the twin has seen none."""
+    seen = [chip.vector.to_array() for chip in chips if chip.vector is not None]
+    return float(best_cosine(np.concatenate(seen), known.positives).max()) - HAIR if seen else -2.0
 
 
 def add_negatives(prompt: Prompt, vectors: FloatArray, issued_at_s: float) -> Prompt:

@@ -22,6 +22,7 @@ from cloud.prompting import Finding, build_prompt, false_rows, replay
 from cloud.store import CaseStore
 from cloud.twins import Twins
 from edge.clock import Clock
+from edge.prompting import contradicted_by, contradiction
 from edge.student import Student
 from protocols.arrays import Boxes, FloatArray
 from protocols.boxes import box_iou
@@ -39,7 +40,7 @@ class Outcome:
 
     Attributes:
         state: `issued`, `enough` (the craft's prompts already find all of it) or `refused`.
-        reason: for refused, readable.
+        reason: for refused why, for issued which prompts gave way to it; readable.
         crafts: whose bank changed.
     """
 
@@ -81,19 +82,31 @@ class PromptDesk:
             return Outcome("refused", exc.reason)
 
     def remember(self, twin: Student, craft: str, evidence: Evidence, named_xyxy: Boxes) -> None:
-        """Keep the background of a case for the next prompts of its craft.
+        """Keep the background of a case for the next prompts of its craft, durably.
 
         Args:
             twin: the craft's student.
             craft: whose case it was.
             evidence: what the twin sees in it.
             named_xyxy: (N, 4) everything named in it that no prompt may take for background.
+
+        Raises:
+            StoreError: it could not be kept.
         """
-        key = (craft, twin.manifest.space_id)
-        if key not in self._background and len(self._background) == _MAX_CRAFTS:
-            self._background.pop(next(iter(self._background)))
-        recent = self._background.setdefault(key, deque(maxlen=self._settings.background_cases))
-        recent.append(background_of(evidence, named_xyxy))
+        space, keep = twin.manifest.space_id, self._settings.background_cases
+        seen = background_of(evidence, named_xyxy)
+        self._recent(craft, space).append(seen)
+        self._store.add_background(craft, space, seen, keep)
+
+    def _recent(self, craft: str, space_id: str) -> deque[FloatArray]:
+        """The background of a craft's recent cases, one array each; read from the store when first asked for."""
+        key = (craft, space_id)
+        if key not in self._background:
+            if len(self._background) == _MAX_CRAFTS:
+                self._background.pop(next(iter(self._background)))
+            kept = self._store.background(craft, space_id)
+            self._background[key] = deque(kept, maxlen=self._settings.background_cases)
+        return self._background[key]
 
     def correct(self, craft: str, evidence: Evidence, named: dict[str, Boxes]) -> bool:
         """Teach the teacher's prompts what they mistake for their label: things that the teacher calls otherwise.
@@ -122,24 +135,36 @@ class PromptDesk:
 
     def _issue(self, twin: Student, craft: str, evidence: Evidence, finding: Finding, prompt_id: str) -> Outcome:
         space = twin.manifest.space_id
-        held = [p for p in self._store.bank(craft).prompts if p.label == finding.label and p.space_id == space]
+        bank = self._store.bank(craft).prompts
+        held = [p for p in bank if p.label == finding.label and p.space_id == space]
         if finding.origin == "teacher" and held and replay(tuple(held), evidence, finding).is_perfect:
             return Outcome("enough")
         now_s = self.clock.wall_s()
-        recent = self._background.get((craft, space), ())
-        background = np.concatenate([np.zeros((0, twin.manifest.embedding_dim), np.float32), *recent])
+        background = tuple(self._recent(craft, space))
         prompt = build_prompt(twin, evidence, finding, background, (prompt_id, now_s), self._settings)
         old = next((p for p in held if p.prompt_id == prompt_id), None)
         if old is not None:
             near = evidence.seen.embeddings[false_rows(evidence, finding)]
-            prompt = merge_prompts(old, prompt, np.concatenate([background, near]), self._settings)
-        return Outcome("issued", crafts=self._put_in_force(craft, prompt, now_s))
+            prompt = merge_prompts(old, prompt, (*background, near), self._settings)
+        _check_consistent(prompt, [p for p in bank if p.expires_at_s is None or p.expires_at_s > now_s])
+        return self._put_in_force(craft, prompt, now_s)
 
-    def _put_in_force(self, craft: str, prompt: Prompt, now_s: float) -> tuple[str, ...]:
+    def _put_in_force(self, craft: str, prompt: Prompt, now_s: float) -> Outcome:
+        """Issue a prompt; a full bank says which one gave way, if it is not this one."""
+        before = self._store.bank(craft).prompts
         if prompt.scope == "craft":
-            banks.upsert(self._store, craft, [prompt], now_s)
-            return (craft,)
-        return tuple(banks.share(self._store, prompt, now_s))
+            crafts = [craft] if banks.holds(banks.upsert(self._store, craft, [prompt], now_s), prompt) else []
+        else:
+            crafts = banks.share(self._store, prompt, now_s)
+        after = {p.prompt_id for p in self._store.bank(craft).prompts}
+        if not crafts:
+            raise PromptRefused(
+                f"the bank of {craft} is full with {len(after)} prompts that are worth more (alive, of higher "
+                "priority, a person's, surer, newer): take one back (skyloop-cloud prompts revoke)"
+            )
+        gone = [f"{p.prompt_id} ({p.label})" for p in before if p.prompt_id not in after]
+        reason = f"the bank of {craft} is full: {', '.join(gone)} gave way" if gone else ""
+        return Outcome("issued", reason, tuple(crafts))
 
 
 def prompt_id_for(craft: str, finding: Finding) -> str:
@@ -147,6 +172,13 @@ def prompt_id_for(craft: str, finding: Finding) -> str:
     owner = craft if finding.scope == "craft" else f"/{finding.scope}"
     digest = hashlib.sha256(f"{owner}\n{finding.label}".encode()).hexdigest()
     return f"{finding.origin}-{digest[:16]}"
+
+
+def _check_consistent(prompt: Prompt, held: list[Prompt]) -> None:
+    """Refuse what another label's prompt says of the same vectors; a person may, and silences the teacher's."""
+    rival = contradicted_by(prompt, held)
+    if rival is not None and (prompt.origin, rival.origin) != ("person", "teacher"):
+        raise PromptRefused(contradiction(prompt, rival))
 
 
 def _mistaken(prompt: Prompt, evidence: Evidence, own: Boxes | None, others: Boxes) -> FloatArray:

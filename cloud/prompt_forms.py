@@ -15,17 +15,25 @@ from numpy.typing import NDArray
 
 from cloud.config import PromptSettings
 from cloud.errors import PromptRefused
-from cloud.vector_sets import best_cosine, hardest, prototypes
+from cloud.vector_sets import best_cosine, hardest, prototypes, trimmed_mean
 from edge.prompting import NEGATIVE_SLACK
 from edge.student import unit_rows
 from protocols import limits
 from protocols.arrays import FloatArray
+from protocols.values import Vectors
 
 _MIN_RIVALS = 4
 """Fewer candidates of the background have no mean to lead away from, nor can half of them be kept for a replay."""
 
-_HAIR = 0.01
+_MIN_EXEMPLARS = 3
+"""Of three things shown two outvote one that was boxed by mistake; of two, nobody knows which."""
+
+HAIR = 0.01
 """A threshold below its own case by so much still lets it match when the vectors have become bytes."""
+
+
+_ABOVE = 1e-5
+"""Over a cosine, so that float32 does not reach it: a match begins at the threshold."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,7 @@ class Lesson:
         near: (K, D) of the background in the case.
         recent: (R, D) of the background in other cases of the craft.
         expected: the cosine that another instance, or another view, still reaches with `own`.
+        images: how many cases the background is from, this one among them.
     """
 
     own: FloatArray
@@ -49,6 +58,7 @@ class Lesson:
     near: FloatArray
     recent: FloatArray
     expected: float
+    images: int = 1
 
     def half(self, which: int) -> Lesson:
         """Every other thing and every other candidate of the background, beginning at 0 or 1."""
@@ -144,7 +154,7 @@ def as_direction(lesson: Lesson, settings: PromptSettings) -> Knowledge:
     Its threshold leaves no more of the case's own background above it than is allowed, whatever the ceiling, unless the
     thing itself would not reach it either: the replay that follows decides about such a prompt.
     """
-    vector = away_from(lesson.views, lesson.rivals)
+    vector = away_from(lesson.views, lesson.rivals, is_robust=len(lesson.pooled) >= _MIN_EXEMPLARS)
     expected = float(np.quantile(lesson.views @ vector, settings.positive_quantile))
     threshold = choose_threshold(lesson.rivals @ vector, expected, settings)
     threshold = float(np.clip(threshold, settings.direction_floor, settings.direction_ceiling))
@@ -152,19 +162,66 @@ def as_direction(lesson: Lesson, settings: PromptSettings) -> Knowledge:
     if len(lesson.near) > allowed:
         threshold = max(threshold, float(np.sort(lesson.near @ vector)[-1 - allowed]))
     if len(lesson.own):
-        threshold = min(threshold, float((lesson.own @ vector).max()) - _HAIR)
+        threshold = min(threshold, float((lesson.own @ vector).max()) - HAIR)
     threshold = max(threshold, settings.direction_floor)
     return Knowledge(vector[None], vector[None][:0], threshold, settings.direction_temperature, 1)
 
 
-def away_from(views: FloatArray, background: FloatArray) -> FloatArray:
+def keep_rate(known: Knowledge, lesson: Lesson, settings: PromptSettings, *, is_certain: bool) -> Knowledge:
+    """The same with a threshold that leaves no more false alarms an image on the lesson's background than allowed.
+
+    Args:
+        known: in whatever form.
+        lesson: what it was learnt from.
+        settings: the rate, `false_per_frame`.
+        is_certain: a person says what is there: where both cannot be had the thing is found, whatever else is.
+
+    Raises:
+        PromptRefused: such a threshold would not find the thing itself, and nobody is certain of it.
+    """
+    threshold = rate_threshold(known, lesson.rivals, lesson.images, settings)
+    reached = float(best_cosine(lesson.own if len(lesson.own) else lesson.pooled, known.positives).max()) - HAIR
+    if threshold > max(reached, known.threshold):
+        if not is_certain:
+            raise PromptRefused(
+                f"over {settings.false_per_frame:g} false alarms in each of {lesson.images} images of background look "
+                f"more like it than it does itself (cosine {reached:.2f}): box it in a case where it stands out"
+            )
+        threshold = max(reached, known.threshold)
+    return replace(known, threshold=threshold)
+
+
+def rate_threshold(known: Knowledge, background: FloatArray, images: int, settings: PromptSettings) -> float:
+    """The threshold, raised as far as it must be to leave at most `false_per_frame` matches an image.
+
+    Args:
+        known: as the craft would hold it, but for its bytes.
+        background: (K, D) embeddings of candidates.
+        images: how many images they are from.
+        settings: the rate.
+    """
+    sent = replace(known, positives=Vectors.from_array(known.positives).to_array())  # bytes tell a hair otherwise
+    alarms = background[sent.margins(background) > 0]
+    allowed = int(settings.false_per_frame * images)
+    if len(alarms) <= allowed:
+        return known.threshold
+    return float(np.sort(best_cosine(alarms, sent.positives))[::-1][allowed]) + _ABOVE
+
+
+def away_from(views: FloatArray, background: FloatArray, *, is_robust: bool = False) -> FloatArray:
     """(D,) unit vector from the mean of a background to the mean of what shows a thing.
+
+    Args:
+        views: (N, D), N >= 1.
+        background: (K, D), perhaps none.
+        is_robust: leave out views that stray from the others.
 
     Raises:
         PromptRefused: both are the same.
     """
-    vector = views.mean(axis=0) - (background.mean(axis=0) if len(background) else 0.0)
-    if np.linalg.norm(vector) < _HAIR:
+    centre = trimmed_mean(views) if is_robust else views.mean(axis=0)
+    vector = centre - (background.mean(axis=0) if len(background) else 0.0)
+    if np.linalg.norm(vector) < HAIR:
         raise PromptRefused("the background looks exactly like it: box it in a case where it stands out")
     return np.asarray(unit_rows(vector[None])[0], dtype=np.float32)
 

@@ -7,17 +7,18 @@ of the thing reaches, and the prompt is replayed on its own case before it leave
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cloud.chips import make_chips
+from cloud.chips import make_chips, with_vectors
 from cloud.config import PromptSettings
 from cloud.errors import PromptRefused
-from cloud.evidence import Evidence, background_rows, pool_boxes, true_rows, vary
-from cloud.prompt_forms import Lesson, learn, prototypes_of
+from cloud.evidence import Evidence, background_rows, pool_things, true_rows, vary
+from cloud.prompt_forms import Lesson, keep_rate, learn, prototypes_of
 from cloud.review_shelf import Scope
 from cloud.vector_sets import best_cosine
 from edge.prompting import PromptMatcher
@@ -25,7 +26,7 @@ from edge.student import Student
 from protocols import limits
 from protocols.arrays import Boxes, FloatArray
 from protocols.boxes import box_iou, boxes_area, clip_boxes
-from protocols.values import Prompt, PromptBank, Vectors, canonical_prompts
+from protocols.values import Prompt, PromptBank, Vectors, bank_bytes
 
 SIZE_WIDENING = 1.5
 """The same kind of thing comes in other sizes, and the craft flies at other heights."""
@@ -46,6 +47,8 @@ class Finding:
         confidence: 0..1.
         scope: who may use the prompt.
         case_id: where it was seen.
+        masks: (B, H, W) bool, the pixels of the thing in each box, on whatever raster covers the evidence's image; None
+            where nobody drew them.
     """
 
     label: str
@@ -55,6 +58,7 @@ class Finding:
     confidence: float
     scope: Scope
     case_id: str
+    masks: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def build_prompt(
     twin: Student,
     evidence: Evidence,
     finding: Finding,
-    background: FloatArray,
+    background: Sequence[FloatArray],
     identity: tuple[str, float],
     settings: PromptSettings,
 ) -> Prompt:
@@ -91,18 +95,18 @@ def build_prompt(
         twin: the craft's student.
         evidence: what it sees in the case.
         finding: what is where.
-        background: (K, D) embeddings of background candidates in other cases of the craft, perhaps none.
+        background: (K, D) embeddings of background candidates for each of some other cases of the craft.
         identity: prompt_id, and the wall time of issue.
         settings: how form and threshold are chosen.
 
     Raises:
         PromptRefused: a prompt would find nothing, or too much.
     """
-    boxes = _usable_boxes(evidence, finding.boxes_xyxy)
+    boxes, _ = _usable_boxes(evidence, finding)
     lesson = _lesson(twin, evidence, finding, background, settings)
     if finding.origin == "person":  # knows what is there: better a strict prompt than none
         settings = settings.model_copy(update={"min_separation": -2.0})
-    known = learn(lesson, settings)
+    known = keep_rate(learn(lesson, settings), lesson, settings, is_certain=finding.origin == "person")
     prompt = Prompt(
         prompt_id=identity[0],
         label=finding.label,
@@ -115,7 +119,7 @@ def build_prompt(
         direction_cases=known.direction_cases,
         size_px=size_range(evidence.image.to_frame(boxes)),
         size_m=None if evidence.gsd_m is None else size_range(evidence.image.to_frame(boxes), evidence.gsd_m),
-        chips=make_chips(evidence.image, boxes, twin.manifest.multiple_px),
+        chips=with_vectors(twin, make_chips(evidence.image, boxes, twin.manifest.multiple_px)),
         scope=finding.scope,
         issued_at_s=identity[1],
         origin=finding.origin,
@@ -160,38 +164,41 @@ def size_range(boxes_xyxy: Boxes, unit: float = 1.0) -> tuple[float, float]:
 
 def fit_bytes(prompt: Prompt, max_bytes: int) -> Prompt:
     """The prompt with as many of its chips as fit; its vectors always stay."""
-    while prompt.chips and len(canonical_prompts([prompt])) > max_bytes:
+    while prompt.chips and bank_bytes([prompt]) > max_bytes:
         prompt = prompt.model_copy(update={"chips": prompt.chips[:-1]})
     return prompt
 
 
-def _usable_boxes(evidence: Evidence, boxes_xyxy: Boxes) -> Boxes:
+def _usable_boxes(evidence: Evidence, finding: Finding) -> tuple[Boxes, NDArray[np.bool_] | None]:
+    """The finding's boxes that its image shows, and their masks."""
     height, width = evidence.image.image.shape[:2]
-    boxes = clip_boxes(boxes_xyxy, width, height)
-    boxes = boxes[((boxes[:, 2:] - boxes[:, :2]) >= _MIN_SIDE_PX).all(axis=1)]
-    if not len(boxes):
+    boxes = clip_boxes(finding.boxes_xyxy, width, height)
+    usable = ((boxes[:, 2:] - boxes[:, :2]) >= _MIN_SIDE_PX).all(axis=1)
+    if not usable.any():
         raise PromptRefused("no box lies within the case's image: box what its picture shows")
-    return boxes
+    return boxes[usable], None if finding.masks is None else finding.masks[usable]
 
 
 def _lesson(
-    twin: Student, evidence: Evidence, finding: Finding, background: FloatArray, settings: PromptSettings
+    twin: Student, evidence: Evidence, finding: Finding, background: Sequence[FloatArray], settings: PromptSettings
 ) -> Lesson:
     """What a case teaches; what looks just like the thing in another case may be one nobody has pointed out there."""
-    boxes = _usable_boxes(evidence, finding.boxes_xyxy)
+    boxes, masks = _usable_boxes(evidence, finding)
     owner = true_rows(evidence.seen, boxes)
     varied = vary(twin, evidence.image.image, boxes)
-    pooled = pool_boxes(evidence.seen, boxes, twin.manifest.stride_px)
+    pooled = pool_things(evidence, boxes, masks, twin.manifest.stride_px)
     lesson = Lesson(
         own=evidence.seen.embeddings[owner >= 0],
         owner=owner[owner >= 0],
         pooled=pooled,
         varied=varied,
         near=evidence.seen.embeddings[false_rows(evidence, finding)],
-        recent=background[:0],
+        recent=pooled[:0],
+        images=1 + len(background),
         expected=_expected_likeness(evidence.seen.embeddings, owner, varied, pooled, settings),
     )
-    return replace(lesson, recent=background[best_cosine(background, prototypes_of(lesson)) < lesson.expected])
+    recent = np.concatenate([pooled[:0], *background])
+    return replace(lesson, recent=recent[best_cosine(recent, prototypes_of(lesson)) < lesson.expected])
 
 
 def _expected_likeness(

@@ -2,7 +2,7 @@
 
 Rows live in one SQLite file, imagery in files beside it. Several processes may use one data folder at a time: the
 server and any command line. Every method is synchronous and may be called from any thread. Cases and answers are
-here; `craft_shelf.py`, `bank_shelf.py` and `review_shelf.py` hold the rest of `CaseStore`.
+here; `craft_shelf.py`, `bank_shelf.py`, `background_shelf.py` and `review_shelf.py` hold the rest of `CaseStore`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Literal, TypeAlias, cast
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from cloud.background_shelf import BackgroundShelf
 from cloud.bank_shelf import BankShelf
 from cloud.craft_shelf import Craft, CraftShelf
 from cloud.database import Database
@@ -56,7 +57,7 @@ class StoredCase:
     received_at_s: float
 
 
-class CaseStore(CraftShelf, BankShelf, ReviewShelf):
+class CaseStore(CraftShelf, BankShelf, BackgroundShelf, ReviewShelf):
     """Crafts, cases, answers, banks and reviews of one data folder."""
 
     def __init__(self, data_dir: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy import LargeBinary, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-SCHEMA_VERSION = 1
-"""Kept in SQLite's `user_version`."""
+SCHEMA_VERSION = 2
+"""Kept in SQLite's `user_version`. 2 added `background`; a file of version 1 gets the table when it is opened."""
 
 
 class Base(DeclarativeBase):
@@ -70,6 +70,18 @@ class BankRow(Base):
     revision: Mapped[int]
     digest: Mapped[str]
     prompts: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class BackgroundRow(Base):
+    """What a craft's student saw of the background in one recent case."""
+
+    __tablename__ = "background"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    craft: Mapped[str] = mapped_column(index=True)
+    space_id: Mapped[str]
+    dim: Mapped[int]
+    vectors: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class FleetPromptRow(Base):

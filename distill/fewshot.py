@@ -87,14 +87,14 @@ def prompts_after(
         item = data.items[shot.image]
         evidence = look(student, CaseImage(data.image(shot.image)), None)
         finding, named = _finding(item, shot.row)
-        known = np.concatenate([np.zeros((0, student.manifest.embedding_dim), np.float32), *background])
+        known = tuple(background)
         try:
             new = build_prompt(student, evidence, finding, known, (f"shot-{number}", 0.0), settings)
         except PromptRefused:
             refused += 1
         else:
             near = evidence.seen.embeddings[false_rows(evidence, finding)]
-            prompt = new if prompt is None else merge_prompts(prompt, new, np.concatenate([known, near]), settings)
+            prompt = new if prompt is None else merge_prompts(prompt, new, (*known, near), settings)
         background.append(background_of(evidence, named))
         if prompt is not None and number in counts:
             found[number] = prompt

@@ -22,6 +22,7 @@ import structlog
 from edge.ahead import run_ahead
 from edge.bank import BankStore
 from edge.capture import Frame, Source
+from edge.chip_check import ChipCheck
 from edge.config import Settings
 from edge.errors import SpoolError
 from edge.link import Link
@@ -93,6 +94,8 @@ class Agent:
         self.statistics = LoopStatistics()
         self._bank_store, self._spool, self._link, self._outputs = bank, spool, link, outputs
         self._bank: PromptBank | None = None
+        self._chips = ChipCheck(student, bank.current)
+        self._flown: PromptBank | None = None  # what is matched: the bank, or with prompts rebuilt
         self._captured_s: OrderedDict[str, float] = OrderedDict()
 
     def run(
@@ -127,7 +130,13 @@ class Agent:
         # A decoder that is still running when the interpreter ends would abort the process: an error here ends it, too.
         with closing(iter(source)) as frames:
             for frame in frames:
-                yield frame, self.pipeline.student.perceive(frame.image)
+                yield frame, self._look(frame)
+
+    def _look(self, frame: Frame) -> Perception:
+        """What the student sees in a frame; then, in the same thread, it looks at a prompt's chip that waits."""
+        seen = self.pipeline.student.perceive(frame.image)
+        self._chips.embed_next()
+        return seen
 
     def step(self, frame: Frame, seen: Perception | None = None) -> FrameResult:
         """One frame: newest bank, perception (unless made ahead), perhaps a case, one line of output."""
@@ -136,7 +145,7 @@ class Agent:
             self.statistics.started_s = frame.captured_s
         clock_s = frame.captured_s - self.statistics.started_s
         self._take_bank()
-        result = self.pipeline.process(frame, seen)
+        result = self.pipeline.process(frame, seen or self._look(frame))
         planned = self.scheduler.consider(frame, result) if self._spool is not None else None
         extra: dict[str, Any] = {
             "clock_s": round(clock_s, 3),
@@ -156,17 +165,19 @@ class Agent:
         The loop ends now, not when this frame was captured: perception runs ahead, so that was earlier.
         """
         now_s = time.monotonic()
-        if self._bank_store.current is self._bank:
-            return
-        self._bank = self._bank_store.current
-        self.pipeline.use_bank(self._bank)
-        for prompt in self._bank.prompts:
-            captured_s = self._captured_s.pop(prompt.case_id, None) if prompt.case_id else None
-            if captured_s is not None:
-                self.statistics.loops.append((prompt.case_id or "", (now_s - captured_s) * 1000))
-        if skipped := self.pipeline.matcher.skipped:
-            log.warning("prompts of another embedding space are not used", prompts=skipped)
-        log.info("prompt bank in use", revision=self._bank.revision, prompts=len(self._bank.prompts))
+        if self._bank_store.current is not self._bank:
+            self._bank = self._bank_store.current
+            self._chips.use(self._bank)
+            for prompt in self._bank.prompts:
+                captured_s = self._captured_s.pop(prompt.case_id, None) if prompt.case_id else None
+                if captured_s is not None:
+                    self.statistics.loops.append((prompt.case_id or "", (now_s - captured_s) * 1000))
+            log.info("prompt bank in use", revision=self._bank.revision, prompts=len(self._bank.prompts))
+        if self._chips.flown is not self._flown:
+            self._flown = self._chips.flown
+            self.pipeline.use_bank(self._flown)
+            for prompt_id, reason in self.pipeline.matcher.silenced.items():
+                log.warning("prompt silent", prompt_id=prompt_id, reason=reason)
 
     def _keep(self, planned: PlannedCase, frame: Frame) -> bool:
         assert self._spool is not None
@@ -230,7 +241,14 @@ class Agent:
                 "p99": round(float(np.percentile(loop, 99)), 1) if loop is not None else None,
             },
             "loops": [{"case_id": case_id, "ms": round(ms, 1)} for case_id, ms in s.loops],
-            "bank": {"revision": self._bank.revision, "prompts": len(self._bank.prompts)} if self._bank else None,
+            "bank": {
+                "revision": self._bank.revision,
+                "prompts": len(self._bank.prompts),
+                "silent": len(self.pipeline.matcher.silenced),
+            }
+            if self._bank
+            else None,
+            "chips": asdict(self._chips.counts),
             "bundle": {
                 "name": student.manifest.name,
                 "space_id": student.manifest.space_id,

@@ -48,6 +48,10 @@ no slack 0.52 at 0.10."""
 SIZE_SLACK = 1.6
 """How far outside a prompt's size range (in either direction, as a factor) a candidate may lie."""
 
+SAME_COSINE = 0.999
+"""Positives this much alike are the same: int8 moves a vector by a cosine of 0.0001, another view of a thing by
+more."""
+
 _ANY_SIZE = (0.0, np.inf)
 
 
@@ -86,12 +90,22 @@ class PromptMatcher:
         Args:
             bank: every prompt the craft holds.
             space_id: the running student's; prompts of another space are left out and named in `skipped`.
+
+        Of two prompts with the same positives and different labels the one worth less is silent while the other is
+        alive; `silenced` gives the reason by prompt id.
         """
         self.prompts: tuple[Prompt, ...] = tuple(p for p in bank.prompts if p.space_id == space_id)
         self.skipped: tuple[str, ...] = tuple(p.prompt_id for p in bank.prompts if p.space_id != space_id)
         self._labels = np.unique([p.label for p in self.prompts], return_inverse=True)[1]
-        self._positives, self._positive_owner = _stack([p.positives.to_array() for p in self.prompts])
+        positives = [p.positives.to_array() for p in self.prompts]
+        self._by_looks = np.argsort([-len(looks) for looks in positives], kind="stable")
+        self._looks = _layers([positives[i] for i in self._by_looks])
         self._negatives, self._negative_owner = _stack([p.negatives.to_array() for p in self.prompts])
+        self._rivals = _silencing(self.prompts, *_stack(positives))
+        self.silenced: dict[str, str] = {
+            self.prompts[i].prompt_id: contradiction(self.prompts[i], self.prompts[j])
+            for i, j in zip(*np.nonzero(self._rivals), strict=True)
+        }
         self._thresholds = np.array([p.threshold for p in self.prompts], np.float32)
         self._temperatures = np.array([p.temperature for p in self.prompts], np.float32)
         self._expiries_s = np.array([np.inf if p.expires_at_s is None else p.expires_at_s for p in self.prompts])
@@ -117,11 +131,10 @@ class PromptMatcher:
             return _no_match()
         # Most candidates are texture: the product is made for objects alone.
         objects = np.flatnonzero(seen.is_object)
-        similarity = np.full((len(seen.objectness), len(self.prompts)), -np.inf, np.float32)
-        similarity[objects] = _best(
-            seen.embeddings[objects] @ self._positives.T, self._positive_owner, len(self.prompts)
-        )
-        rows, prompts = np.nonzero(self._admissible(seen, similarity, wall_s, gsd_m))
+        rows, prompts, similarity = self._alike(seen.embeddings[objects], wall_s)
+        rows = objects[rows]
+        fits = self._size_fits(seen, rows, prompts, gsd_m)
+        rows, prompts, similarity = rows[fits], prompts[fits], similarity[fits]
         if not rows.size:
             return _no_match()
         likeness = self._likeness(seen, similarity, rows, prompts)
@@ -130,23 +143,27 @@ class PromptMatcher:
         match = match.only((likeness > FAINT_LIKENESS) & ~_explained(seen, match, known))
         return _strongest(seen, match, self._labels[match.prompts])
 
-    def _admissible(
-        self, seen: Perception, similarity: FloatArray, wall_s: float, gsd_m: float | None
-    ) -> NDArray[np.bool_]:
-        """(N, P) whether a candidate may answer a prompt at all: alive, alike, of a fitting size."""
+    def _alike(self, embeddings: FloatArray, wall_s: float) -> tuple[NDArray[np.int64], NDArray[np.int64], FloatArray]:
+        """Rows, prompts and cosines of the pairs that are alike enough for a match, however faint, of prompts alive."""
+        similarity = _best_look(embeddings, self._looks)
         alive = self._expiries_s > wall_s
-        fits = self._size_fits(seen, gsd_m)
+        alive = alive & ~(self._rivals & alive).any(axis=1)
         least = self._thresholds + self._temperatures * np.log(FAINT_LIKENESS / (1 - FAINT_LIKENESS))
-        return np.asarray((similarity > least) & alive & fits, dtype=np.bool_)
+        least = np.where(alive, least, np.inf).astype(np.float32)[self._by_looks]
+        rows, columns = np.nonzero(similarity > least)
+        prompts = self._by_looks[columns]
+        order = np.lexsort((prompts, rows))
+        return rows[order], prompts[order], similarity[rows, columns][order]
 
-    def _size_fits(self, seen: Perception, gsd_m: float | None) -> NDArray[np.bool_]:
-        """(N, P) whether sizes agree with the priors: in metres where both gsd and prior are known, else in pixels."""
-        size_px = np.sqrt(boxes_area(seen.boxes_xyxy))[:, None]
-        low, high = self._size_px.T
+    def _size_fits(
+        self, seen: Perception, rows: NDArray[np.int64], prompts: NDArray[np.int64], gsd_m: float | None
+    ) -> NDArray[np.bool_]:
+        """(K,) whether sizes agree with the priors: in metres where both gsd and prior are known, else in pixels."""
+        size_px = np.sqrt(boxes_area(seen.boxes_xyxy[rows]))
+        low, high = self._size_px[prompts].T
         if gsd_m is not None:
-            metric = ~np.isnan(self._size_m[:, 0])
-            low = np.where(metric, self._size_m[:, 0] / gsd_m, low)
-            high = np.where(metric, self._size_m[:, 1] / gsd_m, high)
+            metric = self._size_m[prompts].T / gsd_m
+            low, high = (np.where(np.isnan(m), px, m) for m, px in zip(metric, (low, high), strict=True))
         return np.asarray((size_px > low / SIZE_SLACK) & (size_px < high * SIZE_SLACK), dtype=np.bool_)
 
     def _likeness(
@@ -158,7 +175,57 @@ class PromptMatcher:
             unique, inverse = np.unique(rows, return_inverse=True)
             against = _best(seen.embeddings[unique] @ self._negatives.T, self._negative_owner, len(self.prompts))
             rival = np.maximum(rival, against[inverse, prompts] - NEGATIVE_SLACK)
-        return sigmoid((similarity[rows, prompts] - rival) / self._temperatures[prompts])
+        return sigmoid((similarity - rival) / self._temperatures[prompts])
+
+
+def worth(prompt: Prompt) -> tuple[int, bool, float, float]:
+    """What a prompt counts when not all can be heeded: priority, a person's word, confidence, then the newer one."""
+    return prompt.priority, prompt.origin == "person", prompt.confidence, prompt.issued_at_s
+
+
+def contradiction(prompt: Prompt, other: Prompt) -> str:
+    """Why a prompt gives way to one of another label with the same vectors, in words."""
+    return (
+        f"{prompt.prompt_id} calls {prompt.label!r} what {other.prompt_id} calls {other.label!r}, by the same vectors: "
+        "take one of them back (skyloop-cloud prompts revoke)"
+    )
+
+
+def contradicted_by(prompt: Prompt, others: Sequence[Prompt]) -> Prompt | None:
+    """The first of some prompts that calls the very same vectors otherwise, in the same space and at such a size."""
+    prompts = (prompt, *(p for p in others if p.space_id == prompt.space_id))
+    same = np.flatnonzero(_contradict(prompts, *_stack([p.positives.to_array() for p in prompts]))[0])
+    return prompts[same[0]] if same.size else None
+
+
+def _silencing(prompts: Sequence[Prompt], positives: FloatArray, owner: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(P, P) whether prompt i contradicts prompt j, which is worth more."""
+    order = sorted(range(len(prompts)), key=lambda i: worth(prompts[i]), reverse=True)
+    rank = np.argsort(order)
+    return np.asarray(_contradict(prompts, positives, owner) & (rank[:, None] > rank), dtype=np.bool_)
+
+
+def _contradict(prompts: Sequence[Prompt], positives: FloatArray, owner: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(P, P) whether two prompts of other labels have the same positives, and no size tells them apart."""
+    same = _are_same(positives, owner, len(prompts))
+    for i, j in zip(*np.nonzero(same), strict=True):
+        a, b = prompts[i], prompts[j]
+        same[i, j] = a.label != b.label and _meet(a.size_px, b.size_px) and _meet(a.size_m, b.size_m)
+    return same
+
+
+def _meet(a: tuple[float, float] | None, b: tuple[float, float] | None) -> bool:
+    """Whether two ranges of size have one in common; None is any."""
+    return a is None or b is None or max(a[0], b[0]) <= min(a[1], b[1])
+
+
+def _are_same(positives: FloatArray, owner: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
+    """(count, count) whether each positive of either prompt is the same as one of the other's."""
+    if not count:
+        return np.zeros((0, 0), np.bool_)
+    nearest = _best(positives @ positives.T, owner, count)
+    covered = np.minimum.reduceat(nearest, np.flatnonzero(np.diff(owner, prepend=-1)), axis=0) >= SAME_COSINE
+    return np.asarray(covered & covered.T, dtype=np.bool_)
 
 
 def _stack(groups: Sequence[FloatArray]) -> tuple[FloatArray, NDArray[np.int64]]:
@@ -166,6 +233,24 @@ def _stack(groups: Sequence[FloatArray]) -> tuple[FloatArray, NDArray[np.int64]]
         return np.zeros((0, 1), np.float32), np.zeros(0, np.int64)
     owners = np.repeat(np.arange(len(groups)), [len(g) for g in groups])
     return np.concatenate(groups).astype(np.float32), owners
+
+
+def _layers(groups: Sequence[FloatArray]) -> list[FloatArray]:
+    """The first vectors of all groups, the second of all that have two, and so on; the largest group comes first."""
+    most = len(groups[0]) if groups else 0
+    return [np.stack([group[k] for group in groups if len(group) > k]) for k in range(most)]
+
+
+def _best_look(embeddings: FloatArray, looks: Sequence[FloatArray]) -> FloatArray:
+    """(N, P) the largest cosine with a look of each prompt, in the order of the layers.
+
+    Layer by layer, for numpy's maximum over groups of columns takes as long as the whole matrix product.
+    """
+    best = embeddings @ looks[0].T
+    for layer in looks[1:]:
+        part = best[:, : len(layer)]
+        np.maximum(part, embeddings @ layer.T, out=part)
+    return best
 
 
 def _best(similarity: FloatArray, owner: NDArray[np.int64], count: int) -> FloatArray:

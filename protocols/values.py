@@ -114,11 +114,20 @@ class Chip(Value):
         jpeg: at most 8 KiB.
         box_xyxy: the thing, in chip pixels.
         scale: chip pixels per source frame pixel.
+        vector: the twin's embedding of the thing in these very bytes, one row, in the prompt's space; see
+            `edge.chips.embed_chip`. None where nobody embedded it.
     """
 
     jpeg: bytes = Field(strict=True, min_length=1, max_length=limits.MAX_CHIP_BYTES)
     box_xyxy: Box
     scale: float = Field(gt=0, le=1000)
+    vector: Vectors | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.vector is not None and len(self.vector) != 1:
+            raise ValueError(f"a chip has one vector, not {len(self.vector)}")
+        return self
 
 
 class Prompt(Value):
@@ -180,6 +189,8 @@ class Prompt(Value):
                 f"a direction of {self.direction_cases} cases with {len(self.positives)} positive and "
                 f"{len(self.negatives)} negative vectors; expected 1 and 0"
             )
+        if any(chip.vector is not None and chip.vector.dim != self.positives.dim for chip in self.chips):
+            raise ValueError(f"a chip's vector has another dim than the positives' {self.positives.dim}")
         return self
 
 
@@ -218,6 +229,21 @@ def canonical_prompts(prompts: Iterable[Prompt]) -> bytes:
     return packed
 
 
+def bank_bytes(prompts: Iterable[Prompt]) -> int:
+    """What prompts count for in a bank's limit: their canonical form, and the vectors of their chips beside it."""
+    prompts = tuple(prompts)
+    return len(canonical_prompts(prompts)) + _vector_bytes(prompts)
+
+
+def _vector_bytes(prompts: Iterable[Prompt]) -> int:
+    vectors = (chip.vector for prompt in prompts for chip in prompt.chips if chip.vector is not None)
+    return sum(len(vector.data) + _VECTOR_BYTES for vector in vectors)
+
+
+_VECTOR_BYTES = 48
+"""What msgpack needs for one chip's vector beside its data: scale, key names and their lengths."""
+
+
 def _with_sorted_keys(value: object) -> object:
     if isinstance(value, dict):
         return {key: _with_sorted_keys(value[key]) for key in sorted(value)}
@@ -246,7 +272,7 @@ class PromptBank(Value):
     Attributes:
         epoch: see `BankRef`.
         revision: see `BankRef`.
-        prompts: at most 64 with unique ids, at most MAX_BANK_BYTES in canonical form; kept sorted by id.
+        prompts: at most 64 with unique ids, at most MAX_BANK_BYTES (see `bank_bytes`); kept sorted by id.
     """
 
     epoch: Id
@@ -261,7 +287,7 @@ class PromptBank(Value):
     def _check(self) -> Self:
         if len({prompt.prompt_id for prompt in self.prompts}) < len(self.prompts):
             raise ValueError("a prompt_id occurs twice in the bank")
-        size = len(self._canonical)
+        size = len(self._canonical) + _vector_bytes(self.prompts)
         if size > limits.MAX_BANK_BYTES:
             raise ValueError(f"the bank takes {size} bytes; at most {limits.MAX_BANK_BYTES}: use smaller chips")
         return self
@@ -346,9 +372,16 @@ def apply_change(bank: PromptBank, change: BankChange) -> PromptBank:
         A new bank whose ref is `change.target`.
 
     Raises:
-        MessageError: code `bank_mismatch` when the base is another bank or the resulting digest is not the
-            target's (ask for a snapshot); code `bad_value` when the result breaks a bank's limits.
+        MessageError: code `bank_mismatch` when the base is another bank, the resulting digest is not the target's
+            (ask for a snapshot) or the target is an older revision of the bank's epoch (a replay); code `bad_value`
+            when the result breaks a bank's limits.
     """
+    if change.target.epoch == bank.epoch and change.target.revision < bank.revision:
+        raise MessageError(
+            f"the change leads to revision {change.target.revision} but {bank.revision} of this epoch is held: an old "
+            "update; begin another epoch to number anew",
+            code="bank_mismatch",
+        )
     if change.base is not None and change.base != bank.ref:
         raise MessageError(
             f"the change starts from revision {change.base.revision} but revision {bank.revision} is held "

@@ -12,13 +12,12 @@ import cv2
 import numpy as np
 
 from cloud.errors import TeacherError
-from cloud.evidence import CORE, core_cells
 from cloud.teachers.teacher import Exemplar, Places
+from edge.chips import CORE, core_cells, frame_view
 from edge.student import highest_peaks, unit_rows
 from protocols.arrays import Boxes, FloatArray, ImageArray
 from protocols.boxes import boxes_area, clip_boxes, nms
 from protocols.errors import ImageryError
-from protocols.imagery import decode_image
 from protocols.values import Chip
 
 MAX_PLACES = 50
@@ -39,16 +38,10 @@ def exemplar_of(chip: Chip) -> Exemplar:
         TeacherError: it does not decode, is far too large at that scale, or its box leaves it.
     """
     try:
-        image = decode_image(chip.jpeg, "image/jpeg")
+        image, box = frame_view(chip, _MAX_SIDE_PX)
     except ImageryError as exc:
-        raise TeacherError(f"a chip does not decode ({exc}); make it anew from its case") from exc
-    sides = [max(round(side / chip.scale), 1) for side in image.shape[1::-1]]
-    if max(sides) > _MAX_SIDE_PX:
-        raise TeacherError(f"a chip is {sides[0]}x{sides[1]} frame pixels large, {_MAX_SIDE_PX} at most; box less")
-    resized = cv2.resize(image, sides, interpolation=cv2.INTER_AREA if chip.scale > 1 else cv2.INTER_LINEAR)
-    stretch = np.tile(np.divide(sides, image.shape[1::-1]), 2)
-    box = clip_boxes(np.asarray([chip.box_xyxy], np.float32) * stretch, sides[0], sides[1])[0]
-    return Exemplar(np.asarray(resized, dtype=np.uint8), box)
+        raise TeacherError(f"a chip is no exemplar: {exc}") from exc
+    return Exemplar(image, box)
 
 
 def find_by_features(

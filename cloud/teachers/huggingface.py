@@ -169,7 +169,9 @@ class FoundationTeacher:
         named = [_asked_for(phrase, asked) for phrase in found["text_labels"]]
         rows = [row for row in np.argsort(-scores, kind="stable").tolist() if named[row] is not None]
         labels = tuple(self.labels[named[row] or 0] for row in rows)
-        return TeacherAnswer(boxes[rows].reshape(-1, 4), labels, scores[rows])
+        boxes = boxes[rows].reshape(-1, 4)
+        masks = self.masks(frame, boxes) if self._masks is not None else None
+        return TeacherAnswer(boxes, labels, scores[rows], masks)
 
     def _guided(self, chips: Sequence[Exemplar], frame: ImageArray) -> Places:
         """What a detector finds that is shown the chips, one after the other."""

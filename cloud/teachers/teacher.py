@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cloud.errors import TeacherError
 from protocols.arrays import Boxes, FloatArray, ImageArray
@@ -20,14 +21,17 @@ class TeacherAnswer:
         boxes_xyxy: (N, 4) float32 pixels of the given image, best first.
         labels: N class names.
         scores: (N,) float32 in [0, 1].
+        masks: (N, H, W) bool, which pixels of the given image belong to the thing in each box; None where the teacher
+            draws none.
 
     Raises:
-        TeacherError: boxes, labels and scores are not of one length, or a number in them is not finite.
+        TeacherError: boxes, labels, scores and masks are not of one length, or a number in them is not finite.
     """
 
     boxes_xyxy: Boxes
     labels: tuple[str, ...]
     scores: FloatArray
+    masks: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what would fail far away from the teacher that said it."""
@@ -40,6 +44,11 @@ class TeacherAnswer:
             )
         if not (np.isfinite(self.boxes_xyxy).all() and np.isfinite(self.scores).all()):
             raise TeacherError("an answer holds a box or a score that is not finite; leave such finds out")
+        masks = self.masks
+        if masks is not None and (masks.dtype != np.bool_ or masks.ndim != 3 or len(masks) != count):
+            raise TeacherError(
+                f"an answer has {count} labels and {masks.dtype} masks of {masks.shape}; bool ({count}, H, W) wanted"
+            )
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """What a craft is told, what becomes a prompt, and what is left for a person."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,16 @@ def test_findings_are_what_the_student_cannot_name():
     assert (found.label, found.origin, found.scope) == ("debris", "teacher", "craft")
     assert (len(found.boxes_xyxy), len(found.ignore_xyxy)) == (1, 1)
     assert found.confidence == pytest.approx(0.8)
+
+
+def test_masks_go_with_the_finds_that_make_a_prompt():
+    said = answer(("Car", 0.9, (0, 0, 5, 5)), ("debris", 0.8, (0, 0, 5, 5)), ("debris", 0.4, (0, 0, 5, 5)))
+    masks = np.zeros((3, 8, 8), np.bool_)
+    masks[1, 2, 3] = True
+    (found,) = findings_of(replace(said, masks=masks), said.boxes_xyxy, ("Car",), CASE_ID, 0.5)
+    np.testing.assert_array_equal(found.masks, masks[1:2])
+    (bare,) = findings_of(said, said.boxes_xyxy, ("Car",), CASE_ID, 0.5)
+    assert bare.masks is None
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_chip_of_a_prompt_comes_at_the_scale_of_its_frame(painting):
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        pytest.param({"jpeg": b"no picture"}, "a chip does not decode", id="damaged"),
+        pytest.param({"jpeg": b"no picture"}, "no exemplar: not a JPEG", id="damaged"),
         pytest.param({"scale": 0.001}, r"is 32000x32000 frame pixels large, 2048 at most", id="huge"),
         pytest.param({"box_xyxy": (40, 40, 50, 50)}, "is empty or leaves its image", id="box-outside"),
     ],

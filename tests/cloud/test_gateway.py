@@ -98,6 +98,18 @@ def test_craft_that_refuses_a_delta_gets_a_snapshot(cloud, connect):
     until(lambda: cloud.gateway.stats.prompts["applied"] == 1)
 
 
+def test_craft_ahead_of_a_store_restored_from_a_copy_gets_its_bank_in_a_new_epoch(cloud, connect):
+    bank = next_bank(cloud.store.bank("alpha"), "debris")
+    cloud.store.save_bank("alpha", bank)
+    later = next_bank(next_bank(bank, "bicycle"), "tree")
+    peer = connect("alpha")
+    told = peer.join(later.ref).bank
+    assert (told.revision, told.digest) == (0, bank.digest)
+    assert told.epoch != bank.epoch
+    update, _ = peer.receive("PromptUpdate")
+    assert update.target == cloud.store.bank("alpha").ref == told
+
+
 def test_craft_with_the_right_bank_gets_no_update(cloud, connect):
     bank = next_bank(cloud.store.bank("alpha"), "debris")
     cloud.store.save_bank("alpha", bank)

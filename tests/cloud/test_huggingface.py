@@ -258,6 +258,16 @@ def test_every_box_has_its_mask(tmp_path, save):
     assert teacher.masks(FRAME, np.zeros((0, 4), np.float32)).shape == (0, 48, 80)
 
 
+def test_answer_has_a_mask_for_each_box_where_there_is_a_segmenter(tmp_path):
+    save_sam(tmp_path / "sam")
+    save_grounding_dino(tmp_path / "dino")
+    (answer,) = told(tmp_path, detector="dino", masks="sam").interpret([FRAME])
+    assert len(answer.labels) > 0
+    assert answer.masks.shape == (len(answer.labels), 48, 80)
+    (bare,) = told(tmp_path, detector="dino").interpret([FRAME])
+    assert bare.masks is None
+
+
 def test_sam2_is_asked_about_the_box_where_it_sees_it(tmp_path):
     save_sam2(tmp_path / "sam")
     frame = np.full((32, 128, 3), (123, 50, 200), np.uint8)  # one colour: stretching makes no difference to it

@@ -5,9 +5,13 @@ import pytest
 
 from cloud import banks
 from cloud.case_images import CaseImage
+from cloud.config import CloudSettings
 from cloud.evidence import look
-from cloud.prompt_desk import prompt_id_for
+from cloud.prompt_desk import PromptDesk, prompt_id_for
 from cloud.prompting import Finding
+from edge.prompting import PromptMatcher
+from protocols import limits
+from protocols.vectors import Vectors
 
 NONE = np.zeros((0, 4), np.float32)
 
@@ -70,6 +74,16 @@ def test_remembered_background_becomes_negatives(desk, open_store, twin, evidenc
     assert (blue @ prompt.negatives.to_array().T).max() > 0.99
 
 
+def test_remembered_background_outlives_the_server(desk, open_store, twin, evidence, boxes, painting):
+    lonely = look(twin, CaseImage(painting.paint((50, 50, painting.GREEN))), None)
+    desk.remember(twin, "uav", evidence, boxes)
+    again = PromptDesk(open_store, desk.twins, CloudSettings().prompts, desk.clock)
+    again.answer(twin, "uav", lonely, finding(boxes))
+    (prompt,) = open_store.bank("uav").prompts
+    blue = evidence.seen.embeddings[evidence.seen.boxes_xyxy[:, 0] > 80]
+    assert (blue @ prompt.negatives.to_array().T).max() > 0.99
+
+
 def test_correct_teaches_what_the_teacher_calls_otherwise(desk, open_store, twin, evidence, boxes, painting):
     desk.answer(twin, "uav", evidence, finding(boxes))
     near_green = (20, 220, 140)
@@ -78,3 +92,60 @@ def test_correct_teaches_what_the_teacher_calls_otherwise(desk, open_store, twin
     assert desk.correct("uav", other, {"hedge": boxes})
     assert len(open_store.bank("uav").prompts[0].negatives) > len(before.negatives)
     assert not desk.correct("uav", other, {"debris": boxes})
+
+
+def test_same_thing_under_two_labels_is_refused_and_changes_nothing(desk, open_store, twin, evidence, boxes):
+    desk.answer(twin, "uav", evidence, finding(boxes))
+    before = open_store.bank("uav")
+    outcome = desk.answer(twin, "uav", evidence, finding(boxes, label="hedge"))
+    assert outcome.state == "refused"
+    assert "calls 'hedge' what" in outcome.reason
+    assert "by the same vectors: take one of them back" in outcome.reason
+    assert open_store.bank("uav") == before
+
+
+def test_person_may_call_it_otherwise_than_the_teacher_and_is_heard(desk, open_store, twin, evidence, boxes):
+    desk.answer(twin, "uav", evidence, finding(boxes))
+    assert desk.answer(twin, "uav", evidence, finding(boxes, "person", label="hedge")).state == "issued"
+    matcher = PromptMatcher(open_store.bank("uav"), twin.manifest.space_id)
+    assert list(matcher.silenced) == [prompt_id_for("uav", finding(boxes))]
+    assert desk.answer(twin, "uav", evidence, finding(boxes, "person", label="bush")).state == "refused"
+
+
+def fill(store, prompt, **changes):
+    """The craft's bank with 64 prompts of other labels and vectors."""
+    rng = np.random.default_rng(4)
+    dim = prompt.positives.dim
+    others = [
+        prompt.model_copy(
+            update={
+                "prompt_id": f"x{i:02}",
+                "label": f"thing {i}",
+                "positives": Vectors.from_array(rng.normal(size=(1, dim))),
+                "negatives": Vectors.from_array(np.zeros((0, dim))),
+                "direction_cases": 0,
+            }
+            | changes
+        )
+        for i in range(limits.MAX_PROMPTS)
+    ]
+    return banks.issue(store, "uav", lambda _: others)
+
+
+def test_full_bank_of_better_prompts_refuses_a_new_one_and_says_why(desk, open_store, twin, evidence, boxes):
+    desk.answer(twin, "uav", evidence, finding(boxes))
+    full = fill(open_store, open_store.bank("uav").prompts[0], origin="person")
+    outcome = desk.answer(twin, "uav", evidence, finding(boxes, label="new"))
+    assert outcome.state == "refused"
+    assert "the bank of uav is full with 64 prompts that are worth more" in outcome.reason
+    assert open_store.bank("uav") == full
+
+
+def test_full_bank_says_which_prompt_gave_way(desk, open_store, twin, evidence, boxes):
+    desk.answer(twin, "uav", evidence, finding(boxes))
+    fill(open_store, open_store.bank("uav").prompts[0], confidence=0.1)
+    outcome = desk.answer(twin, "uav", evidence, finding(boxes, label="new"))
+    assert (outcome.state, outcome.crafts) == ("issued", ("uav",))
+    assert outcome.reason.startswith("the bank of uav is full: x")
+    assert outcome.reason.endswith("gave way")
+    assert len(open_store.bank("uav").prompts) == limits.MAX_PROMPTS

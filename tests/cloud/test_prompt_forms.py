@@ -1,12 +1,15 @@
 """Prototypes and directions: what each is, and which one a replay chooses."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from cloud.config import PromptSettings
 from cloud.errors import PromptRefused
-from cloud.prompt_forms import Lesson, as_direction, as_prototypes, away_from, better_form, learn
+from cloud.prompt_forms import Lesson, as_direction, as_prototypes, away_from, better_form, keep_rate, learn
 from edge.student import unit_rows
+from protocols.vectors import Vectors
 
 SETTINGS = PromptSettings()
 DIM = 16
@@ -114,3 +117,53 @@ def test_direction_to_what_the_background_shows_too_is_refused(rng):
     own, street = cloud(rng, unit(0, 1.0), 3, 0.1), cloud(rng, unit(1.0), 80, 0.1)
     with pytest.raises(PromptRefused, match="the background looks like it"):
         as_direction(lesson(own, range(3), np.concatenate([street, *[own] * 5])), SETTINGS)
+
+
+def test_direction_of_several_things_heeds_one_boxed_by_mistake_little(rng):
+    street, thing = unit(1.0), unit(1.0, 1.0)
+    near = cloud(rng, street, 60, 0.05)
+    clean = lesson(cloud(rng, thing, 6, 0.05), range(6), near)
+    wrong = np.concatenate([clean.own[:5], unit(0, 0, 0, 1.0)[None]])
+    truth = away_from(clean.views, near)
+    kept = as_direction(lesson(wrong, range(6), near), SETTINGS).positives[0] @ truth
+    assert kept > 0.99 > 0.97 > away_from(lesson(wrong, range(6), near).views, near) @ truth
+
+
+def test_direction_of_one_or_two_things_is_from_the_mean(rng):
+    near = cloud(rng, unit(1.0), 60, 0.1)
+    for count in (1, 2):
+        few = lesson(cloud(rng, unit(1.0, 1.0), count, 0.3), range(count), near)
+        assert as_direction(few, SETTINGS).positives[0] == pytest.approx(away_from(few.views, near), abs=1e-6)
+
+
+def alarms(known, background):
+    """How many candidates match when the prompt has become bytes."""
+    as_bytes = replace(known, positives=Vectors.from_array(known.positives).to_array())
+    return int((as_bytes.margins(background) > 0).sum())
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5, 1.0, 3.0])
+@pytest.mark.parametrize("form", ["prototypes", "direction"])
+def test_threshold_keeps_the_stated_rate_on_the_replayed_background(rng, form, rate):
+    street = cloud(rng, unit(1.0), 60, 0.3)
+    hard = cloud(rng, unit(1.0, 0.8), 40, 0.15)
+    shown = replace(lesson(cloud(rng, unit(1.0, 2.0), 6, 0.05), range(6), street, hard), images=4)
+    settings = SETTINGS.model_copy(update={"form": form, "false_per_frame": rate, "min_separation": -2.0})
+    loose = learn(shown, settings)
+    loose = replace(loose, threshold=0.0, negatives=loose.negatives[:0])
+    kept = keep_rate(loose, shown, settings, is_certain=False)
+    assert alarms(loose, shown.rivals) > 12
+    assert alarms(kept, shown.rivals) == 4 * rate
+    assert alarms(kept, shown.own) == 6
+
+
+def test_rate_that_costs_the_thing_itself_is_refused_unless_a_person_is_certain(rng):
+    own = cloud(rng, unit(1.0, 0.2), 3, 0.05)
+    shown = lesson(own, range(3), cloud(rng, unit(1.0), 10, 0.02), own[[0, 0, 0, 1, 1, 1, 2, 2, 2]])
+    settings = SETTINGS.model_copy(update={"min_separation": -2.0, "false_per_frame": 1.0})
+    loose = replace(learn(shown, settings), threshold=0.0)
+    with pytest.raises(PromptRefused, match="over 1 false alarms in each of 1 images of background"):
+        keep_rate(loose, shown, settings, is_certain=False)
+    certain = keep_rate(loose, shown, settings, is_certain=True)
+    assert certain.threshold > 0.0
+    assert alarms(certain, own) >= 1

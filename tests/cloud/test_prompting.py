@@ -6,15 +6,16 @@ import pytest
 from cloud.case_images import CaseImage
 from cloud.config import PromptSettings
 from cloud.errors import PromptRefused
-from cloud.evidence import background_rows, look, pool_boxes, true_rows
+from cloud.evidence import background_rows, look, pool_things, true_rows
 from cloud.merging import add_negatives, merge_prompts
 from cloud.prompt_forms import choose_threshold
 from cloud.prompting import Finding, build_prompt, replay, size_range
+from edge.chips import pool_boxes
 from protocols.values import Vectors, canonical_prompts
 
 SETTINGS = PromptSettings()
 NONE = np.zeros((0, 4), np.float32)
-NO_BACKGROUND = np.zeros((0, 8), np.float32)
+NO_BACKGROUND = ()
 
 
 def finding(boxes, origin="teacher"):
@@ -118,7 +119,22 @@ def test_merge_stays_above_recent_background(prompt):
     near = prompt.positives.to_array() + 0.1
     near = near / np.linalg.norm(near, axis=1, keepdims=True)
     prompt = prompt.model_copy(update={"threshold": SETTINGS.floor})
-    assert merge_prompts(prompt, prompt, near, SETTINGS).threshold > SETTINGS.floor
+    assert merge_prompts(prompt, prompt, [near], SETTINGS).threshold > SETTINGS.floor
+
+
+def test_merge_keeps_the_rate_on_the_background_of_many_cases_while_its_chips_are_found(prompt):
+    settings = SETTINGS.model_copy(update={"false_per_frame": 0.5})
+    (chip,), positive = prompt.chips, prompt.positives.to_array()[0]
+    aside = np.eye(8, dtype=np.float32)[7] - positive[7] * positive
+    aside /= np.linalg.norm(aside)
+    near = [(c * positive + np.sqrt(1 - c * c) * aside)[None] for c in (0.7, 0.72, 0.74, 0.76)]
+    bare = prompt.model_copy(update={"negatives": prompt.negatives.from_array(near[0][:0])})
+    merged = merge_prompts(bare, bare, near, settings)
+    assert chip.vector is not None
+    matched = [float((v @ merged.positives.to_array().T).max()) > merged.threshold for v in near]
+    assert matched == [False, False, True, True]
+    twins = [chip.vector.to_array()] * 4
+    assert merge_prompts(bare, bare, twins, settings).threshold < float((twins[0] @ positive)[0])
 
 
 def directed(prompt, vector, **changes):
@@ -145,7 +161,7 @@ def test_merged_with_a_direction_prototypes_become_one(prompt, direction_first):
     away = away / np.linalg.norm(away)
     pair = [directed(prompt, away, threshold=0.43), prompt]
     old, new = pair if direction_first else pair[::-1]
-    merged = merge_prompts(old, new, street, SETTINGS)
+    merged = merge_prompts(old, new, [street], SETTINGS)
     assert merged.positives.to_array()[0] @ away > 0.99
     assert (merged.direction_cases, merged.threshold) == (2, pytest.approx(0.43))
 
@@ -155,13 +171,13 @@ def test_merged_direction_stays_above_recent_background_up_to_the_ceiling(prompt
     x, y = np.eye(8, dtype=np.float32)[:2]
     held = directed(prompt, x, threshold=0.41)
     near = (cosine * x + np.sqrt(1 - cosine**2) * y)[None]
-    assert merge_prompts(held, held, near, SETTINGS).threshold == pytest.approx(threshold, abs=0.01)
+    assert merge_prompts(held, held, [near], SETTINGS).threshold == pytest.approx(threshold, abs=0.01)
 
 
 def test_merged_direction_keeps_thresholds_over_the_ceiling_that_its_cases_asked_for(prompt):
     x = np.eye(8, dtype=np.float32)[0]
     held = directed(prompt, x, threshold=0.6)
-    assert merge_prompts(held, held, x[None], SETTINGS).threshold == pytest.approx(0.6)
+    assert merge_prompts(held, held, [x[None]], SETTINGS).threshold == pytest.approx(0.6)
 
 
 def test_direction_turns_away_from_what_it_must_not_match_and_no_further(prompt):
@@ -188,3 +204,34 @@ def test_add_negatives_only_what_is_new(prompt):
     assert add_negatives(prompt, known, 2.0) is prompt
     new = np.roll(known[:1], 1, axis=1)
     assert len(add_negatives(prompt, new, 2.0).negatives) == len(known) + 1
+
+
+def test_thing_is_pooled_inside_its_mask_and_in_the_core_of_its_box_without_one(twin, scene, painting):
+    evidence = scene((40, 50, painting.GREEN), (104, 50, painting.BLUE))
+    box = np.array([[32, 42, 112, 58]], np.float32)  # both of them; its core shows neither
+    green, blue = (pool_boxes(evidence.seen, painting.box_at(spot), 4)[0] for spot in ((40, 50), (104, 50)))
+    mask = np.zeros((1, 80, 80), np.bool_)  # on half the image's raster
+    mask[0, 21:29, 16:24] = True
+    (inside,) = pool_things(evidence, box, mask, 4)
+    assert inside @ green > 0.99 > inside @ blue
+    nowhere = np.zeros((1, 80, 80), np.bool_)
+    np.testing.assert_array_equal(pool_things(evidence, box, nowhere, 4), pool_boxes(evidence.seen, box, 4))
+    np.testing.assert_array_equal(pool_things(evidence, box, None, 4), pool_boxes(evidence.seen, box, 4))
+
+
+def test_prompt_of_a_long_thing_is_made_of_its_mask(twin, scene, painting):
+    evidence = scene((40, 50, painting.GREEN), (120, 50, painting.BLUE), (50, 110, painting.BLUE))
+    boxes = np.array([[32, 42, 96, 58]], np.float32)
+    masks = np.zeros((1, 160, 160), np.bool_)
+    masks[0, 42:58, 32:48] = True
+    found = Finding("debris", boxes, NONE, "person", 0.9, "craft", "0" * 32, masks)
+    prompt = build(twin, evidence, found)
+    result = replay((prompt,), scene((90, 40, painting.GREEN)), finding(painting.box_at((90, 40))))
+    assert result.is_perfect
+
+
+def test_masks_of_boxes_outside_the_image_are_left_out_with_them(twin, scene, painting):
+    boxes, masks = painting.box_at((400, 400), (50, 50)), np.zeros((2, 160, 160), np.bool_)
+    masks[1, 42:58, 42:58] = True
+    found = Finding("debris", boxes, NONE, "person", 0.9, "craft", "0" * 32, masks)
+    assert build(twin, scene((50, 50, painting.GREEN), (110, 50, painting.BLUE)), found).label == "debris"

@@ -282,6 +282,36 @@ def test_reviews_wait_until_finished(store):
     assert store.review_outcome(number) == ("failed", "too small")
 
 
+def test_background_of_recent_cases_outlives_the_process_and_is_bounded(store, tmp_path):
+    vectors = np.eye(6, 8, dtype=np.float32)
+    for i in range(6):
+        store.add_background("a", "old", vectors[i : i + 1], keep=2)
+    for i in range(3):
+        store.add_background("a", "new", vectors[i : i + 2], keep=2)
+    store.add_background("b", "new", vectors[:0], keep=2)
+    again = CaseStore(store.data_dir)
+    assert [len(case) for case in again.background("a", "new")] == [2, 2]
+    np.testing.assert_allclose(np.concatenate(again.background("a", "old")), vectors[4:], atol=1e-3)
+    assert [case.shape for case in again.background("b", "new")] == [(0, 8)]
+    for i in range(3):
+        again.add_background("a", "third", vectors[i : i + 1], keep=2)
+    assert again.background("a", "old") == []
+    again.close()
+
+
+def test_store_of_the_first_schema_opens_and_gets_what_it_lacks(tmp_path):
+    first = CaseStore(tmp_path)
+    first.enroll("a", KEY_A)
+    first.close()
+    connection = sqlite3.connect(tmp_path / "skyloop.sqlite")
+    connection.executescript("DROP TABLE background; PRAGMA user_version = 1;")
+    connection.close()
+    again = CaseStore(tmp_path)
+    again.add_background("a", "space", np.eye(2, 8, dtype=np.float32), keep=2)
+    assert (len(again.background("a", "space")), again.craft("a").name) == (1, "a")
+    again.close()
+
+
 def test_open_refuses_other_schema(tmp_path):
     CaseStore(tmp_path).close()
     connection = sqlite3.connect(tmp_path / "skyloop.sqlite")

@@ -47,6 +47,13 @@ def test_answer_that_does_not_add_up_is_refused(boxes, labels, scores, problem):
         TeacherAnswer(np.array(boxes, np.float32), labels, np.array(scores, np.float32))
 
 
+@pytest.mark.parametrize("masks", [np.zeros((2, 4, 4), np.bool_), np.zeros((4, 4), np.bool_), np.zeros((1, 4, 4))])
+def test_masks_that_do_not_fit_the_answer_are_refused(masks):
+    box, score = np.array([[1, 2, 3, 4]], np.float32), np.array([0.5], np.float32)
+    with pytest.raises(TeacherError, match=r"1 labels and \w+ masks of \(.*\); bool \(1, H, W\) wanted"):
+        TeacherAnswer(box, ("Car",), score, masks)
+
+
 def test_twin_of_a_variant_that_is_not_here_is_the_closest(tiny_bundle):
     twins = Twins([tiny_bundle.folder], threads=1)
     twin = twins.student("0123456789abcdef", "engine")

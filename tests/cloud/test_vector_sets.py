@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cloud.vector_sets import best_cosine, hardest, prototypes
+from cloud.vector_sets import best_cosine, geometric_median, hardest, prototypes, trimmed_mean
 
 EYE = np.eye(4, dtype=np.float32)
 
@@ -34,3 +34,17 @@ def test_hardest_leaves_out_copies_and_the_positive_itself():
 
 def test_best_cosine_without_others():
     assert best_cosine(EYE, EYE[:0]).tolist() == [-1.0] * 4
+
+
+def test_geometric_median_is_the_middle_and_heeds_an_outlier_little():
+    square = np.array([[0, 0], [2, 0], [0, 2], [2, 2]], np.float32)
+    np.testing.assert_allclose(geometric_median(square), (1, 1), atol=1e-5)
+    line = np.array([[0, 0], [1, 0], [2, 0], [1, 0.1], [900, 0]], np.float32)
+    assert np.linalg.norm(geometric_median(line) - (1, 0)) < 0.2
+    np.testing.assert_array_equal(geometric_median(square[1:2]), square[1])
+
+
+def test_trimmed_mean_leaves_out_what_strays_and_nothing_else():
+    alike = unit([1, 0.2, 0, 0], [1, -0.2, 0, 0], [1, 0, 0.3, 0], [1, 0, -0.3, 0])
+    np.testing.assert_allclose(trimmed_mean(np.concatenate([alike, EYE[3:]])), alike.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(trimmed_mean(alike), alike.mean(axis=0), atol=1e-6)

@@ -18,7 +18,8 @@ from edge.scheduler import SchedulerSettings
 from edge.spool import Spool
 from edge.student import Student
 from protocols.errors import ShapeError
-from protocols.values import BankChange, Prompt, PromptBank
+from protocols.imagery import encode_image
+from protocols.values import BankChange, Chip, Prompt, PromptBank
 from protocols.vectors import Vectors
 
 GREEN, RED = (60, 220, 60), (40, 40, 250)
@@ -123,6 +124,23 @@ def test_run_uses_a_durable_prompt_from_the_first_frame(student, flight, tmp_pat
     assert len(green) == 10
     assert {d["provenance"] for d in green} == {"prompt:green"}
     assert len({d["track_id"] for d in green}) == 1
+
+
+def test_run_takes_up_a_prompt_of_another_bundle_from_its_chips_and_says_so(student, flight, tmp_path):
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[24:40, 24:40] = GREEN
+    chip = Chip(jpeg=encode_image(image, "image/jpeg", 90), box_xyxy=(24, 24, 40, 40), scale=1)
+    prompts = [
+        green_prompt(student).model_copy(update={"prompt_id": name, "space_id": "another", "chips": chips})
+        for name, chips in (("green", (chip,)), ("bare", ()))
+    ]
+    new = PromptBank(epoch="e1", revision=1, prompts=prompts)
+    bank = BankStore(tmp_path / "bank")
+    bank.apply(BankChange(base=None, target=new.ref, upserts=new.prompts))
+    summary, lines = fly(student, flight, tmp_path, bank=bank)
+    assert summary["chips"] == {"compared": 0, "rebuilt": 1, "unused": 1, "waiting": 0, "least_cosine": None}
+    assert {d["provenance"] for d in lines[-1]["detections"]} == {"edge", "prompt:green"}
+    assert bank.current == new
 
 
 def test_run_measures_the_loop_from_capture_to_prompt_in_force(student, flight, tmp_path):

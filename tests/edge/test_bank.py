@@ -41,6 +41,18 @@ def test_change_with_wrong_digest_leaves_the_bank(tmp_path, make_bank):
     assert not store.current.prompts
 
 
+def test_replayed_revision_is_refused_and_leaves_the_bank(tmp_path, make_bank):
+    store, first, second = BankStore(tmp_path), make_bank(1), make_bank(2, ("bicycle",))
+    store.apply(diff_banks(None, first))
+    store.apply(diff_banks(first, second))
+    with pytest.raises(MessageError, match="revision 1 but 2 of this epoch is held: an old update") as caught:
+        store.apply(diff_banks(None, first))
+    assert caught.value.code == "bank_mismatch"
+    assert BankStore(tmp_path).current == store.current == second
+    anew = make_bank(0, epoch="e2")
+    assert store.apply(diff_banks(None, anew)) == anew
+
+
 @pytest.mark.parametrize(
     "damage",
     [

@@ -58,6 +58,13 @@ def test_golden_bank_change_unpacks_and_applies():
     assert p.apply_change(p.PromptBank.empty("epoch-1"), change) == MAKE["bank"]()
 
 
+def test_golden_bank_change_with_the_fields_that_came_later_reads_and_is_written_the_same():
+    golden = (V1 / "_later_bank_change.bin").read_bytes()
+    later = MAKE["later_bank"]()
+    assert p.apply_change(MAKE["bank"](), p.unpack_change(golden)) == later
+    assert p.pack_change(p.diff_banks(None, later)) == golden
+
+
 def test_golden_raw_image_decodes():
     image = p.decode_image((V1 / "_image.raw").read_bytes(), "application/x-skyloop-raw")
     np.testing.assert_array_equal(image, np.arange(24, dtype=np.int16).reshape(2, 3, 4) - 5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
+import msgpack
 import numpy as np
 import pytest
 from hypothesis import given
@@ -176,6 +177,42 @@ def test_prompt_packed_before_directions_holds_prototypes():
     assert prompt().direction_cases == 0
 
 
+def test_vector_of_a_chip_is_one_of_the_prompts_dim_and_outside_the_digest():
+    one = p.Vectors.from_array(np.ones((1, 4), np.float32))
+    (chip,) = prompt().chips
+    seen = prompt().model_copy(update={"chips": (chip.model_copy(update={"vector": one}),)})
+    assert p.canonical_prompts([seen]) == p.canonical_prompts([prompt()])
+    assert p.bank_bytes([seen]) > p.bank_bytes([prompt()])
+    with pytest.raises(ValidationError, match="a chip has one vector, not 2"):
+        chip.model_copy(update={"vector": p.Vectors.from_array(np.ones((2, 4), np.float32))})
+    with pytest.raises(ValidationError, match="another dim than the positives' 4"):
+        prompt().model_copy(
+            update={"chips": (chip.model_copy(update={"vector": p.Vectors.from_array(np.ones((1, 5)))}),)}
+        )
+
+
+def test_chip_packed_before_it_had_a_vector_is_read():
+    (chip,) = prompt().chips
+    assert p.Chip.model_validate(chip.model_dump(exclude={"vector"})) == chip
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("field", ["threshold", "temperature", "confidence", "expires_at_s", "scale"])
+def test_change_with_a_number_that_is_not_finite_is_refused_and_the_bank_stays(field, number):
+    held = bank("a")
+    packed = p.diff_banks(held, bank("a", "b", revision=2)).model_dump()
+    target = packed["upserts"][0]
+    if field == "scale":
+        target["positives"]["scales"] = np.array([number, 1], "<f4").tobytes()
+    else:
+        target[field] = number
+    with pytest.raises(p.MessageError) as caught:
+        p.apply_change(held, p.unpack_change(msgpack.packb(packed)))
+    assert caught.value.code == "bad_value"
+    assert len(str(caught.value)) <= limits.MAX_DETAIL_CHARS
+    assert held == bank("a")
+
+
 # --- banks ---
 
 
@@ -200,9 +237,12 @@ def test_bank_refuses_duplicates_too_many_and_too_large():
         bank(*(f"p{i}" for i in range(20)), chips=chips)
 
 
-def test_snapshot_of_the_largest_bank_fits_an_update():
-    chips = tuple(p.Chip(jpeg=bytes(3720), box_xyxy=(0, 0, 1, 1), scale=1) for _ in range(4))
-    large = bank(*(f"{i:064}" for i in range(64)), chips=chips)
+@pytest.mark.parametrize(("jpeg_bytes", "dim"), [(3720, None), (3576, 96)], ids=["bare chips", "with vectors"])
+def test_snapshot_of_the_largest_bank_fits_an_update(jpeg_bytes, dim):
+    vector = None if dim is None else p.Vectors.from_array(np.ones((1, dim), np.float32))
+    chips = tuple(p.Chip(jpeg=bytes(jpeg_bytes), box_xyxy=(0, 0, 1, 1), scale=1, vector=vector) for _ in range(4))
+    wide = {} if vector is None else {"positives": vector, "negatives": vector}
+    large = bank(*(f"{i:064}" for i in range(64)), chips=chips, **wide)
     packed = p.pack_change(p.diff_banks(None, large))
     assert limits.MAX_BANK_BYTES - 2**14 < len(packed) <= limits.MAX_UPDATE_BYTES
     assert p.unpack_change(packed).target == large.ref

@@ -17,6 +17,9 @@ import numpy as np
 import protocols as p
 
 FOLDER = Path(__file__).parent / "v1"
+READ_ALONE = ("_bank_change.bin",)
+"""Written before prompts had `direction_cases` and chips a `vector`: read for ever, written with more fields now."""
+
 CASE_ID = "0123456789abcdef0123456789abcdef"
 SHA = "ab" * 32
 
@@ -52,6 +55,16 @@ def bank() -> p.PromptBank:
         update={"size_px": None, "size_m": None, "chips": (), "expires_at_s": None, "case_id": None}
     )
     return p.PromptBank(epoch="epoch-1", revision=7, prompts=(prompt(), bare))
+
+
+def later_bank() -> p.PromptBank:
+    """A bank with the fields that came within v1: a direction, and a chip with its vector."""
+    vectors = np.arange(1, 5, dtype=np.float32).reshape(1, 4) / 4
+    one, none = p.Vectors.from_array(vectors), p.Vectors.from_array(vectors[:0])
+    (chip,) = prompt().chips
+    fields = {"positives": one, "negatives": none, "direction_cases": 3}
+    later = prompt("later").model_copy(update=fields | {"chips": (chip.model_copy(update={"vector": one}),)})
+    return p.PromptBank(epoch="epoch-1", revision=8, prompts=(later,))
 
 
 def case() -> p.Case:
@@ -164,6 +177,7 @@ def files() -> dict[str, bytes]:
     made = {f"{kind}.bin": join(p.encode(message, blob)) for kind, (message, blob) in messages().items()}
     made["_canonical_prompts.bin"] = p.canonical_prompts(bank().prompts)
     made["_bank_change.bin"] = p.pack_change(p.diff_banks(p.PromptBank.empty("epoch-1"), bank()))
+    made["_later_bank_change.bin"] = p.pack_change(p.diff_banks(None, later_bank()))
     raw = np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4) - 5
     made["_image.raw"] = p.encode_image(raw, "application/x-skyloop-raw")
     return made
@@ -174,6 +188,8 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     for name, data in files().items():
         path = FOLDER / name
+        if name in READ_ALONE:
+            continue
         if path.exists() and path.read_bytes() != data:
             sys.exit(f"{path} is there and differs: bytes of a released version never change")
         path.write_bytes(data)

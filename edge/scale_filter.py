@@ -20,16 +20,16 @@ class ScaleSettings(Settings):
     """How scales are told apart.
 
     Attributes:
-        count: of scales; odd.
-        step: from one to the next (DSST: 1.02).
+        count: of scales; odd. DSST has 17 of them 2 % apart, which cost half as much again and follow no better.
+        step: from one to the next.
         width: of the wished answer, in scales.
         memory_gain: share of the newest picture in what the target looks like at each scale (DSST: 0.025).
         area_px: of each sample (DSST: 512).
         ridge: weight of the filter's own size (DSST: 0.01).
     """
 
-    count: int = 17
-    step: float = 1.02
+    count: int = 11
+    step: float = 1.03
     width: float = 1.0
     memory_gain: float = 0.03
     area_px: int = 512

@@ -74,8 +74,11 @@ def _small_gray(image: Picture) -> ImageArray:
     image = image.overview(_SIDE_PX) if isinstance(image, RasterImage) else image
     shrink = min(1.0, _SIDE_PX / max(image.shape[:2]))
     size = (max(round(image.shape[1] * shrink), 1), max(round(image.shape[0] * shrink), 1))
-    middle = image[..., image.shape[2] // 2] if image.ndim == 3 else image
-    return np.asarray(cv2.resize(middle, size), dtype=np.uint8)
+    if image.ndim == 3 and image.shape[2] > 4:  # more than OpenCV shrinks at once
+        image = np.ascontiguousarray(image[..., image.shape[2] // 2])
+    small = np.asarray(cv2.resize(image, size), dtype=np.uint8)
+    # After shrinking: to pick one band of a whole frame costs more than all the rest here.
+    return np.ascontiguousarray(small[..., small.shape[2] // 2]) if small.ndim == 3 else small
 
 
 def _flow(previous: ImageArray, now: ImageArray) -> tuple[FloatArray, FloatArray]:

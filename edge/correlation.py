@@ -17,7 +17,7 @@ import numpy as np
 from edge.appearance import ColourWords, cut_window, gradient_histograms, gray_of
 from edge.config import Settings
 from edge.fourier import Spectra, square_transform
-from edge.scale_filter import ScaleFilter, ScaleSettings
+from edge.scale_filter import ScaleFilter, ScaleSettings, parabola_top
 from edge.short_term import Sighting, checked_target
 from protocols.arrays import FloatArray, ImageArray
 
@@ -185,13 +185,6 @@ def _peak(answer: FloatArray) -> tuple[float, float]:
     x = column + parabola_top(answer[row, (column + around) % side])
     y = row + parabola_top(answer[(row + around) % side, column])
     return (x + side / 2) % side - side / 2, (y + side / 2) % side - side / 2
-
-
-def parabola_top(values: FloatArray) -> float:
-    """Where the parabola through three values one apart is highest, -0.5 to 0.5 from the middle one."""
-    before, middle, after = (float(value) for value in values)
-    bend = before - 2 * middle + after
-    return 0.0 if bend >= 0 else min(max((before - after) / (2 * bend), -0.5), 0.5)
 
 
 def _sharpness(answer: FloatArray) -> float:

@@ -67,9 +67,7 @@ class ScaleFilter:
             (self._numerator * spectra).sum(axis=0) / (self._energy + self.settings.ridge), self.settings.count
         )
         best, count = int(answer.argmax()), self.settings.count
-        before, middle, after = (float(answer[(best + step) % count]) for step in (-1, 0, 1))
-        bend = before - 2 * middle + after
-        top = best + (0.0 if bend >= 0 else min(max((before - after) / (2 * bend), -0.5), 0.5))
+        top = best + parabola_top(answer[(best + np.arange(-1, 2)) % count])
         factor = self.settings.step ** ((top + count / 2) % count - count / 2)
         middle_px, half = (box_xyxy[:2] + box_xyxy[2:]) / 2, (box_xyxy[2:] - box_xyxy[:2]) / 2 * factor
         return np.concatenate([middle_px - half, middle_px + half]).astype(np.float32)
@@ -117,3 +115,10 @@ class ScaleFilter:
         bands, rows, columns = features.shape
         by_scale = features.reshape(bands, self.settings.count, rows // self.settings.count, columns)
         return np.ascontiguousarray(by_scale.transpose(0, 2, 3, 1).reshape(-1, self.settings.count))
+
+
+def parabola_top(values: NDArray[np.floating]) -> float:
+    """Where the parabola through three values one apart is highest, -0.5 to 0.5 from the middle one."""
+    before, middle, after = (float(value) for value in values)
+    bend = before - 2 * middle + after
+    return 0.0 if bend >= 0 else min(max((before - after) / (2 * bend), -0.5), 0.5)

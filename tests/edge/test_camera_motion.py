@@ -29,7 +29,7 @@ def similarity(turn_deg, scale, x, y):
     [similarity(0, 1, 25, 0), similarity(0, 1, -12, 30), similarity(4, 1, 20, -9), similarity(0, 1.06, -15, -12)],
     ids=["right", "left-down", "turns", "comes-nearer"],
 )
-@pytest.mark.parametrize("bands", [1, 3])
+@pytest.mark.parametrize("bands", [1, 3, 6])
 def test_update_tells_how_the_ground_moved(step, bands):
     picture, motion = ground(), CameraMotion()
     first, second = (np.repeat(seen(picture, m)[..., None], bands, 2) for m in (np.eye(2, 3), step))

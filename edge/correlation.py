@@ -28,7 +28,8 @@ class CorrelationSettings(Settings):
     Attributes:
         cells: side of the window, in cells.
         cell_px: side of a cell in pixels of the window.
-        padding: side of the window in units of the target's size: how far it may jump (BACF, ARCF: 5).
+        padding: side of the window in units of the target's size: how far it may jump (BACF, ARCF: 5;
+            with as many pixels to a cell, 36 cells follow as 40 do and take a sixth less time).
         label_width: of the wished answer, a bell, in units of the target's size (BACF, ARCF: 1/16).
         colour_words: how many colours are told apart.
         memory_gain: share of the newest picture in what the target looks like (ARCF: 0.0192).
@@ -36,9 +37,9 @@ class CorrelationSettings(Settings):
         scale: of the scale filter.
     """
 
-    cells: int = 40
+    cells: int = 36
     cell_px: int = 4
-    padding: float = 5.0
+    padding: float = 4.5
     label_width: float = 0.06
     colour_words: int = 8
     memory_gain: float = 0.02

@@ -2,7 +2,7 @@
 
 Gradient histograms are those of Felzenszwalb et al., "Object Detection with Discriminatively Trained Part-Based Models"
 (PAMI 2010), section 6: orientations with and without sign, normalised and cut off; but by one neighbourhood of 3 x 3
-cells instead of four of 2 x 2, which takes a third of the time and follows rendered targets as well. Colour words are
+cells instead of four of 2 x 2, which is faster and follows rendered targets as well. Colour words are
 this project's own: the few colours that the first picture is made of, found by k-means, and to which of them each cell
 belongs. They need no table of colour names, and say as much about heat.
 """

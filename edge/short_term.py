@@ -21,7 +21,7 @@ SMALLEST_PX = 4.0
 """Least side of a target: below there is nothing to tell it from noise."""
 
 _VELOCITY_GAIN = 0.3
-"""Share of the newest displacement in the velocity: a few frames of memory. On renders 0 to 0.5 do alike."""
+"""Share of the newest displacement in the velocity: a few frames of memory. On renders 0 does as well."""
 _FASTEST = 0.5
 """Displacement of its own in a frame, in units of the target's size, above which a jump is taken for a mistake."""
 

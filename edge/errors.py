@@ -6,6 +6,7 @@ SkyloopError
     │   └── KeyFileError    a key file is missing, malformed or readable by others
     ├── CaptureError     stop: the source cannot be opened
     │   └── DecodeError     skip the file: it is damaged
+    ├── TargetError      refuse it: what is to be followed cannot be, in this frame
     ├── ModelError       stop: a bundle is damaged or does not fit
     │   └── RuntimeUnavailable  fall back: this machine cannot run it that way
     ├── SpoolError       keep flying: a case could not be kept; it is counted
@@ -35,6 +36,10 @@ class CaptureError(EdgeError):
 
 class DecodeError(CaptureError):
     """A file of a source is damaged."""
+
+
+class TargetError(EdgeError):
+    """A target that is to be followed cannot be."""
 
 
 class ModelError(EdgeError):

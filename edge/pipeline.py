@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge.camera_motion import CameraMotion
 from edge.capture import Frame
 from edge.config import Settings
 from edge.hardness import Hardness, HardnessSettings, estimate_hardness
 from edge.prompting import PromptMatcher
 from edge.student import Perception, Student
-from edge.tracking import CameraMotion, Tracker, TrackerSettings
+from edge.tracking import Tracker, TrackerSettings
 from protocols.values import Detection, PromptBank
 
 
@@ -78,7 +79,8 @@ class FramePipeline:
         boxes = seen.boxes_xyxy[np.concatenate([known.rows, match.rows])]
         scores = np.concatenate([known.scores, match.scores]).astype(np.float32)
         sure = np.concatenate([np.ones(len(known.rows), np.bool_), match.sure])
-        ids = self._tracker.update(boxes, labels, scores, self._motion.update(frame.image), sure)
+        motion = self._motion.update(frame.image).matrix
+        ids = self._tracker.update(boxes, labels, scores, motion, sure)
         match = match.only(np.array(ids[len(known.rows) :], np.int64) > 0)
         self._flicker += 0.1 * (self._tracker.ended_young / max(len(self._tracker.tracks), 1) - self._flicker)
         size = (frame.header.width, frame.header.height)

@@ -1,6 +1,6 @@
 """A thin tracker: every detection, known or prompted, keeps a `track_id` from frame to frame.
 
-Camera motion by phase correlation, constant velocity, greedy matching on overlap and distance within one label.
+Camera motion taken out, constant velocity, greedy matching on overlap and distance within one label.
 """
 
 from __future__ import annotations
@@ -8,18 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.camera_motion import move_boxes
 from edge.config import Settings
-from edge.raster import Picture, RasterImage
 from protocols.arrays import Boxes, FloatArray
 from protocols.boxes import box_iou
-
-_MOTION_SIDE_PX = 160
-_MIN_RESPONSE = 0.05
-"""Phase correlation below this peak response (OpenCV's 0..1) is a guess: assume the camera stood still."""
 
 
 class TrackerSettings(Settings):
@@ -54,43 +49,6 @@ class Track:
     faint: int = 0
 
 
-class CameraMotion:
-    """Shift of the whole picture from one frame to the next."""
-
-    def __init__(self) -> None:
-        self._previous: FloatArray | None = None
-        self._window: FloatArray | None = None
-
-    def update(self, image: Picture) -> FloatArray:
-        """(2,) float32 pixels by which still ground moved since the last call (x right, y down); zero at first."""
-        scale = _MOTION_SIDE_PX / max(image.shape[:2])
-        image = image.overview(_MOTION_SIDE_PX) if isinstance(image, RasterImage) else image
-        middle = image[..., image.shape[2] // 2] if image.ndim == 3 else image
-        shrink = _MOTION_SIDE_PX / max(middle.shape)
-        small = cv2.resize(middle, None, fx=shrink, fy=shrink)
-        now: FloatArray = np.asarray(small, dtype=np.float32)
-        previous, self._previous = self._previous, now
-        if previous is None or previous.shape != now.shape:
-            window = cv2.createHanningWindow((now.shape[1], now.shape[0]), cv2.CV_32F)
-            self._window = np.asarray(window, dtype=np.float32)
-            return np.zeros(2, np.float32)
-        assert self._window is not None
-        shift, response = cv2.phaseCorrelate(previous, now, self._window)
-        believed = response > _MIN_RESPONSE and _explains(previous, now, shift)
-        return np.asarray(shift if believed else (0.0, 0.0), dtype=np.float32) / np.float32(scale)
-
-
-def _explains(previous: FloatArray, now: FloatArray, shift: Sequence[float]) -> bool:
-    """Whether moving the old picture makes it look more like the new one; one object's motion does not."""
-    x, y = round(shift[0]), round(shift[1])
-    height, width = now.shape
-    if abs(x) >= width or abs(y) >= height:
-        return False
-    new = now[max(y, 0) : height + min(y, 0), max(x, 0) : width + min(x, 0)]
-    old = previous[max(-y, 0) : height + min(-y, 0), max(-x, 0) : width + min(-x, 0)]
-    return float(np.abs(new - old).mean()) <= float(np.abs(now - previous).mean())
-
-
 class Tracker:
     """Many targets at once."""
 
@@ -105,7 +63,7 @@ class Tracker:
         boxes_xyxy: Boxes,
         labels: Sequence[str],
         scores: FloatArray,
-        shift_px: FloatArray,
+        motion: FloatArray,
         sure: NDArray[np.bool_] | None = None,
     ) -> list[int]:
         """Take one frame's detections.
@@ -114,14 +72,14 @@ class Tracker:
             boxes_xyxy: (N, 4) pixels.
             labels: N labels.
             scores: (N,).
-            shift_px: (2,) camera motion since the last frame.
+            motion: (2, 3) similarity by which still ground moved since the last frame.
             sure: (N,) whether a detection may start a track; others only continue confirmed ones. All are by default.
 
         Returns:
             N track ids, 0 for an unsure detection that continues nothing.
         """
         sure = np.ones(len(labels), np.bool_) if sure is None else sure
-        self._predict(shift_px)
+        self._predict(motion)
         ids = [0] * len(labels)
         unmatched = set(range(len(self.tracks)))
         for row, column in self._pairs(boxes_xyxy, labels, sure):
@@ -134,14 +92,15 @@ class Tracker:
                 ids[row] = self._start(boxes_xyxy[row], labels[row], float(scores[row]))
         return ids
 
-    def _predict(self, shift_px: FloatArray) -> None:
+    def _predict(self, motion: FloatArray) -> None:
         """Move every track to where it should be now."""
         if not self.tracks:
             return
-        moved = np.stack([track.velocity_px for track in self.tracks]) + shift_px
-        boxes = np.stack([track.box_xyxy for track in self.tracks]) + np.concatenate([moved, moved], axis=1)
-        for track, box in zip(self.tracks, boxes, strict=True):
-            track.box_xyxy = box
+        boxes = move_boxes(np.stack([track.box_xyxy for track in self.tracks]), motion)
+        velocities = np.stack([track.velocity_px for track in self.tracks]) @ motion[:, :2].T
+        for track, box, velocity in zip(self.tracks, boxes, velocities, strict=True):
+            track.velocity_px = velocity
+            track.box_xyxy = box + np.tile(velocity, 2)
 
     def _pairs(self, boxes: Boxes, labels: Sequence[str], sure: NDArray[np.bool_]) -> list[tuple[int, int]]:
         """(detection, track) pairs, greedily: sure detections first, then the others with confirmed tracks."""

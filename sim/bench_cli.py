@@ -129,6 +129,62 @@ def fewshot(
 
 
 @bench_app.command()
+def setup(out: Annotated[Path, typer.Option(help="Folder of the environment")] = Path("runs/peers")) -> None:
+    """Make the virtual environment of the trackers that `bench tracking` measures ours against (90 MB to fetch).
+
+    They need opencv-contrib-python, which must never be installed beside our own opencv-python.
+
+    Example:  skyloop-sim bench setup
+    """
+    from sim.peers import PEER_PACKAGES, set_up_peers
+
+    is_new = set_up_peers(out, Display())
+    typer.echo(f"{out}: {'ready' if is_new else 'was ready'}, with {', '.join(PEER_PACKAGES)}")
+
+
+@bench_app.command()
+def tracking(
+    data: Annotated[Path, typer.Option(help="Folder of sequences, each with img/ and groundtruth.txt")] = Path(
+        "../shared/data/tracking"
+    ),
+    trackers: Annotated[
+        str, typer.Option(help="Which, with commas: skyloop, skyloop+nano, csrt, kcf, mil, nano; default all")
+    ] = "",
+    nano: Annotated[Path, typer.Option(help="Folder of NanoTrack's two ONNX files")] = Path(
+        "../shared/data/peers/nanotrack_v2"
+    ),
+    peers: Annotated[Path, typer.Option(help="Environment that bench setup made")] = Path("runs/peers"),
+    threads: Annotated[int, typer.Option(min=1, help="Of each tracker")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Trackers of one target, ours and others, once over every sequence: success, precision, frames a second.
+
+    Example:  skyloop-sim bench setup && skyloop-sim bench tracking --trackers skyloop,csrt
+    """
+    from sim.bench_tracking import TRACKERS, TrackingBench, bench_tracking
+
+    quiet_logs()
+    end_children_on_sigterm()
+    names = tuple(name.strip() for name in trackers.split(",")) if trackers else TRACKERS
+    result = bench_tracking(TrackingBench(data, names, nano, peers, threads), Display())
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        console.print(_tracking_table(result))
+
+
+def _tracking_table(result: dict[str, Any]) -> Table:
+    table = Table(title=f"{len(result['sequences'])} sequences, {result['threads']} thread(s), 95 % by bootstrap")
+    for name in ("tracker", "AUC", "95 %", "within 20 px", "norm. precision", "frames/s"):
+        table.add_column(name, justify="left" if name == "tracker" else "right")
+    for name, row in result["mean"].items():
+        low, high = row["auc_interval"]
+        scores = (f"{row[key]:.3f}" for key in ("p20", "norm_precision"))
+        table.add_row(name, f"{row['auc']:.3f}", f"{low:.2f} to {high:.2f}", *scores, f"{row['fps']:.0f}")
+    return table
+
+
+@bench_app.command()
 def offload(
     second: Annotated[Path, typer.Option(help="Bundle of the student's recipe with another seed")],
     data: Data = DATA_DEFAULT,

@@ -1,0 +1,189 @@
+"""Trackers that people use, to measure ours against: their own virtual environment, and any tracker as a process.
+
+`opencv-contrib-python` overwrites the files of `opencv-python`, so it must never be installed beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from typing_extensions import Self
+
+from protocols.arrays import ImageArray
+from sim.display import Display
+from sim.errors import OutputError, ProcessError
+
+PEERS_FOLDER = Path("runs/peers")
+PEER_PACKAGES = ("opencv-contrib-python==5.0.0.93", "numpy==2.4.6")
+"""The newest that both agree on, of the same OpenCV as `constraints.txt` names for ourselves."""
+
+_WORKER = Path(__file__).with_name("tracking_worker.py")
+_LAUNCH = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from sim.tracking_worker import main; main()"
+_INSTALL_S = 900.0
+_ANSWER_S = 120.0
+"""Of the slowest tracker's first frame, weights and all, on a busy machine."""
+
+
+def set_up_peers(folder: Path, display: Display) -> bool:
+    """Make the peers' environment, unless it is there already.
+
+    Args:
+        folder: of the virtual environment.
+        display: tells what is being done.
+
+    Returns:
+        Whether anything had to be done.
+
+    Raises:
+        OutputError: the folder cannot be written, or is something else.
+        ProcessError: pip failed.
+    """
+    if _is_ready(folder):
+        return False
+    if folder.exists() and not (folder / "pyvenv.cfg").is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(f"{folder}: is no virtual environment; choose another --out, or remove it")
+    try:
+        with display.stage(f"virtual environment in {folder}"):
+            venv.create(folder, with_pip=True, clear=True)
+    except (OSError, subprocess.CalledProcessError) as exc:
+        raise OutputError(f"{folder}: no virtual environment can be made there ({exc}); choose another --out") from exc
+    with display.stage(f"pip install {' '.join(PEER_PACKAGES)}"):
+        _pip(folder)
+    _stamp(folder).write_text("\n".join(PEER_PACKAGES) + "\n")
+    return True
+
+
+def _pip(folder: Path) -> None:
+    command = [str(python_of(folder)), "-m", "pip", "install", "--quiet", "--only-binary", ":all:", *PEER_PACKAGES]
+    try:
+        done = subprocess.run(  # noqa: S603 - our own arguments
+            command, capture_output=True, text=True, timeout=_INSTALL_S, check=False, env=_environment(1)
+        )
+    except subprocess.TimeoutExpired as exc:
+        raise ProcessError(f"pip: not done after {_INSTALL_S:g} s; check the network and run it again") from exc
+    if done.returncode:
+        lines = [line for line in done.stderr.strip().splitlines() if line.startswith("ERROR")] or ["no reason given"]
+        raise ProcessError(f"pip: {' '.join(PEER_PACKAGES)} cannot be installed: {lines[-1]}; check network and index")
+
+
+def python_of(folder: Path) -> Path:
+    """The interpreter of the peers' environment."""
+    return folder / "bin" / "python"
+
+
+def peers_python(folder: Path) -> Path:
+    """The same, once it is certain that the environment is whole.
+
+    Raises:
+        ProcessError: it is not.
+    """
+    if not _is_ready(folder):
+        raise ProcessError(f"{folder}: the peers' environment is not there, or an older one; skyloop-sim bench setup")
+    return python_of(folder)
+
+
+def _stamp(folder: Path) -> Path:
+    """Written last, so that an installation that was cut short is made again."""
+    return folder / "skyloop-peers.txt"
+
+
+def _is_ready(folder: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return python_of(folder).exists() and _stamp(folder).read_text().split() == list(PEER_PACKAGES)
+    return False
+
+
+def _environment(threads: int) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    return kept | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+
+
+class TrackerProcess:
+    """A tracker in a process of its own; leaving the context ends it."""
+
+    def __init__(self, name: str, arguments: list[str], python: Path | None, threads: int) -> None:
+        """Start it.
+
+        Args:
+            name: for messages.
+            arguments: of `tracking_worker.py`.
+            python: of the peers' environment; None is ours.
+            threads: that it may use.
+        """
+        self.name = name
+        if python is None:
+            # As in `processes.py`: modules are found exactly where this process finds them.
+            command = [sys.executable, "-c", _LAUNCH, json.dumps(sys.path), *arguments]
+        else:
+            command = [str(python), "-I", str(_WORKER), *arguments]  # -I: our package's files shadow no module
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
+        self._process = subprocess.Popen(  # noqa: S603 - our own arguments
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, env=_environment(threads)
+        )
+
+    def __enter__(self) -> Self:
+        """Nothing more to do."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End it and wait for it."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        self._process.kill()
+        self._process.wait()
+        self._process.stdout.close()
+        self._log.close()
+
+    def start(self, image: ImageArray, box_xywh: list[float]) -> float:
+        """Begin a target at a box in pixels; seconds that it took.
+
+        Raises:
+            ProcessError: the process ended, or does not answer.
+        """
+        return float(self._ask(image, box_xywh)["s"])
+
+    def update(self, image: ImageArray) -> tuple[list[float], float]:
+        """The box, x, y, w, h in pixels, in the next frame, and seconds that it took.
+
+        Raises:
+            ProcessError: the process ended, or does not answer.
+        """
+        answer = self._ask(image, None)
+        return answer["box"], float(answer["s"])
+
+    def _ask(self, image: ImageArray, box_xywh: list[float] | None) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps({"shape": image.shape, "box": box_xywh}).encode() + b"\n")
+            self._process.stdin.write(image.tobytes())
+            self._process.stdin.flush()
+        except BrokenPipeError as exc:
+            raise self._ended() from exc
+        if not select.select([self._process.stdout], [], [], _ANSWER_S)[0]:
+            raise ProcessError(f"{self.name}: no answer after {_ANSWER_S:g} s; leave it out with --trackers")
+        line = self._process.stdout.readline()
+        if not line:
+            raise self._ended()
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _ended(self) -> ProcessError:
+        self._log.seek(0)
+        lines = [line for line in self._log.read().decode(errors="replace").splitlines() if line.strip()]
+        reason = lines[-1].strip() if lines else "it said nothing"
+        return ProcessError(f"{self.name}: its process ended: {reason}; mend that, or leave it out with --trackers")

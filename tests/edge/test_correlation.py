@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+from moving_target import MovingTarget, spots
+
+from edge.correlation import CorrelationTracker
+from edge.errors import TargetError
+from edge.short_term import Follower
+from protocols.boxes import box_iou
+
+STILL = np.eye(2, 3, dtype=np.float32)
+
+
+def follow(video, frames, gray=False, tracker=None):
+    """Overlaps with the truth, and sightings."""
+
+    def seen(index):
+        return video.image(index)[..., 1].copy() if gray else video.image(index)
+
+    follower = Follower(tracker or CorrelationTracker())
+    follower.start(seen(0), video.box(0))
+    found = [follower.update(seen(index), STILL) for index in range(1, frames)]
+    return [float(box_iou(s.box_xyxy[None], video.box(i)[None])[0, 0]) for i, s in enumerate(found, 1)], found
+
+
+@pytest.mark.parametrize("gray", [False, True], ids=["colour", "gray"])
+def test_target_is_followed_over_ground_that_moves_otherwise(gray):
+    overlaps, found = follow(MovingTarget(ground_px=(-2, 1)), 25, gray)
+    assert min(overlaps) > 0.75
+    assert found[-1].score > 0.4
+
+
+@pytest.mark.parametrize(("growth", "frames"), [(1.015, 40), (0.99, 25)], ids=["comes-nearer", "goes-away"])
+def test_target_that_changes_its_size_is_measured(growth, frames):
+    video = MovingTarget(growth=growth, step_px=(2, 1), side=(48, 36))
+    overlaps, found = follow(video, frames)
+    assert np.mean(overlaps[-5:]) > 0.7
+    sides = found[-1].box_xyxy[2:] - found[-1].box_xyxy[:2]
+    true = video.box(frames - 1)[2:] - video.box(frames - 1)[:2]
+    assert np.log(sides / true) == pytest.approx(0, abs=0.2)
+
+
+def test_score_and_sharpness_fall_when_the_target_is_gone():
+    video = MovingTarget()
+    tracker = CorrelationTracker()
+    follower = Follower(tracker)
+    follower.start(video.image(0), video.box(0))
+    for index in range(1, 10):
+        there = follower.update(video.image(index), STILL)
+    gone = tracker.look(spots(240, 320, seed=9), there.box_xyxy)
+    assert gone.score < 0.5 * there.score
+    assert gone.sharpness < 0.6 * there.sharpness
+
+
+def test_look_finds_the_target_near_where_it_is_expected_and_learns_nothing():
+    video, tracker = MovingTarget(), CorrelationTracker()
+    tracker.start(video.image(0), video.box(0))
+    far = video.box(12)
+    assert box_iou(tracker.look(video.image(12), far + 8).box_xyxy[None], far[None])[0, 0] > 0.7
+    first, again = (tracker.look(video.image(12), far + 8).score for _ in range(2))
+    assert first == again
+
+
+def test_same_video_gives_the_same_boxes():
+    first, second = (follow(MovingTarget(), 6)[1] for _ in range(2))
+    np.testing.assert_array_equal(first[-1].box_xyxy, second[-1].box_xyxy)
+
+
+@pytest.mark.parametrize("size", [(6, 40), (60, 5), (4, 4), (300, 200)], ids=["thin", "flat", "small", "whole"])
+def test_targets_of_any_shape_are_followed_without_trouble(size):
+    video = MovingTarget(side=size, step_px=(0.5, 0.2))
+    _, found = follow(video, 8)
+    assert all(np.isfinite(s.box_xyxy).all() and np.isfinite(s.score) for s in found)
+
+
+def test_target_that_leaves_the_frame_stays_at_its_edge():
+    _, found = follow(MovingTarget(step_px=(14, 0)), 24)
+    middle = (found[-1].box_xyxy[:2] + found[-1].box_xyxy[2:]) / 2
+    assert (middle >= 0).all()
+    assert (middle <= (320, 240)).all()
+
+
+def test_flat_picture_does_no_harm():
+    tracker, flat = CorrelationTracker(), np.full((120, 160, 3), 90, np.uint8)
+    tracker.start(flat, np.array([50, 50, 80, 80], np.float32))
+    for _ in range(3):
+        sighting = tracker.look(flat, np.array([50, 50, 80, 80], np.float32))
+        tracker.learn(flat, sighting)
+    assert np.isfinite(sighting.box_xyxy).all()
+
+
+@pytest.mark.parametrize(
+    ("box", "word"),
+    [
+        ([400, 10, 440, 40], "outside the frame of 320x240"),
+        ([10, 10, 13, 40], "under 4 px"),
+        ([50, 10, 20, 40], "under 4 px"),
+        ([10, float("nan"), 40, 40], "not four numbers"),
+        ([10, 10, 40], "not four numbers"),
+    ],
+)
+def test_start_refuses_what_cannot_be_followed(box, word):
+    with pytest.raises(TargetError, match=word):
+        CorrelationTracker().start(MovingTarget().image(0), np.array(box, np.float32))

@@ -17,7 +17,6 @@ from distill.evaluate import evaluate
 from distill.files import write_whole
 from distill.gate import fewshot_scores
 from distill.recipe import SCORES_NAME, Recipe, Workspace, data_digest, open_source
-from distill.weights import read_card
 from edge.bundle import Bundle
 from edge.config import first_problem
 from edge.runtime.onnx import OnnxBackend
@@ -28,9 +27,6 @@ GROUP = "distillation"
 
 FULL = "full"
 MEASURES = ("map50", "ap50_small", "fewshot_ap50")
-
-_MEASURED = {"network": {"band_mean", "band_deviation"}}
-"""What a run adds to its recipe."""
 
 
 def planned(recipe: Recipe, left_out: Sequence[str], seeds: int) -> dict[str, list[Recipe]]:
@@ -90,16 +86,14 @@ def score(recipe: Recipe, workspace: Workspace, data: DataSet, labels: Sequence[
         labels: scored classes.
 
     Raises:
-        DistillError: the run of that name was trained by another recipe.
+        DistillError: the kept scores are damaged.
     """
-    trained = Recipe.model_validate(read_card(workspace.weights(recipe.name))["recipe"])
-    if trained.model_dump(exclude=_MEASURED) != recipe.model_dump(exclude=_MEASURED):
-        raise DistillError(
-            f"{workspace.folder(recipe.name)}: was trained by another recipe of that name; delete it to train it again"
-        )
     folder = workspace.folder(recipe.name)
     path, asked = folder / SCORES_NAME, f"{data_digest(data)} {','.join(labels)}"
-    kept: dict[str, dict[str, float | None]] = json.loads(path.read_text()) if path.is_file() else {}
+    try:
+        kept: dict[str, dict[str, float | None]] = json.loads(path.read_text()) if path.is_file() else {}
+    except (OSError, ValueError) as exc:
+        raise DistillError(f"{path}: no readable scores ({exc}); delete it, and they are measured again") from exc
     if asked not in kept:
         kept[asked] = _measured(recipe, workspace, data, labels)
         write_whole(path, json.dumps(kept, indent=1).encode())

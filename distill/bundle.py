@@ -152,7 +152,7 @@ def make_manifest(
             "recipe": card["recipe"],
             "data": card["data"],
             "torch": card["torch"],
-            "attribution": attribution_of(recipe.sources),
+            "attribution": attribution_of(Recipe.model_validate(card["recipe"]).sources),
         },
         metrics=metrics or {},
     )

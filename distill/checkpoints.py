@@ -12,7 +12,7 @@ import torch
 from distill.errors import TrainingError
 from distill.files import write_whole
 
-_NAME = "checkpoint.pt"
+CHECKPOINT_NAME = "checkpoint.pt"
 
 
 def save_checkpoint(folder: Path, content: dict[str, Any]) -> None:
@@ -27,7 +27,7 @@ def save_checkpoint(folder: Path, content: dict[str, Any]) -> None:
     """
     buffer = BytesIO()
     torch.save(content, buffer)
-    write_whole(folder / _NAME, buffer.getvalue())
+    write_whole(folder / CHECKPOINT_NAME, buffer.getvalue())
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any] | None:
@@ -36,7 +36,7 @@ def read_checkpoint(folder: Path) -> dict[str, Any] | None:
     Raises:
         TrainingError: it is damaged.
     """
-    path = folder / _NAME
+    path = folder / CHECKPOINT_NAME
     if not path.is_file():
         return None
     try:
@@ -51,5 +51,5 @@ def read_checkpoint(folder: Path) -> dict[str, Any] | None:
 def of_another_recipe(folder: Path) -> TrainingError:
     """The error of a checkpoint that another recipe left."""
     return TrainingError(
-        f"{folder / _NAME}: belongs to another recipe; give the run another `name` or delete the checkpoint"
+        f"{folder / CHECKPOINT_NAME}: belongs to another recipe; give the run another `name` or delete the checkpoint"
     )

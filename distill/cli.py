@@ -87,9 +87,10 @@ def _train_needed(config: Path, recipe: Recipe, workspace: Workspace, above: tup
 
 def _train_and_export(recipe: Recipe, workspace: Workspace) -> None:
     from distill.bundle import export_run
-    from distill.weights import read_card
+    from distill.weights import check_trained_by, read_card
 
     if workspace.weights(recipe.name).is_file():
+        check_trained_by(recipe, workspace.weights(recipe.name))
         error_console.print(f"{recipe.name}: already trained, kept; delete {workspace.folder(recipe.name)} to repeat")
     else:
         _train_with_progress(recipe, workspace)
@@ -127,6 +128,7 @@ def ablate(
     recipe, workspace = read_toml(config, Recipe), Workspace(data, runs)
     plan = planned(recipe, _listed(left_out), seeds)
     scored_on = open_source(Source(path="hit_uav", split=split, weight=1.0), workspace, recipe.network.bands)
+    scored_on.check_shows(_listed(labels))
     _train_needed(config, recipe, workspace)
     scores: dict[str, list[dict[str, float | None]]] = {name: [] for name in plan}
     for name, variants in plan.items():
@@ -227,23 +229,23 @@ def bundle(
 
 @app.command()
 def restore(
-    folder: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder with the variant fp32")],
+    bundle: Annotated[
+        str, typer.Argument(help="Bundle folder with the variant fp32, or the bundled `student` or `teacher`")
+    ],
     data: DataRoot = DATA_DEFAULT,
     runs: RunsRoot = RUNS_DEFAULT,
 ) -> None:
     """Make a bundle a finished run again, to start from it, learn from it or quantize it anew.
 
-    Its batch norms are measured on the training data that its manifest names.
+    Its batch norms are measured on the training data that its manifest names; they have to be there.
 
-    Example: skyloop-distill restore cloud/bundles/teacher, then distill with a recipe that says teacher = "teacher"
+    Example: skyloop-distill restore teacher, then distill with a recipe that says teacher = "teacher"
     """
-    from distill.bundle import export_run
+    from distill.evaluate import bundle_folder
     from distill.restore import restore as restored
 
-    workspace = Workspace(data, runs)
-    recipe, weights = restored(folder, workspace)
-    export_run(recipe, workspace)
-    typer.echo(f"{weights.parent}: run {recipe.name!r} as {folder} holds it")
+    recipe, weights = restored(bundle_folder(bundle), Workspace(data, runs))
+    typer.echo(f"{weights.parent}: run {recipe.name!r} as {bundle} holds it")
 
 
 @app.command()

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -79,20 +83,35 @@ def export_onnx(network: SkyNet, path: Path) -> None:
     image = torch.randint(0, 256, shape, dtype=torch.uint8)
     rows, columns = torch.export.Dim("rows", min=1, max=512), torch.export.Dim("columns", min=1, max=512)
     multiples = {1: INPUT_MULTIPLE_PX * rows, 2: INPUT_MULTIPLE_PX * columns}
-    program = torch.onnx.export(
-        deployed,
-        (image,),
-        input_names=["image"],
-        output_names=list(OUTPUT_NAMES),
-        dynamic_shapes={"image": multiples},
-        opset_version=OPSET,
-        dynamo=True,
-        verbose=False,
-    )
+    with _quiet_exporter():
+        program = torch.onnx.export(
+            deployed,
+            (image,),
+            input_names=["image"],
+            output_names=list(OUTPUT_NAMES),
+            dynamic_shapes={"image": multiples},
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
     assert program is not None
     content = program.model_proto.SerializeToString()
     _check(deployed, content, path, image)
     write_whole(path, content)
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Without what torch's exporter tells everybody: that torchvision is not there, and what torch deprecates."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)", FutureWarning)
+            yield
+    finally:
+        logger.setLevel(before)
 
 
 def _check(deployed: _Deployed, content: bytes, path: Path, image: Tensor) -> None:

@@ -91,16 +91,16 @@ def quantize_run(recipe: Recipe, workspace: Workspace, on_stage: OnStage = lambd
     if not fp32.is_file():
         raise DistillError(f"{folder}: holds no fp32.onnx; run `skyloop-distill distill` with this recipe first")
     outs = {name: folder / f"{name}.onnx" for name in SCHEMES}
-    for old in (*outs.values(), folder / "parity.json"):
-        old.unlink(missing_ok=True)
     sets = open_sources(recipe, workspace)
     held_out = [open_source(source, workspace, recipe.network.bands) for source in recipe.held_out]
     manifest = make_manifest(recipe, workspace, {"fp32": fp32})
+    images = calibration_images(sets, CALIBRATION_IMAGES, recipe.seed, manifest)
     probes = calibration_images(sets, _PARITY_IMAGES, recipe.seed + 1, manifest)
+    for old in (*outs.values(), folder / "parity.json"):
+        old.unlink(missing_ok=True)
     report = {}
     with disk_errors(folder), TemporaryDirectory() as scratch:
         files = {name: Path(scratch) / out.name for name, out in outs.items()}
-        images = calibration_images(sets, CALIBRATION_IMAGES, recipe.seed, manifest)
         prepared = quantize_files(fp32, files, images, on_stage)
         for done, (name, file) in enumerate(files.items()):
             on_stage("comparing with the original", done, len(files))

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from distill.batches import make_batch
 from distill.bundle import curves_of
+from distill.checkpoints import CHECKPOINT_NAME
 from distill.errors import DistillError
-from distill.export import fold_batch_norms
+from distill.export import export_onnx, fold_batch_norms
 from distill.files import write_whole
 from distill.network import SkyNet
 from distill.recipe import Recipe, Workspace, open_sources
@@ -54,15 +55,17 @@ def restore(folder: Path, workspace: Workspace) -> tuple[Recipe, Path]:
     bundle = load_bundle(folder, "fp32")
     recipe = _recipe_of(bundle)
     weights = workspace.weights(recipe.name)
-    if weights.exists():
-        raise DistillError(f"{weights.parent}: a run of that name is there; move it, or restore with other --runs")
+    if weights.exists() or (weights.parent / CHECKPOINT_NAME).exists():
+        raise DistillError(f"{weights.parent}: a run of that name is there; move it away, then restore")
     network = SkyNet(recipe.network, len(recipe.labels)).eval()
     _fill(network, _tensors(bundle.model_path), bundle.model_path)
     _measure_batch_norms(network, recipe, workspace)
     for name, content in curves_of(folder).items():
         write_whole(weights.with_name(name), content)
+    export_onnx(network, weights.with_name("fp32.onnx"))
     card = _record(bundle, recipe)
     write_whole(weights.with_suffix(".json"), json.dumps(card, indent=1).encode())
+    # Last, because a run that has its weights counts as finished.
     write_whole(weights, to_safetensors({name: value.contiguous() for name, value in network.state_dict().items()}))
     return recipe, weights
 
@@ -84,9 +87,7 @@ def _record(bundle: Bundle, recipe: Recipe) -> dict[str, Any]:
         "labels": recipe.labels,
         "network": recipe.network.model_dump(),
         "recipe": recipe.model_dump(mode="json"),
-        "labels_without_boxes": [],
         "data": bundle.manifest.training.get("data", {}),
-        "teacher": bundle.manifest.training.get("teacher"),
         "torch": torch.__version__,
         "restored_from_sha256": bundle.manifest.variants["fp32"].sha256,
         "finished_at_s": time.time(),

@@ -46,6 +46,33 @@ def read_config(weights: Path) -> NetworkConfig:
         raise TrainingError(f"{weights.with_suffix('.json')}: names no network and labels; train it again") from exc
 
 
+_NOT_TRAINED: dict[str, Any] = {
+    "network": {"band_mean", "band_deviation"},
+    "score_floor": True,
+    "object_floor": True,
+    "held_out": True,
+}
+"""What a run adds to its recipe, and what is chosen after it."""
+
+
+def check_trained_by(recipe: Recipe, weights: Path) -> None:
+    """Refuse a finished run that another recipe of the same name made.
+
+    Raises:
+        TrainingError: it did, or the record beside the weights is damaged.
+    """
+    card = read_card(weights)
+    try:
+        trained = Recipe.model_validate(card["recipe"])
+    except (KeyError, ValidationError) as exc:
+        raise TrainingError(f"{weights.with_suffix('.json')}: names no recipe; train it again") from exc
+    if trained.model_dump(exclude=_NOT_TRAINED) != recipe.model_dump(exclude=_NOT_TRAINED):
+        raise TrainingError(
+            f"{weights.parent}: was trained by another recipe of that name; delete it to train it again, or take "
+            "another name"
+        )
+
+
 def check_unfamiliar(recipe: Recipe, whose: str, known: Iterable[str]) -> None:
     """Refuse a teacher or a start that knows what the recipe leaves out: it would tell.
 

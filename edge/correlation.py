@@ -18,12 +18,15 @@ from edge.appearance import ColourWords, cut_window, gradient_histograms, gray_o
 from edge.config import Settings
 from edge.fourier import Spectra, square_transform
 from edge.scale_filter import ScaleFilter, ScaleSettings, parabola_top
-from edge.short_term import Sighting, checked_target
+from edge.short_term import SMALLEST_PX, Sighting, checked_target
 from protocols.arrays import FloatArray, ImageArray
 
 
 class CorrelationSettings(Settings):
-    """How the filter looks and learns. Chosen on rendered sequences; where a paper is named, its value stood the test.
+    """How the filter looks and learns.
+
+    Chosen on rendered sequences, but for the window (`cells`, `padding`), which was cut for speed after a look at real
+    ones and then compared on renders; where a paper is named, its value stood the test.
 
     Attributes:
         cells: side of the window, in cells.
@@ -173,7 +176,7 @@ def _kept_in(image: ImageArray, box_xyxy: FloatArray) -> FloatArray:
     limit = np.array(image.shape[1::-1], np.float32)
     size = np.asarray(box_xyxy[2:] - box_xyxy[:2], dtype=np.float32)
     size = size * min(1.0, float((limit / size).min())) if (size > limit).all() else size
-    size = size * max(1.0, 4.0 / float(np.sqrt(np.prod(size))))
+    size = size * max(1.0, SMALLEST_PX / float(np.sqrt(np.prod(size))))
     middle = np.clip((box_xyxy[:2] + box_xyxy[2:]) / 2, 0, limit)
     return np.concatenate([middle - size / 2, middle + size / 2]).astype(np.float32)
 

@@ -57,13 +57,13 @@ def bench_offload(options: OffloadBench, display: Display) -> dict[str, Any]:
         SimError: the hard images show nothing that is scored.
     """
     data = read_data_set(options.data, options.split)
-    student = Student.open(load_bundle(options.student))
+    folders = {"student": options.student, "second": options.second, "teacher": options.teacher}
+    models = {name: Student.open(load_bundle(folder)) for name, folder in folders.items()}
     with display.stage("how hard each image is", len(data)) as advance:
-        losses = image_losses(student, data, lambda index: advance(index + 1, ""))
+        losses = image_losses(models["student"], data, lambda index: advance(index + 1, ""))
     count = max(round(options.hardest * len(data)), 1)
     hard = sorted(np.argsort(-losses, kind="stable")[:count].tolist())
-    folders = {"student": options.student, "second": options.second, "teacher": options.teacher}
-    found = {name: _detections(name, folder, data, display) for name, folder in folders.items()}
+    found = {name: _detections(name, student, data, display) for name, student in models.items()}
     everything = range(len(data))
     result: dict[str, Any] = {
         "images": len(data),
@@ -77,9 +77,9 @@ def bench_offload(options: OffloadBench, display: Display) -> dict[str, Any]:
     return result | {"teacher_gain": round(100 * (teacher - other), 1)}
 
 
-def _detections(name: str, folder: Path, data: DataSet, display: Display) -> list[ImageDetections]:
+def _detections(name: str, student: Student, data: DataSet, display: Display) -> list[ImageDetections]:
     with display.stage(name, len(data)) as advance:
-        return detect_all(Student.open(load_bundle(folder)), data, lambda index: advance(index + 1, ""))[0]
+        return detect_all(student, data, lambda index: advance(index + 1, ""))[0]
 
 
 def _scores(

@@ -4,7 +4,6 @@ import json
 import resource
 import shutil
 import sys
-import warnings
 from contextlib import contextmanager
 
 import cv2
@@ -147,10 +146,7 @@ def finished(data_folder, tmp_path_factory, tiny_recipe):
     """Recipe and workspace of a run that was trained and exported; not to be changed."""
     recipe, workspace = tiny_recipe(), Workspace(data_folder, tmp_path_factory.mktemp("runs"))
     train(recipe, workspace)
-    with warnings.catch_warnings():
-        # torch.export pickles its own tree specs, which torch 2.13 itself deprecates.
-        warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)", FutureWarning)
-        export_run(recipe, workspace)
+    export_run(recipe, workspace)
     return recipe, workspace
 
 

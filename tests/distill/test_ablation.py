@@ -63,11 +63,12 @@ def test_summary_spreads_over_the_seeds(whole):
     assert result["ablation"]["full"]["ap50_small"] is None
 
 
-def test_score_refuses_a_run_of_another_recipe(finished, tiny_recipe):
-    _, workspace = finished
+def test_damaged_scores_are_one_clear_line(run_copy):
+    recipe, workspace = run_copy
     data = open_source(Source(path="hit_uav", split="val"), workspace, BGR)
-    with pytest.raises(DistillError, match="trained by another recipe"):
-        score(tiny_recipe(steps=7), workspace, data, ("Person",))
+    (workspace.folder("tiny") / "scores.json").write_text("{")
+    with pytest.raises(DistillError, match=r"no readable scores .* delete it"):
+        score(recipe, workspace, data, ("Person",))
 
 
 RECIPE = """
@@ -84,7 +85,6 @@ held_out = [{{ path = "hit_uav", split = "dev" }}]
 """
 
 
-@pytest.mark.filterwarnings(r"ignore:.*isinstance\(treespec, LeafSpec\):FutureWarning")
 def test_ablate_trains_scores_and_writes_a_table_for_the_card(run_cli, run_copy, tiny_bundle, tmp_path):
     _, workspace = run_copy
     (tmp_path / "a.toml").write_text(RECIPE.format())

@@ -1,4 +1,5 @@
 import hashlib
+import json
 import shutil
 
 import numpy as np
@@ -112,7 +113,11 @@ def test_bundle_of_a_run_without_export_is_refused(tiny_recipe, workspace, tmp_p
         pytest.param(Source(path="my_field"), "my_field: not recorded", id="own-data"),
     ],
 )
-def test_bundle_states_where_its_data_came_from(finished, tmp_path, source, attribution):
-    recipe, workspace = finished
-    other = recipe.model_copy(update={"sources": (source,)})
-    assert write_bundle(other, workspace, tmp_path / "bundle").training["attribution"] == [attribution]
+def test_bundle_states_where_the_data_it_was_trained_on_came_from(run_copy, tmp_path, source, attribution):
+    """The recipe file may have changed since."""
+    recipe, workspace = run_copy
+    record = workspace.weights("tiny").with_suffix(".json")
+    card = json.loads(record.read_text())
+    card["recipe"]["sources"] = [source.model_dump(mode="json")]
+    record.write_text(json.dumps(card))
+    assert write_bundle(recipe, workspace, tmp_path / "bundle").training["attribution"] == [attribution]

@@ -90,6 +90,16 @@ def test_quantize_run_that_fails_the_gate_leaves_no_file(run_copy, few_images, m
     assert not (folder / "bundle").exists()
 
 
+def test_quantize_run_that_lacks_images_keeps_the_files_it_had(run_copy):
+    recipe, workspace = run_copy
+    kept = {name: workspace.folder("tiny") / name for name in ("u8s8.onnx", "s8s8.onnx", "parity.json")}
+    for path in kept.values():
+        path.write_bytes(b"older")
+    with pytest.raises(DistillError, match="at least 500 wanted"):
+        quantize_run(recipe, workspace)
+    assert all(path.read_bytes() == b"older" for path in kept.values())
+
+
 def test_quantize_run_without_export_is_refused(tiny_recipe, workspace):
     with pytest.raises(DistillError, match=r"holds no fp32\.onnx"):
         quantize_run(tiny_recipe(), workspace)

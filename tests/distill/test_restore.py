@@ -78,6 +78,20 @@ def test_run_of_that_name_is_not_overwritten(run_copy, bundle):
     assert workspace.weights("tiny").read_bytes() == before
 
 
+def test_unfinished_run_of_that_name_is_left_alone(bundle, elsewhere):
+    elsewhere.folder("tiny").mkdir(parents=True)
+    (elsewhere.folder("tiny") / "checkpoint.pt").write_bytes(b"steps")
+    with pytest.raises(DistillError, match="a run of that name is there; move it"):
+        restore(bundle, elsewhere)
+    assert [path.name for path in elsewhere.folder("tiny").iterdir()] == ["checkpoint.pt"]
+
+
+def test_full_disk_leaves_no_run_that_counts_as_finished(bundle, elsewhere, full_disk):
+    with full_disk(2_000), pytest.raises(DistillError, match="disk"):
+        restore(bundle, elsewhere)
+    assert not elsewhere.weights("tiny").exists()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
@@ -95,7 +109,6 @@ def test_bundle_that_does_not_say_what_it_is_is_refused(bundle, elsewhere, tmp_p
     assert not elsewhere.weights("tiny").exists()
 
 
-@pytest.mark.filterwarnings(r"ignore:.*isinstance\(treespec, LeafSpec\):FutureWarning")
 def test_cli_restores_a_bundle(run_cli, bundle, elsewhere):
     code, out, _ = run_cli("restore", str(bundle), "--data", str(elsewhere.data), "--runs", str(elsewhere.runs))
     assert code == 0

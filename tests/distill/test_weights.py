@@ -5,7 +5,7 @@ from safetensors.torch import save_file
 from distill.errors import TrainingError
 from distill.recipe import Source
 from distill.train import train
-from distill.weights import load_network
+from distill.weights import check_trained_by, load_network
 
 
 def test_trained_network_loads_with_its_labels(finished):
@@ -29,6 +29,13 @@ def test_load_network_damaged_run_is_refused(run_copy, damage, words):
     damage(workspace.weights("tiny"))
     with pytest.raises(TrainingError, match=words):
         load_network(workspace.weights("tiny"))
+
+
+def test_run_of_another_recipe_is_told_from_one_with_other_floors(finished, tiny_recipe):
+    weights = finished[1].weights("tiny")
+    check_trained_by(tiny_recipe(score_floor=0.6, held_out=(Source(path="hit_uav", split="dev"),)), weights)
+    with pytest.raises(TrainingError, match="was trained by another recipe of that name; delete it"):
+        check_trained_by(tiny_recipe(steps=7), weights)
 
 
 @pytest.mark.parametrize(("role", "whose"), [("init", "init run 'tiny'"), ("teacher", "teacher 'tiny'")])

@@ -82,7 +82,12 @@ def _train_chain(config: Path, workspace: Workspace, above: tuple[str, ...] = ()
 def _train_needed(config: Path, recipe: Recipe, workspace: Workspace, above: tuple[str, ...] = ()) -> None:
     for needed in recipe.needed_runs:
         if not workspace.weights(needed).is_file():
-            _train_chain(config.with_name(f"{needed}.toml"), workspace, (*above, recipe.name))
+            if not (path := config.with_name(f"{needed}.toml")).is_file():
+                raise DistillError(
+                    f"{config}: needs the run {needed!r}, of which {workspace.runs} holds no weights and {path.parent} "
+                    "no recipe; check its init and teacher"
+                )
+            _train_chain(path, workspace, (*above, recipe.name))
 
 
 def _train_and_export(recipe: Recipe, workspace: Workspace) -> None:

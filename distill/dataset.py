@@ -175,6 +175,8 @@ def read_data_set(folder: Path, split: str, reading: Reading = PLAIN) -> DataSet
     Raises:
         DataSetError: the folder is neither, its JSON is damaged, or the split is unknown or empty.
     """
+    if not folder.exists():
+        raise DataSetError(f"{folder}: is not there; check --data, or render it with `skyloop-sim render --out`")
     if (folder / CASES_NAME).is_file():
         from distill.cases import read_cases
 

@@ -72,7 +72,7 @@ def test_missing_recipe_is_one_clear_line(run_cli, tmp_path):
 def test_missing_data_is_one_clear_line(run_cli, write_recipe, tmp_path):
     code, _, err = run_cli("distill", write_recipe("a"), "--data", tmp_path / "absent", "--runs", tmp_path / "runs")
     assert code == 1
-    assert "absent/hit_uav: holds no annotations.json" in err.splitlines()[-1]
+    assert "absent/hit_uav: is not there; check --data" in err.splitlines()[-1]
 
 
 def test_train_teacher_refuses_a_recipe_with_a_teacher(run_cli, write_recipe):
@@ -204,7 +204,7 @@ def test_evaluate_prints_a_table(run_cli, tiny_bundle, coco_folder):
     ("more", "words"),
     [
         pytest.param(["--variant", "u4"], "has no variant 'u4'; choose one of fp32", id="variant"),
-        pytest.param(["--data", "absent"], "absent: holds no annotations.json", id="data"),
+        pytest.param(["--data", "absent"], "absent: is not there; check --data", id="data"),
         pytest.param(["--labels", "Green"], "no box is called Green, they are called Novel, Red", id="labels"),
         pytest.param(["--labels", ","], "no box is called nothing, they are called Novel, Red", id="no-labels"),
     ],

@@ -158,7 +158,7 @@ def test_image_smaller_than_its_annotation_says_is_refused(coco_folder, read):
 
 
 def test_missing_folder_names_it(tmp_path):
-    with pytest.raises(DataSetError, match=r"absent: holds no annotations\.json .* check the path"):
+    with pytest.raises(DataSetError, match=r"absent: is not there; check --data"):
         read_data_set(tmp_path / "absent", "val")
 
 

@@ -133,6 +133,7 @@ class ChipCheck:
     @property
     def counts(self) -> ChipCounts:
         """What was found out so far about the bank in force."""
+        _ = self.flown  # judges what came since
         verdicts = self._verdicts.values()
         cosines = [v.cosine for v in verdicts if v.cosine is not None]
         return ChipCounts(

@@ -89,13 +89,12 @@ class PromptMatcher:
 
         Args:
             bank: every prompt the craft holds.
-            space_id: the running student's; prompts of another space are left out and named in `skipped`.
+            space_id: the running student's; prompts of another space are left out.
 
         Of two prompts with the same positives and different labels the one worth less is silent while the other is
         alive; `silenced` gives the reason by prompt id.
         """
         self.prompts: tuple[Prompt, ...] = tuple(p for p in bank.prompts if p.space_id == space_id)
-        self.skipped: tuple[str, ...] = tuple(p.prompt_id for p in bank.prompts if p.space_id != space_id)
         self._labels = np.unique([p.label for p in self.prompts], return_inverse=True)[1]
         positives = [p.positives.to_array() for p in self.prompts]
         self._by_looks = np.argsort([-len(looks) for looks in positives], kind="stable")

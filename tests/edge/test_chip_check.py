@@ -126,8 +126,9 @@ def test_direction_is_turned_with_its_chips(student, perturb):
 
 
 def test_small_disagreement_rebuilds_nothing(student, perturb):
-    check = checked(perturb(0.05), make_prompt(student))
-    assert check.flown is not None
+    prompt = make_prompt(student)
+    check = checked(perturb(0.05), prompt)
+    assert check.flown.prompts == (prompt,)
     assert (check.counts.compared, check.counts.rebuilt) == (1, 0)
 
 

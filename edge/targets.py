@@ -40,6 +40,7 @@ class TargetSettings(Settings):
     """How targets are followed; chosen on rendered sequences in which they leave and return (docs/tracking.md).
 
     Attributes:
+        tracker: the short-term one, see `edge.opencv_trackers.open_short_term`.
         presence: what a frame's evidence weighs.
         learn_above: presence from which the target's looks are learnt.
         lost_below, patience: presence, and frames in a row under it, after which a target is called lost.
@@ -49,6 +50,7 @@ class TargetSettings(Settings):
         tried: candidates of one frame at which a lost target is looked for.
     """
 
+    tracker: str = "correlation"
     presence: PresenceSettings = PresenceSettings()
     learn_above: float = 0.6
     lost_below: float = 0.3
@@ -70,6 +72,7 @@ class Target:
         reason: of the state, in words.
         box_xyxy: (4,) float32 pixels of the frame; of a lost target where it would be, had it stayed on the ground.
         presence: probability that it is there, 0 to 1.
+        evidence: what that rests on in this frame; None where nothing was looked at.
     """
 
     target_id: int
@@ -78,6 +81,7 @@ class Target:
     reason: str
     box_xyxy: FloatArray
     presence: float
+    evidence: Evidence | None = None
 
 
 @dataclass(frozen=True)
@@ -178,6 +182,7 @@ class _Followed:
         self._presence = Presence(settings.presence)
         self._score, self._sharpness = Level(), Level()
         self._looks = TargetLooks()
+        self._evidence: Evidence | None = None
         self._sure = self._doubtful = 0
 
     def start(self, image: ImageArray, box_xyxy: FloatArray, seen: Perception | None) -> None:
@@ -190,9 +195,10 @@ class _Followed:
 
     @property
     def target(self) -> Target:
-        return Target(self._id, self._label, self._state, self._reason, self._box, self._presence.value)
+        return Target(self._id, self._label, self._state, self._reason, self._box, self._presence.value, self._evidence)
 
     def update(self, view: _View) -> None:
+        self._evidence = None
         if self._state == "lost":
             self._box = self._motion.rest(view.motion)
             if view.seen is not None:
@@ -208,7 +214,7 @@ class _Followed:
             return
         sighting = self._tracker.look(view.image, self._box)
         embedding = self._embedding(view.seen, sighting)
-        evidence = self._evidence(sighting, embedding)
+        evidence = self._evidence = self._told_by(sighting, embedding)
         presence = self._presence.weigh(evidence)
         is_likely = self._presence.odds_of(evidence) > 0
         if is_likely:
@@ -221,7 +227,7 @@ class _Followed:
     def _embedding(self, seen: Perception | None, sighting: Sighting) -> FloatArray | None:
         return None if seen is None else embedding_at(seen, sighting.box_xyxy, self._stride_px)
 
-    def _evidence(self, sighting: Sighting, embedding: FloatArray | None) -> Evidence:
+    def _told_by(self, sighting: Sighting, embedding: FloatArray | None) -> Evidence:
         return Evidence(
             score=self._score.excess(sighting.score),
             sharpness=self._sharpness.excess(sighting.sharpness),
@@ -272,7 +278,7 @@ class _Followed:
         if _visible(place_xyxy, view.image) < _LEAST_VISIBLE:
             return False
         sighting = self._tracker.look(view.image, place_xyxy)
-        evidence = self._evidence(sighting, self._embedding(view.seen, sighting))
+        evidence = self._told_by(sighting, self._embedding(view.seen, sighting))
         if box_iou(sighting.box_xyxy[None], place_xyxy[None])[0, 0] < _SAME_PLACE_IOU:
             return False
         if not evidence.looks >= self._settings.template_at_least:  # nan is not

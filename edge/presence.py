@@ -21,12 +21,12 @@ class PresenceSettings(Settings):
         memory: share of the last frame's log odds in this one's: one bad frame loses nobody.
     """
 
-    bias: float = 3.0
-    score: float = 4.0
-    sharpness: float = 2.0
-    surprise: float = -0.4
-    looks_bias: float = -2.0
-    looks: float = 4.0
+    bias: float = 1.6
+    score: float = 1.2
+    sharpness: float = 4.1
+    surprise: float = -0.12
+    looks_bias: float = -4.9
+    looks: float = 6.5
     memory: float = 0.6
 
 

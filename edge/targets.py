@@ -43,11 +43,14 @@ class TargetSettings(Settings):
         tracker: the short-term one, see `edge.opencv_trackers.open_short_term`.
         presence: what a frame's evidence weighs.
         learn_above: presence from which the target's looks are learnt.
-        lost_below, patience: presence, and frames in a row under it, after which a target is called lost.
+        lost_below, patience: presence, and frames in a row under it, after which a target is called lost; one that was
+            just found again must prove itself, and is lost again under `learn_above`.
         confirm: sure frames until a tentative or re-found target is tracked.
         template_at_least: likeness with the first template from which a candidate may be the target again.
         score_at_least: score of the short-term tracker in units of its usual one, where no prompt answers.
         tried: candidates of one frame at which a lost target is looked for.
+        reach, reach_per_frame: how far over the ground from where it was lost, in units of its size, it is looked for
+            at first, and how much farther with each frame: what is alike and too far away is another.
     """
 
     tracker: str = "correlation"
@@ -59,6 +62,8 @@ class TargetSettings(Settings):
     template_at_least: float = 0.6
     score_at_least: float = 0.5
     tried: int = 3
+    reach: float = 2.0
+    reach_per_frame: float = 0.2
 
 
 @dataclass(frozen=True)
@@ -183,7 +188,7 @@ class _Followed:
         self._score, self._sharpness = Level(), Level()
         self._looks = TargetLooks()
         self._evidence: Evidence | None = None
-        self._sure = self._doubtful = 0
+        self._sure = self._doubtful = self._gone = 0
 
     def start(self, image: ImageArray, box_xyxy: FloatArray, seen: Perception | None) -> None:
         box = checked_target(image, box_xyxy)
@@ -201,6 +206,7 @@ class _Followed:
         self._evidence = None
         if self._state == "lost":
             self._box = self._motion.rest(view.motion)
+            self._gone += 1
             if view.seen is not None:
                 self._search(view, view.seen)
         else:
@@ -246,10 +252,12 @@ class _Followed:
         """What the newest presence makes of the state."""
         settings = self._settings
         self._sure = self._sure + 1 if presence > settings.learn_above else 0
-        self._doubtful = self._doubtful + 1 if presence < settings.lost_below else 0
+        least = settings.learn_above if self._state == "re_found" else settings.lost_below
+        self._doubtful = self._doubtful + 1 if presence < least else 0
         if self._doubtful >= settings.patience:
-            self._turn("lost", f"presence under {settings.lost_below:g} for {self._doubtful} frames")
+            self._turn("lost", f"presence under {least:g} for {self._doubtful} frames")
         elif self._state != "tracked" and self._sure >= settings.confirm:
+            self._gone = 0
             self._turn("tracked", f"surely seen in {self._sure} frames")
 
     def _turn(self, state: TargetState, reason: str) -> None:
@@ -260,7 +268,7 @@ class _Followed:
         """Look for a lost target wherever the student sees something like it, and where it was lost."""
         rows = view.answering.get(self._label)
         is_prompted = rows is not None
-        rows = np.flatnonzero(seen.is_object) if rows is None else rows
+        rows = self._in_reach(seen, np.flatnonzero(seen.is_object) if rows is None else rows)
         likeness = self._looks.likeness(seen.embeddings[rows])
         order = np.argsort(-likeness, kind="stable")[: self._settings.tried]
         for row in rows[order[likeness[order] >= self._settings.template_at_least]]:
@@ -289,6 +297,14 @@ class _Followed:
         self._motion.restart(self._box)
         self._presence = Presence(self._settings.presence)
         return True
+
+    def _in_reach(self, seen: Perception, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those candidates to which the target may have come since it was lost."""
+        boxes = seen.boxes_xyxy[rows]
+        apart = (boxes[:, :2] + boxes[:, 2:] - self._box[:2] - self._box[2:]) / 2
+        reach = self._settings.reach + self._settings.reach_per_frame * self._gone
+        limit_px = reach * float(np.sqrt(np.prod(self._box[2:] - self._box[:2])))
+        return np.asarray(rows[np.hypot(*apart.T) <= limit_px], dtype=np.int64)
 
     def _at(self, candidate_xyxy: FloatArray) -> FloatArray:
         """(4,) a box of the target's own size in the middle of a candidate."""

@@ -10,7 +10,7 @@ tracker.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -204,7 +204,8 @@ class _Followed:
 
     def update(self, view: _View) -> None:
         self._evidence = None
-        if self._state == "lost":
+        # What the student never saw cannot be searched by its looks: it is looked for where it is expected.
+        if self._state == "lost" and self._looks.template is not None:
             self._box = self._motion.rest(view.motion)
             self._gone += 1
             if view.seen is not None:
@@ -254,7 +255,10 @@ class _Followed:
         self._sure = self._sure + 1 if presence > settings.learn_above else 0
         least = settings.learn_above if self._state == "re_found" else settings.lost_below
         self._doubtful = self._doubtful + 1 if presence < least else 0
-        if self._doubtful >= settings.patience:
+        if self._state == "lost":
+            if self._sure >= settings.confirm:
+                self._turn("re_found", f"short-term tracker alone is sure in {self._sure} frames; there is no template")
+        elif self._doubtful >= settings.patience:
             self._turn("lost", f"presence under {least:g} for {self._doubtful} frames")
         elif self._state != "tracked" and self._sure >= settings.confirm:
             self._gone = 0
@@ -291,12 +295,17 @@ class _Followed:
             return False
         if not evidence.looks >= self._settings.template_at_least:  # nan is not
             return False
-        if not is_prompted and evidence.score < self._settings.score_at_least - 1:
+        if not is_prompted and not self._is_it(evidence):
             return False
         self._box = sighting.box_xyxy
         self._motion.restart(self._box)
         self._presence = Presence(self._settings.presence)
         return True
+
+    def _is_it(self, evidence: Evidence) -> bool:
+        """Whether the short-term tracker agrees: by its score, and by all that is seen rather than not."""
+        there = replace(evidence, surprise=0.0)  # nothing was expected
+        return evidence.score >= self._settings.score_at_least - 1 and self._presence.odds_of(there) > 0
 
     def _in_reach(self, seen: Perception, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those candidates to which the target may have come since it was lost."""

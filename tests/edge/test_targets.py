@@ -101,6 +101,14 @@ def test_lost_target_is_not_mistaken_for_what_only_the_template_knows():
     assert {target.state for target in follow(video, 36)[25:]} == {"lost"}
 
 
+def test_target_without_a_template_is_found_again_where_it_is_expected():
+    video = Video(absent=range(12, 20), step_px=(0.5, 0.2))
+    found = follow(video, 34, is_seen=False)
+    assert "lost" in {target.state for target in found[11:19]}
+    assert any("no template" in target.reason for target in found[19:])
+    assert found[-1].state == "tracked"
+
+
 def test_prompted_target_is_found_again_only_where_prompt_and_template_agree():
     def run(answers):
         video = Video(absent=range(10, 20), step_px=(4, 1))

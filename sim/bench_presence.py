@@ -34,7 +34,7 @@ class PresenceBench:
 
     Attributes:
         data: folder of rendered sequences.
-        most: disappearances; sequences are taken evenly over the folder, both ways of leaving in turn.
+        most: disappearances, taken evenly over the folder; each target leaves in both ways.
         tracker: the short-term one, as for `edge.opencv_trackers.open_short_term`.
         bundle: the student's; None takes the one in the package.
         settings: how targets are followed.
@@ -106,8 +106,9 @@ def _cases(options: PresenceBench) -> list[Disappearance]:
             f"--data {options.data}: no target stays whole in pictures of 640x512 or more; render some with "
             "`skyloop-sim render disaster --as tracking`"
         )
-    taken = np.linspace(0, len(videos) - 1, min(options.most, len(videos))).round().astype(int)
-    return [Disappearance(videos[i], DEPARTURES[n % len(DEPARTURES)]) for n, i in enumerate(taken)]
+    cases = [Disappearance(video, departure) for video in videos for departure in DEPARTURES]
+    taken = np.linspace(0, len(cases) - 1, min(options.most, len(cases))).round().astype(int)
+    return [cases[i] for i in taken]
 
 
 def _told(case: Disappearance, student: Student, options: PresenceBench) -> list[Told]:

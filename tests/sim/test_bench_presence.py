@@ -97,7 +97,6 @@ def test_judged_counts_what_is_asked(states, there, measures):
 
 
 def test_bench_presence_runs_the_real_tracker_on_both_ways_of_leaving(folder, tiny_bundle):
-    MovingTarget(size=(680, 540), step_px=(0.5, 1.0)).write(folder / "two", 12)
     command = ["presence", "--data", str(folder), "--bundle", str(tiny_bundle.folder)]
     result = json.loads(CliRunner().invoke(bench_app, [*command, "--json"]).stdout)
     assert result["disappearances"] == 2

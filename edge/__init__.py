@@ -1,7 +1,7 @@
 """What flies: capture → perceive → decide → send / act. Without torch; numpy, OpenCV and ONNX Runtime are enough.
 
-Start at `agent.py`, then follow one frame: `capture.py`, `student.py`, `prompting.py`, `tracking.py`, `hardness.py`
-(together in `pipeline.py`), `scheduler.py`, `spool.py`, `link.py`.
+Start at `agent.py`, then follow one frame: `capture.py`, `student.py`, `prompting.py`, `tracking.py`, `targets.py`,
+`hardness.py` (together in `pipeline.py`), `scheduler.py`, `spool.py`, `link.py`.
 """
 
 from __future__ import annotations

@@ -28,10 +28,12 @@ from edge.entry import run_program
 from edge.errors import ConfigError
 from edge.keys import EDGE_NAME, KeyPair, load_keys, load_server_key, new_keys, trust_server
 from edge.link import HelloProfile, Link, LinkSettings, check_security
+from edge.opencv_trackers import open_short_term
 from edge.outputs import RunOutputs, draw
 from edge.pipeline import FrameResult
 from edge.runtime import Runtime, RuntimeRequest, open_runtime
 from edge.spool import Spool
+from edge.target_requests import parse_target
 from edge.tiling import MIN_TILE_PX, open_student
 
 app = typer.Typer(
@@ -117,6 +119,13 @@ def run(
     pixel_range: Annotated[
         str | None, typer.Option(help="LOW,HIGH: of images with more than 8 bits, what becomes 0 and 255")
     ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="Follow this: X,Y,W,H in pixels of the first frame, or a label; may be given again"),
+    ] = None,
+    tracker: Annotated[
+        str | None, typer.Option(help="What follows targets: correlation, nano:DIR, vit:FILE, mil, csrt or kcf")
+    ] = None,
     show: Annotated[bool, typer.Option("--show", help="Open a window with the annotated video")] = False,
     config: Annotated[Path | None, typer.Option(help="TOML file, see docs/configuration.md")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON")] = False,
@@ -125,18 +134,23 @@ def run(
 
     Alone:  skyloop-edge run --source flight.mp4
     Linked: skyloop-edge run --source 0 --cloud tcp://cloud:7600 --keys edge-keys
+    Following: skyloop-edge run --source flight.mp4 --target 310,220,40,30 --target Car
     """
     configure_logging()
     settings = read_toml(config, RunConfig) if config else RunConfig()
     settings = settings.model_copy(update={"tile_px": tile}) if tile else settings
     settings = settings.model_copy(update={"pixel_range": parse_range(pixel_range)}) if pixel_range else settings
     settings = settings.model_copy(update={"runtime": runtime}) if runtime else settings
+    settings = _with_tracker(settings, tracker) if tracker else settings
+    requests = [parse_target(text) for text in target or ()]
     with ExitStack() as stack:
         # Our matrices are small: a second, spinning BLAS thread would only take the core from ONNX Runtime.
         stack.enter_context(threadpool_limits(1, user_api="blas"))
         agent, frames, outputs = _assemble(
             settings, stack, source=source, cloud=cloud, keys=keys, bundle=bundle, out=out
         )
+        for request in requests:
+            agent.pipeline.follow(request)
         summary = _fly(agent, frames, max_frames, show=show)
         outputs.summarise(summary)
     typer.echo(json.dumps(summary) if as_json else _headline(summary, out))
@@ -184,6 +198,7 @@ def _assemble(
     student = open_student(opened.bundle, tile_px=settings.tile_px, backend=opened.backend)
     look = Look(opened.bundle.manifest.band_names, settings.pixel_range)
     frames = open_source(source, paced=settings.paced, look=look)
+    open_short_term(settings.agent.pipeline.targets.tracker)
     options = _link_settings(settings, cloud)
     identity = _identity(keys, options) if options else (None, None)
     # What the user may have to mend is looked at above, so that a refused run leaves the last one's results alone.
@@ -199,6 +214,14 @@ def _assemble(
     opened.log()
     agent = Agent(student=student, bank=bank, spool=spool, link=link, outputs=outputs, settings=settings.agent)
     return agent, frames, outputs
+
+
+def _with_tracker(settings: RunConfig, tracker: str) -> RunConfig:
+    """The settings with another short-term tracker for targets."""
+    pipeline = settings.agent.pipeline
+    targets = pipeline.targets.model_copy(update={"tracker": tracker})
+    agent = settings.agent.model_copy(update={"pipeline": pipeline.model_copy(update={"targets": targets})})
+    return settings.model_copy(update={"agent": agent})
 
 
 def runtime_request(settings: RunConfig) -> RuntimeRequest:
@@ -257,7 +280,7 @@ def _fly(agent: Agent, frames: Source, max_frames: int | None, *, show: bool) ->
 def _show(frame: Frame, result: FrameResult) -> bool:
     """Draw into a window; False once the user pressed q or Escape."""
     try:
-        cv2.imshow("skyloop-edge", draw(frame.image, result.detections))
+        cv2.imshow("skyloop-edge", draw(frame.image, result.detections, targets=result.targets))
         return (cv2.waitKey(1) & 0xFF) not in (ord("q"), 27)
     except cv2.error as exc:
         raise ConfigError("--show: OpenCV cannot open a window here; run without --show and watch video.mp4") from exc

@@ -1,4 +1,4 @@
-"""What a run leaves behind: detections, the cloud's interpretations, a summary and an annotated video."""
+"""What a run leaves behind: detections, targets, the cloud's interpretations, a summary and an annotated video."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import os
 import queue
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -19,6 +20,8 @@ from edge.capture import Frame
 from edge.errors import ConfigError
 from edge.raster import Picture, RasterImage
 from edge.student import as_picture
+from edge.targets import Target, TargetState
+from edge.track_files import TrackFiles
 from protocols.arrays import ImageArray
 from protocols.values import Detection, Interpretation
 
@@ -28,6 +31,12 @@ _OVERVIEW_PX = 2048
 """Lines reach the disk this soon, so that who watches a flight sees it, and a killed program loses little."""
 
 _KNOWN_BGR, _PROMPTED_BGR, _REGION_BGR = (80, 200, 80), (40, 120, 255), (0, 255, 255)
+_TARGET_BGR: dict[TargetState, tuple[int, int, int]] = {
+    "tentative": (255, 220, 120),
+    "tracked": (255, 160, 0),
+    "lost": (128, 128, 128),
+    "re_found": (255, 80, 200),
+}
 
 
 class RunOutputs:
@@ -42,6 +51,7 @@ class RunOutputs:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lines = (folder / "detections.jsonl").open("w", buffering=1 << 16)
+            self._tracks = TrackFiles(folder)
             self._answers = (folder / "interpretations.jsonl").open("a", buffering=1)
         except OSError as exc:
             raise ConfigError(f"{folder}: cannot write here ({exc.strerror}); choose another --out") from exc
@@ -58,31 +68,41 @@ class RunOutputs:
     ) -> None:
         """Flush and close everything."""
         self._lines.close()
+        self._tracks.close()
         self._answers.close()
         if self._video:
             self._video.close()
 
-    def write(self, frame: Frame, detections: tuple[Detection, ...], extra: dict[str, Any]) -> None:
-        """Append one frame's line (and picture).
+    def write(
+        self,
+        frame: Frame,
+        detections: tuple[Detection, ...],
+        extra: dict[str, Any],
+        targets: Sequence[Target] = (),
+    ) -> None:
+        """Append one frame's lines (and picture).
 
         Args:
             frame: the frame.
             detections: full-frame pixels.
             extra: more keys of the line: `clock_s` (seconds of the craft's clock since its first frame),
                 `bank_revision`, `hardness`, and `case_id` with `region_xyxy` when sent.
+            targets: what somebody asked to follow.
 
         Raises:
             ConfigError: the disk is full or gone.
         """
         try:
             self._lines.write(detection_line(frame, detections, extra))
+            self._tracks.write(frame.header, targets)
             if time.monotonic() - self._flushed_s >= _FLUSH_S:
                 self._lines.flush()
+                self._tracks.flush()
                 self._flushed_s = time.monotonic()
         except OSError as exc:
             raise ConfigError(f"{self.folder}: cannot write detections ({exc.strerror}); free some space") from exc
         if self._video:
-            self._video.write(draw(frame.image, detections, extra.get("region_xyxy")))
+            self._video.write(draw(frame.image, detections, extra.get("region_xyxy"), targets))
 
     def write_interpretation(self, interpretation: Interpretation) -> None:
         """Append the cloud's answer to a case; answers to an earlier run's cases find their way here too.
@@ -125,34 +145,47 @@ def detection_line(frame: Frame, detections: tuple[Detection, ...], extra: dict[
     return json.dumps({**head, **extra, "detections": rows}, separators=(",", ":")) + "\n"
 
 
-def draw(image: Picture, detections: tuple[Detection, ...], region_xyxy: list[float] | None = None) -> ImageArray:
+def draw(
+    image: Picture,
+    detections: tuple[Detection, ...],
+    region_xyxy: list[float] | None = None,
+    targets: Sequence[Target] = (),
+) -> ImageArray:
     """A copy of the frame with boxes: green for known classes, orange for prompted ones, yellow for a region sent.
 
-    A raster too large to hold is drawn on its overview.
+    Targets are blue, light while tentative, violet when just found again, gray when lost. A raster too large to hold is
+    drawn on its overview.
     """
     shown = image.overview(_OVERVIEW_PX) if isinstance(image, RasterImage) else image
     scale = shown.shape[1] / image.shape[1]
     canvas = as_picture(shown).copy()
     for detection in detections:
         colour = _PROMPTED_BGR if detection.provenance.startswith("prompt:") else _KNOWN_BGR
-        x1, y1, x2, y2 = (round(v * scale) for v in detection.box_xyxy)
-        cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, 2 if colour is _PROMPTED_BGR else 1)
         text = f"{detection.label} #{detection.track_id} {detection.score:.2f}"
-        cv2.putText(canvas, text, (x1, max(y1 - 3, 9)), cv2.FONT_HERSHEY_SIMPLEX, 0.35, colour, 1, cv2.LINE_AA)
+        x1, y1, x2, y2 = (round(v * scale) for v in detection.box_xyxy)
+        _draw_box(canvas, (x1, y1, x2, y2), colour, 2 if colour is _PROMPTED_BGR else 1, text)
+    for target in targets:
+        text = f"{target.label} ({target.target_id}) {target.state} {target.presence:.2f}"
+        x1, y1, x2, y2 = (round(v * scale) for v in target.box_xyxy.tolist())
+        _draw_box(canvas, (x1, y1, x2, y2), _TARGET_BGR[target.state], 2, text)
     if region_xyxy is not None:
         x1, y1, x2, y2 = (round(v * scale) for v in region_xyxy)
         cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), _REGION_BGR, 2)
-        cv2.putText(
-            canvas,
-            "sent as a case",
-            (x1 + 4, y2 - 6),
-            cv2.FONT_HERSHEY_SIMPLEX,
-            0.4,
-            _REGION_BGR,
-            1,
-            cv2.LINE_AA,
-        )
+        _write_text(canvas, "sent as a case", (x1 + 4, y2 - 6), 0.4, _REGION_BGR)
     return canvas
+
+
+_Colour: TypeAlias = tuple[int, int, int]
+
+
+def _draw_box(canvas: ImageArray, box: tuple[int, int, int, int], colour: _Colour, width_px: int, text: str) -> None:
+    x1, y1, x2, y2 = box
+    cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, width_px)
+    _write_text(canvas, text, (x1, max(y1 - 3, 9)), 0.35, colour)
+
+
+def _write_text(canvas: ImageArray, text: str, at: tuple[int, int], size: float, colour: _Colour) -> None:
+    cv2.putText(canvas, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
 
 
 class VideoWriter:

@@ -5,17 +5,24 @@ The agent, the simulator's edge-only reference and the benchmarks all run this s
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.camera_motion import CameraMotion
 from edge.capture import Frame
 from edge.config import Settings
 from edge.hardness import Hardness, HardnessSettings, estimate_hardness
+from edge.opencv_trackers import open_short_term
 from edge.prompting import PromptMatcher
 from edge.student import Perception, Student
+from edge.target_requests import TargetRequest, begin, followable
+from edge.targets import Answering, Target, TargetSettings, TargetTracker
 from edge.tracking import Tracker, TrackerSettings
+from protocols.arrays import FloatArray
 from protocols.values import Detection, PromptBank
 
 
@@ -24,11 +31,12 @@ class PipelineSettings(Settings):
 
     Attributes:
         score_floor: least known-class score; None takes the bundle's own.
-        tracker, hardness: see those modules.
+        tracker, targets, hardness: see those modules; `tracker` follows all detections, `targets` what is asked for.
     """
 
     score_floor: float | None = None
     tracker: TrackerSettings = TrackerSettings()
+    targets: TargetSettings = TargetSettings()
     hardness: HardnessSettings = HardnessSettings()
 
 
@@ -40,21 +48,32 @@ class FrameResult:
         detections: known and prompted ones, with track ids.
         hardness: how much the cloud would help.
         seen: the candidates behind both.
+        targets: what somebody asked to follow.
     """
 
     detections: tuple[Detection, ...]
     hardness: Hardness
     seen: Perception
+    targets: tuple[Target, ...] = ()
 
 
 class FramePipeline:
-    """State that lives from frame to frame: the compiled prompt bank, the tracker, the camera motion."""
+    """State that lives from frame to frame: the compiled prompt bank, the trackers, the camera motion."""
 
     def __init__(self, student: Student, settings: PipelineSettings | None = None) -> None:
+        """Begin with no prompts and no targets.
+
+        Raises:
+            ConfigError, ModelError: the short-term tracker of the settings cannot be had.
+        """
         self.student = student
         self.settings = settings or PipelineSettings()
         self.matcher = PromptMatcher(PromptBank.empty("none"), student.manifest.space_id)
         self._tracker = Tracker(self.settings.tracker)
+        self._targets = TargetTracker(
+            open_short_term(self.settings.targets.tracker), self.settings.targets, student.manifest.stride_px
+        )
+        self._requests: list[TargetRequest] = []
         self._motion = CameraMotion()
         self._flicker = 0.0
 
@@ -62,12 +81,27 @@ class FramePipeline:
         """Match against another prompt bank from the next frame on."""
         self.matcher = PromptMatcher(bank, self.student.manifest.space_id)
 
+    def follow(self, request: TargetRequest) -> None:
+        """Begin to follow a target in the next frame, or in the first one in which its label is seen."""
+        self._requests.append(request)
+
+    def stop(self, target_id: int) -> None:
+        """Follow a target no longer.
+
+        Raises:
+            TargetError: there is none of that number.
+        """
+        self._targets.stop(target_id)
+
     def process(self, frame: Frame, seen: Perception | None = None) -> FrameResult:
         """Everything the craft can say about one frame by itself.
 
         Args:
             frame: the next frame of the video.
             seen: the student's perception of it, where that was made ahead in another thread.
+
+        Raises:
+            TargetError: a target that was asked for is outside the frame, or the frame too large to be held.
         """
         seen = seen or self.student.perceive(frame.image)
         known = self.student.known(seen, self.settings.score_floor)
@@ -76,11 +110,14 @@ class FramePipeline:
         labels = [self.student.manifest.labels[c] for c in known.classes]
         labels += [self.matcher.prompts[p].label for p in match.prompts]
         sources = ["edge"] * len(known.rows) + [f"prompt:{self.matcher.prompts[p].prompt_id}" for p in match.prompts]
-        boxes = seen.boxes_xyxy[np.concatenate([known.rows, match.rows])]
+        candidates = np.concatenate([known.rows, match.rows])
+        boxes = seen.boxes_xyxy[candidates]
         scores = np.concatenate([known.scores, match.scores]).astype(np.float32)
         sure = np.concatenate([np.ones(len(known.rows), np.bool_), match.sure])
         motion = self._motion.update(frame.image).matrix
         ids = self._tracker.update(boxes, labels, scores, motion, sure)
+        answers = _Answers(candidates[sure], np.array(labels, np.str_)[sure])
+        targets = self._follow(frame, seen, motion, answers)
         match = match.only(np.array(ids[len(known.rows) :], np.int64) > 0)
         self._flicker += 0.1 * (self._tracker.ended_young / max(len(self._tracker.tracks), 1) - self._flicker)
         size = (frame.header.width, frame.header.height)
@@ -91,4 +128,25 @@ class FramePipeline:
             for box, label, score, source, track_id in rows
             if track_id
         )
-        return FrameResult(detections, hardness, seen)
+        return FrameResult(detections, hardness, seen, targets)
+
+    def _follow(self, frame: Frame, seen: Perception, motion: FloatArray, answers: _Answers) -> tuple[Target, ...]:
+        """Every target in this frame, those that begin in it among them."""
+        if not self._requests and not self._targets.targets:
+            return ()
+        image = followable(frame.image)
+        answering = answers.by_label(self.student.manifest.labels + tuple(p.label for p in self.matcher.prompts))
+        self._targets.update(image, motion, seen, answering)
+        self._requests = begin(self._requests, self._targets, image, seen, answering)
+        return self._targets.targets
+
+
+class _Answers(NamedTuple):
+    """Candidates that surely answer to a label, (N,) each."""
+
+    rows: NDArray[np.int64]
+    labels: NDArray[np.str_]
+
+    def by_label(self, known: Iterable[str]) -> Answering:
+        """With a row, perhaps an empty one, for every label that the student or a prompt could give."""
+        return {label: self.rows[self.labels == label] for label in set(known)}

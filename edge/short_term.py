@@ -77,13 +77,15 @@ def checked_target(image: ImageArray, box_xyxy: FloatArray) -> FloatArray:
     box = np.asarray(box_xyxy, dtype=np.float32)
     words = ",".join(f"{value:g}" for value in box.ravel())
     if box.shape != (4,) or not np.isfinite(box).all():
-        raise TargetError(f"target {words}: not four numbers; give its left, top, right and bottom edge")
+        raise TargetError(f"target with edges {words}: not four numbers; give its left, top, right and bottom edge")
     height, width = image.shape[:2]
     inside = np.clip(box, 0, np.array([width, height, width, height], np.float32))
     if min(box[2:] - box[:2]) < SMALLEST_PX:
-        raise TargetError(f"target {words}: a side is under {SMALLEST_PX:g} px; choose a larger one, or come nearer")
+        raise TargetError(
+            f"target with edges {words}: a side is under {SMALLEST_PX:g} px; choose a larger one, or come nearer"
+        )
     if min(inside[2:] - inside[:2]) < SMALLEST_PX:
-        raise TargetError(f"target {words}: is outside the frame of {width}x{height}; choose one within")
+        raise TargetError(f"target with edges {words}: is outside the frame of {width}x{height}; choose one within")
     return inside
 
 

@@ -185,6 +185,39 @@ def _tracking_table(result: dict[str, Any]) -> Table:
 
 
 @bench_app.command()
+def presence(
+    data: Annotated[Path, typer.Option(help="Rendered sequences: skyloop-sim render … --as tracking --out DIR")],
+    most: Annotated[int, typer.Option(min=2, help="Disappearances, taken evenly over the sequences")] = 100,
+    tracker: Annotated[str, typer.Option(help="Short-term tracker, as of skyloop-edge run")] = "correlation",
+    bundle: Bundle = None,
+    as_json: AsJson = False,
+) -> None:
+    """Whether targets that leave the picture are called lost in time, and found again when they return.
+
+    Example:  skyloop-sim render search --as tracking --out chase && skyloop-sim bench presence --data chase
+    """
+    from sim.bench_presence import PresenceBench, bench_presence
+
+    quiet_logs()
+    result = bench_presence(PresenceBench(data, most, tracker, bundle), Display())
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        console.print(_presence_table(result))
+
+
+def _presence_table(result: dict[str, Any]) -> Table:
+    table = Table(title=f"{result['disappearances']} disappearances")
+    for name in ("target", "lost in time", "found in time", "false tracked", "false lost"):
+        table.add_column(name, justify="left" if name == "target" else "right")
+    for name, row in result.items():
+        if isinstance(row, dict):
+            shares = (f"{row[key]:.1%}" for key in ("lost", "found", "false_tracked", "false_lost"))
+            table.add_row(name.replace("_", " "), *shares)
+    return table
+
+
+@bench_app.command()
 def offload(
     second: Annotated[Path, typer.Option(help="Bundle of the student's recipe with another seed")],
     data: Data = DATA_DEFAULT,

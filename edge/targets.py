@@ -1,0 +1,328 @@
+"""Targets: things that somebody asked to follow, one or many, each with a state and the reason for it.
+
+A target is looked for by its own short-term tracker around the place that its motion and the camera's make likely. Out
+of what is seen there comes its presence; only where that is high anything is learnt, and where it stays low the target
+is called lost. From then on it is searched in the whole frame, among what the student sees, and taken for the same one
+only where two agree: the first template with the prompt, or, where no prompt answers for it, with the short-term
+tracker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.config import Settings
+from edge.errors import TargetError
+from edge.presence import Evidence, Level, Presence, PresenceSettings
+from edge.short_term import ShortTermTracker, Sighting, checked_target
+from edge.student import Perception
+from edge.target_looks import TargetLooks, embedding_at
+from edge.target_motion import TargetMotion
+from protocols.arrays import FloatArray, ImageArray
+from protocols.boxes import box_inside, box_iou
+
+TargetState: TypeAlias = Literal["tentative", "tracked", "lost", "re_found"]
+Answering: TypeAlias = Mapping[str, NDArray[np.int64]]
+"""By label, the candidates of a perception that surely answer to it; a label that nothing could answer is not there."""
+
+_LEAST_VISIBLE = 0.3
+"""Share of the expected box within the frame; of what shows less, most of the window would be made up."""
+_SAME_PLACE_IOU = 0.3
+"""A look that was to try a place and ended farther away tells of another place."""
+
+
+class TargetSettings(Settings):
+    """How targets are followed; chosen on rendered sequences in which they leave and return (docs/tracking.md).
+
+    Attributes:
+        tracker: the short-term one, see `edge.opencv_trackers.open_short_term`.
+        presence: what a frame's evidence weighs.
+        learn_above: presence from which the target's looks are learnt.
+        lost_below, patience: presence, and frames in a row under it, after which a target is called lost; one that was
+            just found again must prove itself, and is lost again under `learn_above`.
+        confirm: sure frames until a tentative or re-found target is tracked.
+        template_at_least: likeness with the first template from which a candidate may be the target again.
+        score_at_least: score of the short-term tracker in units of its usual one, where no prompt answers.
+        tried: candidates of one frame at which a lost target is looked for.
+        reach, reach_per_frame: how far over the ground from where it was lost, in units of its size, it is looked for
+            at first, and how much farther with each frame: what is alike and too far away is another.
+    """
+
+    tracker: str = "correlation"
+    presence: PresenceSettings = PresenceSettings()
+    learn_above: float = 0.6
+    lost_below: float = 0.3
+    patience: int = 3
+    confirm: int = 3
+    template_at_least: float = 0.6
+    score_at_least: float = 0.5
+    tried: int = 3
+    reach: float = 2.0
+    reach_per_frame: float = 0.2
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is known of one target in one frame.
+
+    Attributes:
+        target_id: from 1, never used again.
+        label: what it is called; a prompt or known class of that label answers for it.
+        state: `tentative` until it was surely seen a few times, `tracked`, `lost`, and `re_found` until sure again.
+        reason: of the state, in words.
+        box_xyxy: (4,) float32 pixels of the frame; of a lost target where it would be, had it stayed on the ground.
+        presence: probability that it is there, 0 to 1.
+        evidence: what that rests on in this frame; None where nothing was looked at.
+    """
+
+    target_id: int
+    label: str
+    state: TargetState
+    reason: str
+    box_xyxy: FloatArray
+    presence: float
+    evidence: Evidence | None = None
+
+
+@dataclass(frozen=True)
+class _View:
+    """One frame as all targets see it."""
+
+    image: ImageArray
+    motion: FloatArray
+    seen: Perception | None
+    answering: Answering
+
+
+class TargetTracker:
+    """Any number of targets in one video."""
+
+    def __init__(
+        self, make: Callable[[], ShortTermTracker], settings: TargetSettings | None = None, stride_px: int = 4
+    ) -> None:
+        """Follow nothing yet.
+
+        Args:
+            make: a short-term tracker, once for each target: see `edge.opencv_trackers.open_short_term`.
+            settings: see there.
+            stride_px: of the student's maps.
+        """
+        self.settings = settings or TargetSettings()
+        self._make, self._stride_px = make, stride_px
+        self._followed: dict[int, _Followed] = {}
+        self._started = 0
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """All that are followed, as they were in the newest frame."""
+        return tuple(followed.target for followed in self._followed.values())
+
+    def start(
+        self, image: ImageArray, box_xyxy: FloatArray, label: str = "target", seen: Perception | None = None
+    ) -> Target:
+        """Follow one more target from the newest frame on.
+
+        Args:
+            image: that frame, (H, W) or (H, W, 3) uint8.
+            box_xyxy: (4,) pixels.
+            label: what to call it.
+            seen: what the student saw in the frame, where it looked.
+
+        Raises:
+            TargetError: the box is outside the frame, too small, or not of numbers; nothing is followed then.
+        """
+        followed = _Followed(self._started + 1, label, self._make(), self.settings, self._stride_px)
+        followed.start(image, box_xyxy, seen)
+        self._started += 1
+        self._followed[self._started] = followed
+        return followed.target
+
+    def stop(self, target_id: int) -> None:
+        """Follow one target no longer.
+
+        Raises:
+            TargetError: there is none of that number.
+        """
+        if target_id not in self._followed:
+            known = ", ".join(map(str, self._followed)) or "none"
+            raise TargetError(f"target {target_id}: is not followed; name one that is ({known})")
+        del self._followed[target_id]
+
+    def update(
+        self,
+        image: ImageArray,
+        motion: FloatArray,
+        seen: Perception | None = None,
+        answering: Answering | None = None,
+    ) -> tuple[Target, ...]:
+        """Where every target is in the next frame.
+
+        Args:
+            image: that frame.
+            motion: (2, 3) similarity by which still ground moved since the last one.
+            seen: what the student saw in it, where it looked.
+            answering: by label, which of its candidates are sure detections, known or prompted.
+        """
+        view = _View(image, motion, seen, answering or {})
+        for followed in self._followed.values():
+            followed.update(view)
+        return self.targets
+
+
+class _Followed:
+    """One target with all that is known of it."""
+
+    def __init__(
+        self, target_id: int, label: str, tracker: ShortTermTracker, settings: TargetSettings, stride_px: int
+    ) -> None:
+        self._id, self._label, self._tracker = target_id, label, tracker
+        self._settings, self._stride_px = settings, stride_px
+        self._state: TargetState = "tentative"
+        self._reason = "just begun"
+        self._presence = Presence(settings.presence)
+        self._score, self._sharpness = Level(), Level()
+        self._looks = TargetLooks()
+        self._evidence: Evidence | None = None
+        self._sure = self._doubtful = self._gone = 0
+
+    def start(self, image: ImageArray, box_xyxy: FloatArray, seen: Perception | None) -> None:
+        box = checked_target(image, box_xyxy)
+        self._tracker.start(image, box)
+        self._motion = TargetMotion(box)
+        self._box = box
+        if seen is not None:
+            self._looks.learn(seen, box, embedding_at(seen, box, self._stride_px))
+
+    @property
+    def target(self) -> Target:
+        return Target(self._id, self._label, self._state, self._reason, self._box, self._presence.value, self._evidence)
+
+    def update(self, view: _View) -> None:
+        self._evidence = None
+        # What the student never saw cannot be searched by its looks: it is looked for where it is expected.
+        if self._state == "lost" and self._looks.template is not None:
+            self._box = self._motion.rest(view.motion)
+            self._gone += 1
+            if view.seen is not None:
+                self._search(view, view.seen)
+        else:
+            self._follow(view)
+
+    def _follow(self, view: _View) -> None:
+        self._box = self._motion.predict(view.motion)
+        if _visible(self._box, view.image) < _LEAST_VISIBLE:
+            self._presence.deny()
+            self._turn("lost", "left the frame")
+            return
+        sighting = self._tracker.look(view.image, self._box)
+        embedding = self._embedding(view.seen, sighting)
+        evidence = self._evidence = self._told_by(sighting, embedding)
+        presence = self._presence.weigh(evidence)
+        is_likely = self._presence.odds_of(evidence) > 0
+        if is_likely:
+            self._motion.correct(sighting.box_xyxy)
+        self._box = sighting.box_xyxy
+        if is_likely and presence > self._settings.learn_above:
+            self._learn(view, sighting, embedding)
+        self._judge(presence)
+
+    def _embedding(self, seen: Perception | None, sighting: Sighting) -> FloatArray | None:
+        return None if seen is None else embedding_at(seen, sighting.box_xyxy, self._stride_px)
+
+    def _told_by(self, sighting: Sighting, embedding: FloatArray | None) -> Evidence:
+        return Evidence(
+            score=self._score.excess(sighting.score),
+            sharpness=self._sharpness.excess(sighting.sharpness),
+            surprise=self._motion.surprise(sighting.box_xyxy),
+            looks=float("nan") if embedding is None else float(self._looks.likeness(embedding[None])[0]),
+        )
+
+    def _learn(self, view: _View, sighting: Sighting, embedding: FloatArray | None) -> None:
+        self._tracker.learn(view.image, sighting)
+        self._score.learn(sighting.score)
+        self._sharpness.learn(sighting.sharpness)
+        if view.seen is not None:
+            self._looks.learn(view.seen, sighting.box_xyxy, embedding)
+
+    def _judge(self, presence: float) -> None:
+        """What the newest presence makes of the state."""
+        settings = self._settings
+        self._sure = self._sure + 1 if presence > settings.learn_above else 0
+        least = settings.learn_above if self._state == "re_found" else settings.lost_below
+        self._doubtful = self._doubtful + 1 if presence < least else 0
+        if self._state == "lost":
+            if self._sure >= settings.confirm:
+                self._turn("re_found", f"short-term tracker alone is sure in {self._sure} frames; there is no template")
+        elif self._doubtful >= settings.patience:
+            self._turn("lost", f"presence under {least:g} for {self._doubtful} frames")
+        elif self._state != "tracked" and self._sure >= settings.confirm:
+            self._gone = 0
+            self._turn("tracked", f"surely seen in {self._sure} frames")
+
+    def _turn(self, state: TargetState, reason: str) -> None:
+        self._state, self._reason = state, reason
+        self._sure = self._doubtful = 0
+
+    def _search(self, view: _View, seen: Perception) -> None:
+        """Look for a lost target wherever the student sees something like it, and where it was lost."""
+        rows = view.answering.get(self._label)
+        is_prompted = rows is not None
+        rows = self._in_reach(seen, np.flatnonzero(seen.is_object) if rows is None else rows)
+        likeness = self._looks.likeness(seen.embeddings[rows])
+        order = np.argsort(-likeness, kind="stable")[: self._settings.tried]
+        for row in rows[order[likeness[order] >= self._settings.template_at_least]]:
+            if self._try(view, self._at(seen.boxes_xyxy[row]), is_prompted=is_prompted):
+                by = f"prompt {self._label!r}" if is_prompted else "short-term tracker"
+                self._turn("re_found", f"first template and {by} agree")
+                return
+        if not is_prompted and self._try(view, self._box, is_prompted=False):
+            self._turn("re_found", "where it was lost: first template and short-term tracker agree")
+            return
+        self._presence.deny()
+
+    def _try(self, view: _View, place_xyxy: FloatArray, *, is_prompted: bool) -> bool:
+        """Whether the target is at a place; if so it is followed from there."""
+        if _visible(place_xyxy, view.image) < _LEAST_VISIBLE:
+            return False
+        sighting = self._tracker.look(view.image, place_xyxy)
+        evidence = self._told_by(sighting, self._embedding(view.seen, sighting))
+        if box_iou(sighting.box_xyxy[None], place_xyxy[None])[0, 0] < _SAME_PLACE_IOU:
+            return False
+        if not evidence.looks >= self._settings.template_at_least:  # nan is not
+            return False
+        if not is_prompted and not self._is_it(evidence):
+            return False
+        self._box = sighting.box_xyxy
+        self._motion.restart(self._box)
+        self._presence = Presence(self._settings.presence)
+        return True
+
+    def _is_it(self, evidence: Evidence) -> bool:
+        """Whether the short-term tracker agrees: by its score, and by all that is seen rather than not."""
+        there = replace(evidence, surprise=0.0)  # nothing was expected
+        return evidence.score >= self._settings.score_at_least - 1 and self._presence.odds_of(there) > 0
+
+    def _in_reach(self, seen: Perception, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those candidates to which the target may have come since it was lost."""
+        boxes = seen.boxes_xyxy[rows]
+        apart = (boxes[:, :2] + boxes[:, 2:] - self._box[:2] - self._box[2:]) / 2
+        reach = self._settings.reach + self._settings.reach_per_frame * self._gone
+        limit_px = reach * float(np.sqrt(np.prod(self._box[2:] - self._box[:2])))
+        return np.asarray(rows[np.hypot(*apart.T) <= limit_px], dtype=np.int64)
+
+    def _at(self, candidate_xyxy: FloatArray) -> FloatArray:
+        """(4,) a box of the target's own size in the middle of a candidate."""
+        half = (self._box[2:] - self._box[:2]) / 2
+        centre = (candidate_xyxy[:2] + candidate_xyxy[2:]) / 2
+        return np.concatenate([centre - half, centre + half]).astype(np.float32)
+
+
+def _visible(box_xyxy: FloatArray, image: ImageArray) -> float:
+    """Share of a box within the image."""
+    frame = np.array([[0, 0, image.shape[1], image.shape[0]]], np.float32)
+    return float(box_inside(box_xyxy[None], frame)[0, 0])

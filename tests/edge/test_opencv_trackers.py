@@ -66,10 +66,14 @@ def test_look_tracker_that_finds_nothing_stays_with_no_score():
 
 def test_open_short_term_knows_ours_and_opencvs():
     assert isinstance(open_short_term("correlation")(), CorrelationTracker)
-    video, tracker = MovingTarget(), open_short_term("mil")()
+    # It draws its samples at random, and what ran before in this process decides which: now and then it misses.
+    assert max(_mil_overlap(MovingTarget()) for _ in range(4)) > 0.4
+
+
+def _mil_overlap(video):
+    tracker = open_short_term("mil")()
     tracker.start(video.image(0), video.box(0))
-    # How well it follows is its own affair, and chance: it draws its samples at random.
-    assert overlap(tracker.look(video.image(1), video.box(1)), video.box(1)) > 0
+    return overlap(tracker.look(video.image(1), video.box(1)), video.box(1))
 
 
 def test_open_short_term_unknown_name_says_which_there_are():

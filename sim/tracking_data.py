@@ -43,11 +43,6 @@ class Sequence:
             raise RecordError(f"{self.pictures[index]}: is no picture that can be read; replace it, or leave it out")
         return np.asarray(image, dtype=np.uint8)
 
-    @property
-    def present(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        """(N,) whether the target is in the picture."""
-        return np.asarray(is_box(self.truth_xywh))
-
 
 def is_box(boxes_xywh: FloatArray) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """(N,) which of (N, 4) boxes are of numbers and not empty."""

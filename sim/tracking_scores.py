@@ -7,7 +7,7 @@ left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -21,6 +21,7 @@ Scores: TypeAlias = dict[str, float]
 _OVERLAPS = np.linspace(0, 1, 21)
 _NEAR_PX = 20.0
 _NORMALISED = np.linspace(0, 0.5, 51)
+_DRAWS = 2000
 
 
 def score_boxes(found_xywh: FloatArray, truth_xywh: FloatArray) -> Scores:
@@ -59,18 +60,13 @@ def _overlap(a_xywh: NDArray[np.float64], b_xywh: NDArray[np.float64]) -> NDArra
     return np.asarray(shared / np.maximum(whole, 1e-9))
 
 
-def bootstrap_interval(
-    values: Sequence[float], draws: int = 2000, seed: int = 0, of: Callable[..., NDArray[np.float64]] = np.mean
-) -> tuple[float, float]:
-    """The middle 95 % of a statistic over sequences drawn again and again with replacement (Efron's percentiles).
+def bootstrap_interval(values: Sequence[float]) -> tuple[float, float]:
+    """The middle 95 % of the mean over sequences drawn again and again with replacement (Efron's percentiles).
 
     Args:
         values: one per sequence.
-        draws: how often.
-        seed: of the draws.
-        of: the statistic; takes an array and `axis`.
     """
-    rng = np.random.default_rng(seed)
-    drawn = np.asarray(values, dtype=np.float64)[rng.integers(0, len(values), (draws, len(values)))]
-    low, high = np.percentile(of(drawn, axis=1), [2.5, 97.5])
+    rng = np.random.default_rng(0)
+    drawn = np.asarray(values, dtype=np.float64)[rng.integers(0, len(values), (_DRAWS, len(values)))]
+    low, high = np.percentile(drawn.mean(axis=1), [2.5, 97.5])
     return float(low), float(high)

@@ -3,7 +3,7 @@ import pytest
 from moving_target import MovingTarget
 
 from sim.errors import RecordError
-from sim.tracking_data import read_sequence, read_sequences
+from sim.tracking_data import is_box, read_sequence, read_sequences
 
 
 @pytest.mark.parametrize("blank", [",", " ", "\t", ", "], ids=["comma", "blank", "tab", "both"])
@@ -27,7 +27,7 @@ def test_read_sequence_absent_target_is_known(tmp_path):
     folder = MovingTarget().write(tmp_path / "a", 4, absent=(2,))
     text = (folder / "groundtruth.txt").read_text().splitlines()
     (folder / "groundtruth.txt").write_text("\n".join([*text[:3], "0,0,0,0"]))
-    assert read_sequence(folder, "a").present.tolist() == [True, True, False, False]
+    assert is_box(read_sequence(folder, "a").truth_xywh).tolist() == [True, True, False, False]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -24,13 +24,14 @@ from edge.bank import BankStore
 from edge.capture import Frame, Source
 from edge.chip_check import ChipCheck
 from edge.config import Settings
-from edge.errors import SpoolError
+from edge.errors import SpoolError, TargetError
 from edge.link import Link
 from edge.outputs import RunOutputs
 from edge.pipeline import FramePipeline, FrameResult, PipelineSettings
 from edge.scheduler import PlannedCase, Scheduler, SchedulerSettings
 from edge.spool import Spool
 from edge.student import Perception, Student
+from edge.target_places import Beginning
 from protocols.values import PromptBank
 
 log = structlog.get_logger()
@@ -139,13 +140,18 @@ class Agent:
         return seen
 
     def step(self, frame: Frame, seen: Perception | None = None) -> FrameResult:
-        """One frame: newest bank, perception (unless made ahead), perhaps a case, one line of output."""
+        """One frame: newest bank, perception (unless made ahead), perhaps a case, one line of output.
+
+        Raises:
+            TargetError: a target that was asked for with the start of the program cannot be followed.
+        """
         begin_s = time.perf_counter()
         if self.statistics.started_s is None:
             self.statistics.started_s = frame.captured_s
         clock_s = frame.captured_s - self.statistics.started_s
         self._take_bank()
         result = self.pipeline.process(frame, seen or self._look(frame))
+        self._tell(result.begun)
         planned = self.scheduler.consider(frame, result) if self._spool is not None else None
         extra: dict[str, Any] = {
             "clock_s": round(clock_s, 3),
@@ -158,6 +164,14 @@ class Agent:
             self._outputs.write(frame, result.detections, extra, result.targets)
         self._count(result, begin_s, frame.captured_s)
         return result
+
+    def _tell(self, begun: Sequence[Beginning]) -> None:
+        """Say what became of requests."""
+        for request, target_id, reason in begun:
+            if target_id is not None:
+                log.info("target begun", target_id=target_id, label=request.label, how=reason)
+            else:
+                raise TargetError(reason)
 
     def _take_bank(self) -> None:
         """Use the newest applied bank from now on, and note how long the loop took for new prompts.

@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from edge.config import Settings
 from edge.errors import TargetError
@@ -25,10 +26,13 @@ from edge.target_looks import TargetLooks, embedding_at
 from edge.target_motion import TargetMotion
 from protocols.arrays import FloatArray, ImageArray
 from protocols.boxes import box_inside, box_iou
+from protocols.limits import MAX_TARGETS
 
 TargetState: TypeAlias = Literal["tentative", "tracked", "lost", "re_found"]
 Answering: TypeAlias = Mapping[str, NDArray[np.int64]]
 """By label, the candidates of a perception that surely answer to it; a label that nothing could answer is not there."""
+
+JUST_BEGUN = "just begun"
 
 _LEAST_VISIBLE = 0.3
 """Share of the expected box within the frame; of what shows less, most of the window would be made up."""
@@ -51,6 +55,7 @@ class TargetSettings(Settings):
         tried: candidates of one frame at which a lost target is looked for.
         reach, reach_per_frame: how far over the ground from where it was lost, in units of its size, it is looked for
             at first, and how much farther with each frame: what is alike and too far away is another.
+        most: targets at one time; more are refused.
     """
 
     tracker: str = "correlation"
@@ -64,6 +69,7 @@ class TargetSettings(Settings):
     tried: int = 3
     reach: float = 2.0
     reach_per_frame: float = 0.2
+    most: int = Field(default=MAX_TARGETS, ge=1)
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,13 @@ class TargetTracker:
         return tuple(followed.target for followed in self._followed.values())
 
     def start(
-        self, image: ImageArray, box_xyxy: FloatArray, label: str = "target", seen: Perception | None = None
+        self,
+        image: ImageArray,
+        box_xyxy: FloatArray,
+        label: str = "target",
+        seen: Perception | None = None,
+        *,
+        reason: str = JUST_BEGUN,
     ) -> Target:
         """Follow one more target from the newest frame on.
 
@@ -132,12 +144,18 @@ class TargetTracker:
             box_xyxy: (4,) pixels.
             label: what to call it.
             seen: what the student saw in the frame, where it looked.
+            reason: of its first state.
 
         Raises:
-            TargetError: the box is outside the frame, too small, or not of numbers; nothing is followed then.
+            TargetError: the box is outside the frame, too small, or not of numbers, or there are as many targets as
+                the settings allow; nothing is followed then.
         """
+        if len(self._followed) >= self.settings.most:
+            raise TargetError(
+                f"{len(self._followed)} targets are followed, at most {self.settings.most}; stop one first"
+            )
         followed = _Followed(self._started + 1, label, self._make(), self.settings, self._stride_px)
-        followed.start(image, box_xyxy, seen)
+        followed.start(image, box_xyxy, seen, reason)
         self._started += 1
         self._followed[self._started] = followed
         return followed.target
@@ -183,15 +201,16 @@ class _Followed:
         self._id, self._label, self._tracker = target_id, label, tracker
         self._settings, self._stride_px = settings, stride_px
         self._state: TargetState = "tentative"
-        self._reason = "just begun"
+        self._reason = JUST_BEGUN
         self._presence = Presence(settings.presence)
         self._score, self._sharpness = Level(), Level()
         self._looks = TargetLooks()
         self._evidence: Evidence | None = None
         self._sure = self._doubtful = self._gone = 0
 
-    def start(self, image: ImageArray, box_xyxy: FloatArray, seen: Perception | None) -> None:
+    def start(self, image: ImageArray, box_xyxy: FloatArray, seen: Perception | None, reason: str) -> None:
         box = checked_target(image, box_xyxy)
+        self._reason = reason
         self._tracker.start(image, box)
         self._motion = TargetMotion(box)
         self._box = box

@@ -33,7 +33,8 @@ class PipelineSettings(Settings):
 
     Attributes:
         score_floor: least known-class score; None takes the bundle's own.
-        tracker, targets, recent, hardness: see those modules; `tracker` follows all detections, `targets` what is asked for.
+        tracker, targets, recent, hardness: see those modules; `tracker` follows all detections, `targets` what is
+            asked for.
     """
 
     score_floor: float | None = None

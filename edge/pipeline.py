@@ -19,6 +19,8 @@ from edge.errors import TargetError
 from edge.hardness import Hardness, HardnessSettings, estimate_hardness
 from edge.opencv_trackers import open_short_term
 from edge.prompting import PromptMatcher
+from edge.raster import RasterImage
+from edge.recent_frames import RecentFrames, RecentFramesSettings
 from edge.student import Perception, Student
 from edge.target_places import Beginning, begin, followable
 from edge.target_requests import TargetRequest
@@ -33,12 +35,14 @@ class PipelineSettings(Settings):
 
     Attributes:
         score_floor: least known-class score; None takes the bundle's own.
-        tracker, targets, hardness: see those modules; `tracker` follows all detections, `targets` what is asked for.
+        tracker, targets, recent, hardness: see those modules; `tracker` follows all detections, `targets` what is
+            asked for.
     """
 
     score_floor: float | None = None
     tracker: TrackerSettings = TrackerSettings()
     targets: TargetSettings = TargetSettings()
+    recent: RecentFramesSettings = RecentFramesSettings()
     hardness: HardnessSettings = HardnessSettings()
 
 
@@ -62,7 +66,11 @@ class FrameResult:
 
 
 class FramePipeline:
-    """State that lives from frame to frame: the compiled prompt bank, the trackers, the camera motion."""
+    """State that lives from frame to frame: the compiled prompt bank, the trackers, the camera motion.
+
+    Attributes:
+        recent: the newest frames, for what comes late; frames too large to be held are not among them.
+    """
 
     def __init__(self, student: Student, settings: PipelineSettings | None = None) -> None:
         """Begin with no prompts and no targets.
@@ -77,6 +85,7 @@ class FramePipeline:
         self._targets = TargetTracker(
             open_short_term(self.settings.targets.tracker), self.settings.targets, student.manifest.stride_px
         )
+        self.recent = RecentFrames(self.settings.recent)
         self._requests: list[TargetRequest] = []
         self._motion = CameraMotion()
         self._flicker = 0.0
@@ -126,6 +135,8 @@ class FramePipeline:
         scores = np.concatenate([known.scores, match.scores]).astype(np.float32)
         sure = np.concatenate([np.ones(len(known.rows), np.bool_), match.sure])
         motion = self._motion.update(frame.image).matrix
+        if not isinstance(frame.image, RasterImage):
+            self.recent.add(frame.header.index, frame.captured_s, followable(frame.image), motion)
         ids = self._tracker.update(boxes, labels, scores, motion, sure)
         answers = _Answers(candidates[sure], np.array(labels, np.str_)[sure])
         targets, begun = self._follow(frame, seen, motion, answers)

@@ -9,6 +9,7 @@ tracker.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
@@ -17,9 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from edge.catching_up import CatchUp
 from edge.config import Settings
 from edge.errors import TargetError
 from edge.presence import Evidence, Level, Presence, PresenceSettings
+from edge.recent_frames import RecentFrame, RecentFrames
 from edge.short_term import ShortTermTracker, Sighting, checked_target
 from edge.student import Perception
 from edge.target_looks import TargetLooks, embedding_at
@@ -36,6 +39,10 @@ JUST_BEGUN = "just begun"
 
 _LEAST_VISIBLE = 0.3
 """Share of the expected box within the frame; of what shows less, most of the window would be made up."""
+_AGREEING_IOU = 0.5
+"""A box that overlaps an answer's by more was right, as the benchmarks of detection count it."""
+_REMEMBERED = 600
+"""Frames of each target's past that are kept to compare answers with: ten seconds at 60 a second."""
 _SAME_PLACE_IOU = 0.3
 """A look that was to try a place and ended farther away tells of another place."""
 
@@ -56,6 +63,8 @@ class TargetSettings(Settings):
         reach, reach_per_frame: how far over the ground from where it was lost, in units of its size, it is looked for
             at first, and how much farther with each frame: what is alike and too far away is another.
         most: targets at one time; more are refused.
+        looks: of short-term trackers in one frame, for all targets together, where some of them catch up with the
+            present; the loop keeps its rate then. At least two are left for those, or they would never arrive.
     """
 
     tracker: str = "correlation"
@@ -70,6 +79,7 @@ class TargetSettings(Settings):
     reach: float = 2.0
     reach_per_frame: float = 0.2
     most: int = Field(default=MAX_TARGETS, ge=1)
+    looks: int = 8
 
 
 @dataclass(frozen=True)
@@ -105,6 +115,32 @@ class _View:
     answering: Answering
 
 
+@dataclass
+class _Return:
+    """A target that was shown in a frame of the past, and comes back from there.
+
+    Attributes:
+        followed: what is known of it, begun in that frame.
+        catch_up: its way to the present.
+        was: what was said of it in that frame; None of a target that begins.
+        update: number of the update that saw that frame.
+        was_lost: whether it was lost on the way.
+    """
+
+    followed: _Followed
+    catch_up: CatchUp
+    was: Target | None
+    update: int
+    was_lost: bool = False
+
+    @property
+    def target(self) -> Target:
+        """What can be said of a target that begins: where it would be by now, had it stayed on the ground."""
+        target = self.followed.target
+        reason = f"begun in a frame of the past, {self.catch_up.behind} frames behind"
+        return replace(target, state="tentative", reason=reason, box_xyxy=self.catch_up.carried(target.box_xyxy))
+
+
 class TargetTracker:
     """Any number of targets in one video."""
 
@@ -121,12 +157,15 @@ class TargetTracker:
         self.settings = settings or TargetSettings()
         self._make, self._stride_px = make, stride_px
         self._followed: dict[int, _Followed] = {}
-        self._started = 0
+        self._returning: dict[int, _Return] = {}
+        self._past: dict[int, deque[Target]] = {}
+        self._started = self._updates = 0
 
     @property
     def targets(self) -> tuple[Target, ...]:
         """All that are followed, as they were in the newest frame."""
-        return tuple(followed.target for followed in self._followed.values())
+        begun = [back.target for target_id, back in self._returning.items() if target_id not in self._followed]
+        return tuple([*(followed.target for followed in self._followed.values()), *begun])
 
     def start(
         self,
@@ -150,15 +189,74 @@ class TargetTracker:
             TargetError: the box is outside the frame, too small, or not of numbers, or there are as many targets as
                 the settings allow; nothing is followed then.
         """
-        if len(self._followed) >= self.settings.most:
-            raise TargetError(
-                f"{len(self._followed)} targets are followed, at most {self.settings.most}; stop one first"
-            )
-        followed = _Followed(self._started + 1, label, self._make(), self.settings, self._stride_px)
-        followed.start(image, box_xyxy, seen, reason)
-        self._started += 1
+        followed = self._begun(image, box_xyxy, label, seen, reason)
         self._followed[self._started] = followed
         return followed.target
+
+    def start_at(self, frames: RecentFrames, index: int, box_xyxy: FloatArray, label: str = "target") -> Target:
+        """Follow one more target from a frame of the past on; it catches up with the newest within a few frames.
+
+        Args:
+            frames: the newest of them is the frame that `update` was given last.
+            index: the frame in which somebody saw the target.
+            box_xyxy: (4,) pixels of that frame.
+            label: what to call it.
+
+        Returns:
+            The target, `tentative`: where it would be in the newest frame, had it stayed on the ground.
+
+        Raises:
+            TargetError: the frame is not held, the box is no target in it, or there are as many as the settings allow;
+                nothing is followed then.
+        """
+        followed = self._begun(frames.at(index).image, box_xyxy, label)
+        back = _Return(followed, CatchUp(frames, index, followed.see), None, self._updates)
+        self._returning[self._started] = back
+        return back.target
+
+    def correct(
+        self, target_id: int, frames: RecentFrames, index: int, box_xyxy: FloatArray | None, *, is_exact: bool = True
+    ) -> bool:
+        """Put one target right by what is known of a frame of the past.
+
+        Where a box is given the target is begun anew there, and followed through the frames since, a few with every
+        new frame; until then it is shown as it was. Then it takes the place of what was believed, unless it was lost on
+        the way while the target itself was found again or had been right all the time.
+
+        Args:
+            target_id: which.
+            frames: the newest of them is the frame that `update` was given last.
+            index: the frame of the answer.
+            box_xyxy: (4,) pixels of it; None says that the target is not there: it is lost, unless found again since.
+            is_exact: whether the box is the target's to the pixel. One that is not puts nothing right where what was
+                believed agrees with it.
+
+        Returns:
+            Whether anything is to change.
+
+        Raises:
+            TargetError: there is no such target, the frame is not held, or the box is no target in it; nothing has
+                changed then.
+        """
+        old = self._known(target_id)
+        image = frames.at(index).image
+        ago = len(frames.after(index))
+        was = self._was(target_id, ago)
+        if box_xyxy is None:
+            if old is None or self._found_since(target_id, ago):
+                return False
+            old.lose("not there, says the cloud")
+            self._returning.pop(target_id, None)
+            return True
+        if not is_exact and was is not None and was.state != "lost" and _agree(was.box_xyxy, box_xyxy):
+            return False
+        base = old if old is not None else self._returning[target_id].followed
+        followed = base.begun_anew(self._make(), image, box_xyxy)
+        way = CatchUp(frames, index, followed.see)
+        self._returning[target_id] = _Return(followed, way, was, self._updates - ago)
+        if not way.behind:
+            self._arrive(target_id)
+        return True
 
     def stop(self, target_id: int) -> None:
         """Follow one target no longer.
@@ -166,10 +264,10 @@ class TargetTracker:
         Raises:
             TargetError: there is none of that number.
         """
-        if target_id not in self._followed:
-            known = ", ".join(map(str, self._followed)) or "none"
-            raise TargetError(f"target {target_id}: is not followed; name one that is ({known})")
-        del self._followed[target_id]
+        self._known(target_id)
+        self._followed.pop(target_id, None)
+        self._returning.pop(target_id, None)
+        self._past.pop(target_id, None)
 
     def update(
         self,
@@ -189,7 +287,64 @@ class TargetTracker:
         view = _View(image, motion, seen, answering or {})
         for followed in self._followed.values():
             followed.update(view)
+        self._updates += 1
+        self._catch_up()
+        for target in self.targets:
+            self._past.setdefault(target.target_id, deque(maxlen=_REMEMBERED)).append(target)
         return self.targets
+
+    def _begun(
+        self,
+        image: ImageArray,
+        box_xyxy: FloatArray,
+        label: str,
+        seen: Perception | None = None,
+        reason: str = JUST_BEGUN,
+    ) -> _Followed:
+        count = len({*self._followed, *self._returning})
+        if count >= self.settings.most:
+            raise TargetError(f"{count} targets are followed, at most {self.settings.most}; stop one first")
+        followed = _Followed(self._started + 1, label, self._make(), self.settings, self._stride_px)
+        followed.start(image, box_xyxy, seen, reason)
+        self._started += 1
+        return followed
+
+    def _known(self, target_id: int) -> _Followed | None:
+        """One target as it is followed now; None while it still catches up for the first time."""
+        if target_id not in self._followed and target_id not in self._returning:
+            known = ", ".join(map(str, sorted({*self._followed, *self._returning}))) or "none"
+            raise TargetError(f"target {target_id}: is not followed; name one that is ({known})")
+        return self._followed.get(target_id)
+
+    def _was(self, target_id: int, ago: int) -> Target | None:
+        """What was said of a target so many frames ago; None where that is not known."""
+        past = self._past.get(target_id, deque())
+        return past[-1 - ago] if ago < len(past) else None
+
+    def _found_since(self, target_id: int, ago: int) -> bool:
+        """Whether a target was lost and found again in one of the newest frames."""
+        past = self._past.get(target_id, deque())
+        states = [target.state for target in list(past)[-ago:]] if ago else []
+        return "re_found" in states and states[-1] != "lost"
+
+    def _catch_up(self) -> None:
+        """Let those come nearer that come from the past, who set out first first."""
+        left = max(self.settings.looks - len(self._followed), 2)
+        for target_id, back in list(self._returning.items()):
+            while left > 0 and back.catch_up.run(1):
+                left -= 1
+                back.was_lost = back.was_lost or back.followed.target.state == "lost"
+            if not back.catch_up.behind:
+                self._arrive(target_id)
+
+    def _arrive(self, target_id: int) -> None:
+        """Let a target that has caught up take the place of what was believed, unless that is surer."""
+        back, old = self._returning.pop(target_id), self._followed.get(target_id)
+        if old is not None and back.was_lost and old.target.state != "lost":
+            was_right = back.was is not None and _agree(back.was.box_xyxy, back.followed.first_xyxy)
+            if was_right or self._found_since(target_id, self._updates - back.update):
+                return
+        self._followed[target_id] = back.followed
 
 
 class _Followed:
@@ -208,14 +363,32 @@ class _Followed:
         self._evidence: Evidence | None = None
         self._sure = self._doubtful = self._gone = 0
 
-    def start(self, image: ImageArray, box_xyxy: FloatArray, seen: Perception | None, reason: str) -> None:
+    def start(self, image: ImageArray, box_xyxy: FloatArray, seen: Perception | None, reason: str = JUST_BEGUN) -> None:
         box = checked_target(image, box_xyxy)
         self._reason = reason
         self._tracker.start(image, box)
         self._motion = TargetMotion(box)
-        self._box = box
+        self._box = self.first_xyxy = box
         if seen is not None:
             self._looks.learn(seen, box, embedding_at(seen, box, self._stride_px))
+
+    def begun_anew(self, tracker: ShortTermTracker, image: ImageArray, box_xyxy: FloatArray) -> _Followed:
+        """The same target, begun at a box that somebody else vouches for; what the student knows of it stays."""
+        anew = _Followed(self._id, self._label, tracker, self._settings, self._stride_px)
+        anew.start(image, box_xyxy, None)
+        anew._looks = self._looks
+        is_lost = self._state == "lost"
+        anew._state, anew._reason = ("re_found", "shown by the cloud") if is_lost else (self._state, self._reason)
+        return anew
+
+    def see(self, frame: RecentFrame) -> None:
+        """One frame of the past, of which nobody remembers what the student saw."""
+        self.update(_View(frame.image, frame.motion, None, {}))
+
+    def lose(self, reason: str) -> None:
+        """Believe somebody else that the target is not there."""
+        self._presence.deny()
+        self._turn("lost", reason)
 
     @property
     def target(self) -> Target:
@@ -339,6 +512,10 @@ class _Followed:
         half = (self._box[2:] - self._box[:2]) / 2
         centre = (candidate_xyxy[:2] + candidate_xyxy[2:]) / 2
         return np.concatenate([centre - half, centre + half]).astype(np.float32)
+
+
+def _agree(a_xyxy: FloatArray, b_xyxy: FloatArray) -> bool:
+    return bool(box_iou(a_xyxy[None], np.asarray(b_xyxy, dtype=np.float32)[None])[0, 0] >= _AGREEING_IOU)
 
 
 def _visible(box_xyxy: FloatArray, image: ImageArray) -> float:

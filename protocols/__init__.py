@@ -2,8 +2,8 @@
 
 Reading order: `values.py` (what is said), `messages.py` (how it travels, and the one border where bytes from
 a peer become checked values), `imagery.py` (image payloads), `limits.py` (every bound with its reason).
-Beside them `fields.py` and `vectors.py` (what values are made of), `reassembly.py` (slices), `errors.py`,
-`arrays.py` and `boxes.py`. `README.md` describes the wire for other implementations.
+Beside them `fields.py`, `vectors.py`, `chips.py` and `target_questions.py` (what values are made of), `reassembly.py`
+(slices), `errors.py`, `arrays.py` and `boxes.py`. `README.md` describes the wire for other implementations.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from protocols.messages import (
     unpack_change,
 )
 from protocols.reassembly import Reassembly, slices
+from protocols.target_questions import TargetAnswer, TargetQuestion
 from protocols.values import (
     BankChange,
     BankRef,
@@ -92,6 +93,8 @@ __all__ = [
     "Reassembly",
     "ShapeError",
     "SkyloopError",
+    "TargetAnswer",
+    "TargetQuestion",
     "Value",
     "Vectors",
     "Welcome",

@@ -44,7 +44,10 @@ MediaType: TypeAlias = Literal["image/jpeg", "image/png", "image/webp", "applica
 class Value(BaseModel):
     """Base of everything that travels: frozen, finite numbers only, unknown fields ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+    # Bytes are for msgpack; where a value is kept as JSON they become text that can be read back.
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", allow_inf_nan=False, ser_json_bytes="base64", val_json_bytes="base64"
+    )
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy with some fields replaced, checked like a new value (pydantic's own copy checks nothing).

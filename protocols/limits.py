@@ -90,6 +90,12 @@ MAX_CHIPS = 8
 MAX_CHIP_BYTES = 8 * 1024
 """One chip as JPEG: about 128 px square with its margin."""
 
+MAX_TARGET_CHIPS = 4
+"""Looks of a target that one question shows: its first one, and some of the newest."""
+
+MAX_TARGET_CHIP_BYTES = 16 * 1024
+"""All of them together, in the header of one CaseOffer: the rest of MAX_HEADER_BYTES is the case's."""
+
 MAX_EMBEDDING_DIM = 96
 """Length of an embedding vector; the student's embedding output is never wider."""
 

@@ -14,10 +14,18 @@ from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import msgpack
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 from typing_extensions import Self
 
 from protocols import limits
+from protocols.chips import Chip as Chip
 from protocols.errors import MessageError
 from protocols.fields import (
     Box,
@@ -36,6 +44,7 @@ from protocols.fields import (
     Value,
     WallTime,
 )
+from protocols.target_questions import TargetAnswer, TargetQuestion
 from protocols.vectors import Vectors as Vectors
 
 
@@ -105,29 +114,6 @@ class Detection(Value):
 def best_detections(detections: Iterable[Detection], limit: int = limits.MAX_CASE_DETECTIONS) -> tuple[Detection, ...]:
     """The `limit` detections of highest score, best first: what fits a `Case` or an `Interpretation`."""
     return tuple(sorted(detections, key=lambda d: -d.score)[:limit])
-
-
-class Chip(Value):
-    """A small exemplar image of a prompt, with margin, so that it embeds as it would in a frame.
-
-    Attributes:
-        jpeg: at most 8 KiB.
-        box_xyxy: the thing, in chip pixels.
-        scale: chip pixels per source frame pixel.
-        vector: the twin's embedding of the thing in these very bytes, one row, in the prompt's space; see
-            `edge.chips.embed_chip`. None where nobody embedded it.
-    """
-
-    jpeg: bytes = Field(strict=True, min_length=1, max_length=limits.MAX_CHIP_BYTES)
-    box_xyxy: Box
-    scale: float = Field(gt=0, le=1000)
-    vector: Vectors | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.vector is not None and len(self.vector) != 1:
-            raise ValueError(f"a chip has one vector, not {len(self.vector)}")
-        return self
 
 
 class Prompt(Value):
@@ -427,6 +413,7 @@ class Case(Value):
         payload_bytes: size of the encoded imagery.
         payload_sha256: its sha256, lower-case hex.
         ttl_s: how long after capture an answer is still of use; None is for ever.
+        target: what is asked about one target, and what the craft remembers of it; None asks about what is there.
     """
 
     case_id: CaseId
@@ -442,6 +429,11 @@ class Case(Value):
     payload_bytes: int = Field(ge=1, le=limits.MAX_CASE_BYTES)
     payload_sha256: Sha256
     ttl_s: Duration | None = None
+    target: TargetQuestion | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_unset_target(handler(self))
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -466,6 +458,7 @@ class Interpretation(Value):
         by: who made it.
         interpreter: which teacher, or which person's account.
         made_at_s: wall time.
+        target: the answer to a case that asks about a target; None to every other.
     """
 
     case_id: CaseId
@@ -481,6 +474,11 @@ class Interpretation(Value):
     by: Literal["teacher", "person"]
     interpreter: Text
     made_at_s: WallTime
+    target: TargetAnswer | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_unset_target(handler(self))
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -493,3 +491,10 @@ class Interpretation(Value):
         if sum(map(len, self.polygons)) > limits.MAX_POLYGON_NUMBERS:
             raise ValueError(f"the polygons have over {limits.MAX_POLYGON_NUMBERS} numbers: simplify them")
         return self
+
+
+def _without_unset_target(fields: dict[str, Any]) -> dict[str, Any]:
+    """A field that came within v1 is left out where it says nothing: the bytes stay what they were."""
+    if fields["target"] is None:
+        del fields["target"]
+    return fields

@@ -83,3 +83,15 @@ def test_faint_match_does_not_continue_a_tentative_track(pipeline, bank_with):
     ((_,),) = prompted_ids(pipeline, 1)
     pipeline.use_bank(bank_with(threshold=0.92))
     assert list(prompted_ids(pipeline, 3)) == [[]] * 3
+
+
+def test_recent_frames_are_kept_while_nothing_is_followed(tiny_bundle):
+    pipeline = FramePipeline(Student.open(tiny_bundle, threads=1))
+    image = scene(SPOT)
+    for index in range(50):
+        header = FrameHeader(
+            index=index, source_id="s", captured_at_s=1e9 + index, width=image.shape[1], height=image.shape[0]
+        )
+        pipeline.process(Frame(header, image, index / 10))
+    assert [frame.index for frame in pipeline.recent.after(-1)] == list(range(9, 50))
+    assert (pipeline.recent.at(20).image == image).all()

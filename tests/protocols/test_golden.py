@@ -91,3 +91,10 @@ def test_readme_example_runs():
     readme = (Path(p.__file__).parent / "README.md").read_text(encoding="utf-8")
     for example in re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL):
         exec(compile(example, "README.md", "exec"), {})
+
+
+def test_golden_question_about_a_target_and_its_answer_decode():
+    question, _ = p.decode(read("_target_case"))
+    answer, _ = p.decode(read("_target_interpretation"))
+    assert question == p.CaseOffer(case=MAKE["target_case"]())
+    assert answer == p.InterpretationMessage(interpretation=MAKE["target_interpretation"]())

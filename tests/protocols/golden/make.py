@@ -104,6 +104,30 @@ def interpretation() -> p.Interpretation:
     )
 
 
+def target_case() -> p.Case:
+    """A case that asks about a target, a field that came within v1."""
+    chips = (p.Chip(jpeg=b"\xff\xd8first\xff\xd9", box_xyxy=(8, 8, 24, 20), scale=0.5),)
+    question = p.TargetQuestion(
+        target_id=3, label="car", box_xyxy=(650.5, 300, 700, 340.25), presence=0.25, why="presence", chips=chips
+    )
+    return case().model_copy(update={"target": question})
+
+
+def target_interpretation() -> p.Interpretation:
+    """The answer to it, with vectors."""
+    vectors = np.arange(1, 9, dtype=np.float32).reshape(2, 4) / 8
+    answer = p.TargetAnswer(
+        target_id=3,
+        verdict="here",
+        box_xyxy=(652, 301, 702, 342),
+        space_id="5pace",
+        variant="fp32",
+        positives=p.Vectors.from_array(vectors),
+        negatives=p.Vectors.from_array(-vectors),
+    )
+    return interpretation().model_copy(update={"target": answer})
+
+
 def messages() -> dict[str, tuple[p.AnyMessage, bytes]]:
     """One (message, blob) of every kind."""
     ref = bank().ref
@@ -178,6 +202,8 @@ def files() -> dict[str, bytes]:
     made["_canonical_prompts.bin"] = p.canonical_prompts(bank().prompts)
     made["_bank_change.bin"] = p.pack_change(p.diff_banks(p.PromptBank.empty("epoch-1"), bank()))
     made["_later_bank_change.bin"] = p.pack_change(p.diff_banks(None, later_bank()))
+    made["_target_case.bin"] = join(p.encode(p.CaseOffer(case=target_case())))
+    made["_target_interpretation.bin"] = join(p.encode(p.InterpretationMessage(interpretation=target_interpretation())))
     raw = np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4) - 5
     made["_image.raw"] = p.encode_image(raw, "application/x-skyloop-raw")
     return made

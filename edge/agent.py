@@ -150,8 +150,12 @@ class Agent:
             self.statistics.started_s = frame.captured_s
         clock_s = frame.captured_s - self.statistics.started_s
         self._take_bank()
+        if self._link is not None:
+            self._link.orders.give(self.pipeline)
         result = self.pipeline.process(frame, seen or self._look(frame))
         self._tell(result.begun)
+        if self._link is not None:
+            self._link.orders.note(result, frame.header)
         planned = self.scheduler.consider(frame, result) if self._spool is not None else None
         extra: dict[str, Any] = {
             "clock_s": round(clock_s, 3),
@@ -170,6 +174,8 @@ class Agent:
         for request, target_id, reason in begun:
             if target_id is not None:
                 log.info("target begun", target_id=target_id, label=request.label, how=reason)
+            elif request.key:
+                log.warning("target refused", target_key=request.key, reason=reason)
             else:
                 raise TargetError(reason)
 

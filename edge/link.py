@@ -1,8 +1,8 @@
 """The link to the cloud: its own thread, its own socket, never in the way of the frame loop.
 
 `Link` connects, speaks through a `LinkSession` until the connection is lost, and tries again after a random
-pause that grows. Everything the rest of the craft sees is the spool (cases go in), the bank (prompts come out)
-and `stats()`.
+pause that grows. Everything the rest of the craft sees is the spool (cases go in), the bank (prompts come out),
+the orders (targets to follow) and `stats()`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from edge.keys import KeyPair
 from edge.link_stats import LinkCounter, LinkStats
 from edge.session import HelloProfile, LinkSession, OnBank, OnInterpretation, Ports, first_message
 from edge.spool import Spool
+from edge.target_orders import TargetOrders
 from edge.uploader import Uploader
 from protocols.limits import MAX_MESSAGE_BYTES
 
@@ -77,7 +78,11 @@ class LinkSettings(Settings):
 
 
 class Link:
-    """The edge's end of the wire; see `start`, `close` and `stats`."""
+    """The edge's end of the wire; see `start`, `close` and `stats`.
+
+    Attributes:
+        orders: the targets that the cloud wants followed, for the frame loop.
+    """
 
     def __init__(  # noqa: PLR0913 - the parts of a link; the optional ones are keywords
         self,
@@ -113,6 +118,7 @@ class Link:
         self._settings, self._keys, self._server_key = settings, keys, server_key
         self._spool, self._counter = spool, LinkCounter()
         clock = clock or SystemClock()
+        self.orders = TargetOrders(clock)
         self._ports = Ports(
             spool=spool,
             bank=bank,
@@ -124,6 +130,7 @@ class Link:
             liveness_s=settings.liveness_s,
             on_interpretation=on_interpretation,
             on_bank=on_bank,
+            orders=self.orders,
         )
         try:
             first_message(self._ports)

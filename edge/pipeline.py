@@ -5,6 +5,7 @@ The agent, the simulator's edge-only reference and the benchmarks all run this s
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -22,7 +23,7 @@ from edge.prompting import PromptMatcher
 from edge.raster import RasterImage
 from edge.recent_frames import RecentFrames, RecentFramesSettings
 from edge.student import Perception, Student
-from edge.target_places import Beginning, begin, followable
+from edge.target_places import Beginning, Present, begin, followable
 from edge.target_requests import TargetRequest
 from edge.targets import Answering, Target, TargetSettings, TargetTracker
 from edge.tracking import Tracker, TrackerSettings
@@ -86,6 +87,7 @@ class FramePipeline:
             open_short_term(self.settings.targets.tracker), self.settings.targets, student.manifest.stride_px
         )
         self.recent = RecentFrames(self.settings.recent)
+        self._captured_at_s: deque[tuple[int, float]] = deque()  # of what `recent` holds
         self._requests: list[TargetRequest] = []
         self._motion = CameraMotion()
         self._flicker = 0.0
@@ -137,6 +139,9 @@ class FramePipeline:
         motion = self._motion.update(frame.image).matrix
         if not isinstance(frame.image, RasterImage):
             self.recent.add(frame.header.index, frame.captured_s, followable(frame.image), motion)
+            self._captured_at_s.append((frame.header.index, frame.header.captured_at_s))
+            while len(self._captured_at_s) > len(self.recent):
+                self._captured_at_s.popleft()
         ids = self._tracker.update(boxes, labels, scores, motion, sure)
         answers = _Answers(candidates[sure], np.array(labels, np.str_)[sure])
         targets, begun = self._follow(frame, seen, motion, answers)
@@ -165,7 +170,10 @@ class FramePipeline:
             return self._targets.targets, [Beginning(request, None, str(exc)) for request in refused]
         answering = answers.by_label(self.student.manifest.labels + tuple(p.label for p in self.matcher.prompts))
         self._targets.update(image, motion, seen, answering)
-        self._requests, begun = begin(self._requests, self._targets, image, seen, answering)
+        if not self._requests:
+            return self._targets.targets, []
+        present = Present(frame.header, image, seen, answering, self.recent, dict(self._captured_at_s))
+        self._requests, begun = begin(self._requests, self._targets, present)
         return self._targets.targets, begun
 
 

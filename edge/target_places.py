@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from edge.errors import TargetError
 from edge.raster import Picture, RasterImage
+from edge.recent_frames import RecentFrames
 from edge.short_term import SMALLEST_PX, checked_target
 from edge.student import Perception, as_picture
 from edge.target_requests import TargetRequest
-from edge.targets import Answering, Target, TargetTracker
+from edge.targets import JUST_BEGUN, Answering, Target, TargetTracker
 from protocols.arrays import Boxes, FloatArray, ImageArray
 from protocols.boxes import box_iou
+from protocols.values import FrameHeader, FrameRef
+
+_SAME_TIME_S = 1e-3
+"""Frames of one index whose wall times differ by more are of two flights."""
 
 _SAME_IOU = 0.3
 """A detection that overlaps a followed target by more is that target: one label may be asked for twice."""
@@ -44,21 +50,35 @@ class Beginning(NamedTuple):
     reason: str
 
 
+@dataclass(frozen=True)
+class Present:
+    """The newest frame, and those before it, as requests need them.
+
+    Attributes:
+        header, image: of the newest frame.
+        seen: what the student saw in it.
+        answering: see `edge.targets`.
+        recent: the newest frames, this one the last.
+        captured_at_s: wall times of those by index, to tell them from another flight's.
+    """
+
+    header: FrameHeader
+    image: ImageArray
+    seen: Perception
+    answering: Answering
+    recent: RecentFrames
+    captured_at_s: Mapping[int, float]
+
+
 def begin(
-    requests: Sequence[TargetRequest],
-    tracker: TargetTracker,
-    image: ImageArray,
-    seen: Perception,
-    answering: Answering,
+    requests: Sequence[TargetRequest], tracker: TargetTracker, present: Present
 ) -> tuple[list[TargetRequest], list[Beginning]]:
     """Begin what can be begun in a frame; what cannot is refused without harm to the others.
 
     Args:
         requests: what is asked for.
         tracker: what is to follow it; has seen this frame already.
-        image: the frame.
-        seen: what the student saw in it.
-        answering: see `edge.targets`.
+        present: this frame.
 
     Returns:
         The requests that wait for a later frame, and what became of the others.
@@ -66,7 +86,7 @@ def begin(
     waiting, begun = [], []
     for request in requests:
         try:
-            target = _begin(request, tracker, image, seen, answering)
+            target = _begin(request, tracker, present)
         except TargetError as exc:
             begun.append(Beginning(request, None, str(exc)))
             continue
@@ -102,27 +122,55 @@ def followable(image: Picture) -> ImageArray:
     return image if image.ndim == 2 else as_picture(image)
 
 
-def _begin(
-    request: TargetRequest, tracker: TargetTracker, image: ImageArray, seen: Perception, answering: Answering
-) -> Target | None:
-    if request.box_xywh is not None:
-        return tracker.start(image, _box(request, image), request.label, seen)
-    if request.point_xy is not None:
-        box, how = _around_point(request, image, seen)
-        return tracker.start(image, box, request.label, seen, reason=f"just begun, {how}")
-    return _begin_labelled(request.label, tracker, image, seen, answering)
+def _begin(request: TargetRequest, tracker: TargetTracker, present: Present) -> Target | None:
+    if request.box_xywh is None and request.point_xy is None:
+        return _begin_labelled(request.label, tracker, present)
+    index = _seen_index(request.seen_in, present)
+    if index != present.header.index:
+        box, _ = _place(request, present.recent.at(index).image, None)
+        return tracker.start_at(present.recent, index, box, request.label)
+    box, how = _place(request, present.image, present.seen)
+    return tracker.start(present.image, box, request.label, present.seen, reason=f"{JUST_BEGUN}{how}")
 
 
-def _begin_labelled(
-    label: str, tracker: TargetTracker, image: ImageArray, seen: Perception, answering: Answering
-) -> Target | None:
+def _seen_index(seen_in: FrameRef | None, present: Present) -> int:
+    """Index of the frame that a request speaks of.
+
+    Raises:
+        TargetError: it is of another source or flight, or not held any more.
+    """
+    newest = present.header
+    if seen_in is None:
+        return newest.index
+    at_s = present.captured_at_s.get(seen_in.index)
+    is_other = at_s is not None and abs(at_s - seen_in.captured_at_s) > _SAME_TIME_S
+    if seen_in.source_id != newest.source_id or is_other or seen_in.index > newest.index:
+        raise TargetError(
+            f"frame {seen_in.index}: is of another flight or source; show the target in a newer picture, or review the "
+            "case and give its label"
+        )
+    if at_s is None:
+        raise TargetError(
+            f"frame {seen_in.index}: is no longer held, {newest.index} is the newest; show the target in a newer "
+            "picture, or review the case and give its label"
+        )
+    return seen_in.index
+
+
+def _begin_labelled(label: str, tracker: TargetTracker, present: Present) -> Target | None:
     """Begin at the first candidate, best first, that answers to a label and can be followed."""
+    seen = present.seen
     taken = np.array([target.box_xyxy for target in tracker.targets], np.float32).reshape(-1, 4)
-    for row in answering.get(label, ()):
+    for row in present.answering.get(label, ()):
         box = seen.boxes_xyxy[row]
         if min(box[2:] - box[:2]) >= SMALLEST_PX and not (box_iou(box[None], taken) > _SAME_IOU).any():
-            return tracker.start(image, box, label, seen)
+            return tracker.start(present.image, box, label, seen)
     return None
+
+
+def _place(request: TargetRequest, image: ImageArray, seen: Perception | None) -> tuple[FloatArray, str]:
+    """(4,) the box of a request in a frame, and what to say of it."""
+    return (_box(request, image), "") if request.box_xywh is not None else _around_point(request, image, seen)
 
 
 def _box(request: TargetRequest, image: ImageArray) -> FloatArray:
@@ -148,14 +196,14 @@ def _point(request: TargetRequest, image: ImageArray) -> FloatArray:
     return np.asarray(point, np.float32)
 
 
-def _around_point(request: TargetRequest, image: ImageArray, seen: Perception) -> tuple[FloatArray, str]:
-    """A box about the point of a request, and where it comes from."""
+def _around_point(request: TargetRequest, image: ImageArray, seen: Perception | None) -> tuple[FloatArray, str]:
+    """A box about the point of a request, and where it comes from; what the student saw in the past nobody knows."""
     size, point = _size(image), _point(request, image)
-    things = seen.boxes_xyxy[seen.is_object]
+    things = np.zeros((0, 4), np.float32) if seen is None else seen.boxes_xyxy[seen.is_object]
     things = things[(things[:, 2:] - things[:, :2]).min(axis=1, initial=np.inf) >= SMALLEST_PX]
     nearest = _candidate_at(point, things)
     if nearest is not None:
-        return nearest, "the student's candidate at the point"
+        return nearest, ", the student's candidate at the point"
     radius = request.radius * float(size[0]) if request.is_normalised else request.radius
     if radius > 0:
         half, told = radius, "as large as was asked for"
@@ -165,7 +213,7 @@ def _around_point(request: TargetRequest, image: ImageArray, seen: Perception) -
     else:
         half, told = _POINT_SHARE * float(size.min()) / 2, "of a size that is usual"
     half = max(half, _POINT_LEAST_PX / 2)
-    return np.concatenate([point - half, point + half]), f"a box of {2 * half:.0f} px around the point, {told}"
+    return np.concatenate([point - half, point + half]), f", a box of {2 * half:.0f} px around the point, {told}"
 
 
 def _candidate_at(point: FloatArray, things_xyxy: Boxes) -> FloatArray | None:

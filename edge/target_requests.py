@@ -9,6 +9,7 @@ import numpy as np
 
 from edge.errors import ConfigError
 from edge.short_term import SMALLEST_PX
+from protocols.values import FrameRef
 
 _FORMS = "X,Y,W,H or X,Y in pixels, X1:Y1:X2:Y2 or X:Y in shares of the frame, nor a label; give one of these"
 
@@ -25,6 +26,7 @@ class TargetRequest:
         is_normalised: box and point are shares of the frame's width and height, and the radius of its width; else
             pixels of the full frame.
         key: whose order it is; empty for one that was given with the start of the program.
+        seen_in: the frame of box and point, perhaps one of the past; None is the newest.
     """
 
     box_xywh: tuple[float, float, float, float] | None = None
@@ -33,6 +35,7 @@ class TargetRequest:
     radius: float = 0.0
     is_normalised: bool = False
     key: str = ""
+    seen_in: FrameRef | None = None
 
 
 def parse_target(text: str, option: str = "--target") -> TargetRequest:

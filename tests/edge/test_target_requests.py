@@ -8,7 +8,8 @@ from edge.pipeline import FramePipeline, PipelineSettings
 from edge.student import Student
 from edge.target_requests import TargetRequest, parse_target
 from edge.targets import TargetSettings
-from protocols.values import FrameHeader
+from protocols.limits import MAX_DETAIL_CHARS
+from protocols.values import FrameHeader, FrameRef
 
 RED = (40, 40, 250)
 
@@ -153,6 +154,52 @@ def test_point_on_nothing_takes_a_box_around_it_and_says_so(pipeline, spots, req
     half = side / 2
     np.testing.assert_allclose(target.box_xyxy, (80 - half, 40 - half, 80 + half, 40 + half), atol=1.5)
     assert how in target.reason
+
+
+def headed(index, **changes):
+    fields = {"index": index, "source_id": "s", "captured_at_s": 100.0 + index, "width": 160, "height": 128}
+    return FrameHeader(**(fields | changes))
+
+
+def fly_past(pipeline, frames=6):
+    """A red thing that moves 3 px a frame, from 30 on."""
+    for index in range(frames):
+        pipeline.process(Frame(headed(index), scene((30 + 3 * index, 60, RED)), 5.0 + index / 30))
+
+
+def seen_in(index, **changes):
+    return FrameRef(**({"source_id": "s", "index": index, "captured_at_s": 100.0 + index} | changes))
+
+
+@pytest.mark.parametrize("place", [{"box_xywh": (25, 52, 16, 16)}, {"point_xy": (33, 60)}], ids=["box", "point"])
+def test_place_in_a_frame_of_the_past_is_followed_to_the_present(pipeline, place):
+    fly_past(pipeline)
+    pipeline.follow(TargetRequest(**place, seen_in=seen_in(1)))
+    for index in range(6, 12):
+        result = pipeline.process(Frame(headed(index), scene((30 + 3 * index, 60, RED)), 5.0 + index / 30))
+    (target,) = result.targets
+    np.testing.assert_allclose(target.box_xyxy[:2], (30 + 33 - 8, 52), atol=4)
+
+
+@pytest.mark.parametrize(
+    ("ref", "newest", "word"),
+    [
+        (seen_in(1, source_id="other"), 6, "another flight or source"),
+        (seen_in(1, captured_at_s=55.0), 6, "another flight or source"),
+        (seen_in(99), 6, "another flight or source"),
+        (seen_in(0), 300, "frame 0: is no longer held, 300 is the newest"),
+    ],
+    ids=["source", "time", "future", "gone"],
+)
+def test_frame_that_is_not_held_is_refused(pipeline, ref, newest, word):
+    fly_past(pipeline)
+    pipeline.follow(TargetRequest((25, 52, 16, 16), seen_in=ref))
+    result = pipeline.process(Frame(headed(newest), scene(), 5.0 + newest / 30))
+    (answer,) = result.begun
+    assert answer.target_id is None
+    assert word in answer.reason
+    assert len(answer.reason) < MAX_DETAIL_CHARS
+    assert result.targets == ()
 
 
 def test_targets_beyond_the_cap_are_refused(tiny_bundle):

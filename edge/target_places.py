@@ -29,8 +29,8 @@ _MISS_PX = 4.0
 """A point so far beside a candidate still means it: the student's maps are no finer than their stride."""
 
 _POINT_SHARE = 1 / 16
-"""Of the frame's shorter side: a box around a point where the student sees nothing at all. Things in the rendered
-sequences have sides of 1/40 to 1/8 of it."""
+"""Of the frame's shorter side: a box around a point where the student sees nothing at all. Half of the 307 things in
+`skyloop-sim render --mix teacher --frames 24 --seed 41` have sides between 1/24 and 1/8 of it, 1/15 in the median."""
 
 _POINT_LEAST_PX = 16.0
 """The least side of a box around a point: under it short-term trackers see too few of their cells of 4 px."""

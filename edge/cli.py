@@ -62,6 +62,7 @@ class RunConfig(Settings):
         tile_px: frames larger than this are looked at in overlapping tiles of this side; None looks at them whole.
         paced: give recorded frames at their recorded times instead of as fast as they are taken.
         video: write the annotated video.
+        ground_m: height of the ground above the WGS 84 ellipsoid, metres, for the map of targets.
     """
 
     agent: AgentSettings = AgentSettings()
@@ -76,6 +77,7 @@ class RunConfig(Settings):
     pixel_range: tuple[float, float] | None = None
     paced: bool = False
     video: bool = True
+    ground_m: float = Field(default=0.0, ge=-1000, le=10_000)
 
 
 def main() -> None:
@@ -207,7 +209,7 @@ def _assemble(
     options = _link_settings(settings, cloud)
     identity = _identity(keys, options) if options else (None, None)
     # What the user may have to mend is looked at above, so that a refused run leaves the last one's results alone.
-    outputs = stack.enter_context(RunOutputs(out, fps=frames.fps, video=settings.video))
+    outputs = stack.enter_context(RunOutputs(out, fps=frames.fps, video=settings.video, ground_m=settings.ground_m))
     bank = BankStore(out / "state" / "bank")
     spool = link = None
     if options:

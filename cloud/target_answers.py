@@ -14,37 +14,22 @@ from typing import Literal
 import numpy as np
 
 from cloud.case_images import CaseImage
+from cloud.config import TargetAnswerSettings
 from cloud.errors import TeacherError
+from cloud.evidence import Evidence
 from cloud.teachers.finding import exemplar_of
 from cloud.teachers.teacher import Exemplar, Places, Teacher
-from edge.config import Settings
+from edge.student import Student
+from edge.target_looks import embedding_at
 from protocols.arrays import Boxes, FloatArray
 from protocols.boxes import box_iou
-from protocols.target_questions import TargetQuestion
-from protocols.values import Case
+from protocols.limits import MAX_NEGATIVES
+from protocols.target_questions import TargetAnswer, TargetQuestion
+from protocols.values import Case, Vectors
 
-
-class AnswerSettings(Settings):
-    """How places are weighed; chosen on rendered sequences (docs/tracking.md).
-
-    Attributes:
-        reach: standard deviation of the distance from the believed place, in units of the target's size; twice that for
-            a target that is lost.
-        growth: standard deviation of the logarithm of its size.
-        named_iou: overlap with a detection from which that names a place.
-        other_name: factor of a place that the teacher names otherwise than the craft.
-        surely: least weighed score of an answer.
-        clearly: how much better than the next place it must be, as a share of its score.
-        nothing: weighed score under which nothing there is like the target.
-    """
-
-    reach: float = 3.0
-    growth: float = 0.4
-    named_iou: float = 0.4
-    other_name: float = 0.5
-    surely: float = 0.25
-    clearly: float = 0.2
-    nothing: float = 0.02
+_APART_IOU, _OTHER_COSINE = 0.1, 0.5
+"""What overlaps the target less is something else, and what is less like it need not be told; as in the edge's
+`target_looks`."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +47,9 @@ class Told:
     confidence: float
 
 
-def find_target(teacher: Teacher, case: Case, image: CaseImage, settings: AnswerSettings) -> Told:
+def find_target(
+    teacher: Teacher, case: Case, image: CaseImage, settings: TargetAnswerSettings, prompted_xyxy: Boxes | None = None
+) -> Told:
     """What a teacher says of a question.
 
     Args:
@@ -70,6 +57,7 @@ def find_target(teacher: Teacher, case: Case, image: CaseImage, settings: Answer
         case: asks about a target.
         image: its picture, as it was sent.
         settings: how places are weighed.
+        prompted_xyxy: (N, 4) full-frame pixels of what the craft's prompts of that label match; None without any.
 
     Raises:
         TeacherError: the case asks about no target, no chip can be read, or the teacher fails.
@@ -80,10 +68,13 @@ def find_target(teacher: Teacher, case: Case, image: CaseImage, settings: Answer
     places = teacher.find(_exemplars(question, image), [image.image])[0]
     scores = weigh_places(places, _believed(question, image), settings, is_lost=question.why == "lost")
     scores = scores * _names(teacher, question, image, places.boxes_xyxy, settings)
+    scores = _agreed(places.boxes_xyxy, scores, image, prompted_xyxy, settings)
     return _verdict(places.boxes_xyxy, scores, image, settings)
 
 
-def weigh_places(places: Places, believed_xyxy: FloatArray, settings: AnswerSettings, *, is_lost: bool) -> FloatArray:
+def weigh_places(
+    places: Places, believed_xyxy: FloatArray, settings: TargetAnswerSettings, *, is_lost: bool
+) -> FloatArray:
     """(N,) scores of places, less where the target would have jumped there, or grown.
 
     Args:
@@ -115,7 +106,7 @@ def _exemplars(question: TargetQuestion, image: CaseImage) -> list[Exemplar]:
 
 
 def _names(
-    teacher: Teacher, question: TargetQuestion, image: CaseImage, boxes: Boxes, settings: AnswerSettings
+    teacher: Teacher, question: TargetQuestion, image: CaseImage, boxes: Boxes, settings: TargetAnswerSettings
 ) -> FloatArray:
     """(N,) 1, or less where the teacher knows the target's label and calls what is there otherwise."""
     factors = np.ones(len(boxes), np.float32)
@@ -128,7 +119,17 @@ def _names(
     return factors
 
 
-def _verdict(boxes: Boxes, scores: FloatArray, image: CaseImage, settings: AnswerSettings) -> Told:
+def _agreed(
+    boxes: Boxes, scores: FloatArray, image: CaseImage, prompted_xyxy: Boxes | None, settings: TargetAnswerSettings
+) -> FloatArray:
+    """The scores, more where a prompt matches, too: another look at the same thing by other means."""
+    if prompted_xyxy is None or not len(prompted_xyxy) or not len(boxes):
+        return scores
+    is_prompted = (box_iou(boxes, image.from_frame(prompted_xyxy)) >= settings.named_iou).any(axis=1)
+    return np.asarray(np.where(is_prompted, np.minimum(scores * settings.prompted, 1), scores), dtype=np.float32)
+
+
+def _verdict(boxes: Boxes, scores: FloatArray, image: CaseImage, settings: TargetAnswerSettings) -> Told:
     order = np.argsort(-scores, kind="stable")
     best = float(scores[order[0]]) if len(order) else 0.0
     if best < settings.nothing:
@@ -138,3 +139,34 @@ def _verdict(boxes: Boxes, scores: FloatArray, image: CaseImage, settings: Answe
         return Told("unknown", None, min(best, 1.0))
     x1, y1, x2, y2 = image.to_frame(boxes[order[:1]])[0].tolist()
     return Told("here", (x1, y1, x2, y2), min(best, 1.0))
+
+
+def answer_of(question: TargetQuestion, told: Told, twin: Student | None, evidence: Evidence | None) -> TargetAnswer:
+    """An answer for the wire, with what the craft's own student sees there.
+
+    Args:
+        question: that is answered.
+        told: by a teacher or a person.
+        twin: the craft's student; None where there is none here, and no vectors then.
+        evidence: what it sees in the picture.
+    """
+    answer = TargetAnswer(target_id=question.target_id, verdict=told.verdict, box_xyxy=told.box_xyxy)
+    if twin is None or evidence is None or told.box_xyxy is None:
+        return answer
+    box = evidence.image.from_frame(np.array([told.box_xyxy], np.float32))[0]
+    own = embedding_at(evidence.seen, box, twin.manifest.stride_px)
+    if own is None:
+        return answer
+    seen = evidence.seen
+    is_other = (box_iou(seen.boxes_xyxy, box[None])[:, 0] < _APART_IOU) & seen.is_object
+    others = seen.embeddings[is_other]
+    likeness = others @ own
+    nearest = np.argsort(-likeness, kind="stable")[:MAX_NEGATIVES]
+    return answer.model_copy(
+        update={
+            "space_id": twin.manifest.space_id,
+            "variant": twin.bundle.variant,
+            "positives": Vectors.from_array(own[None]),
+            "negatives": Vectors.from_array(others[nearest[likeness[nearest] > _OTHER_COSINE]]),
+        }
+    )

@@ -31,7 +31,7 @@ from protocols.boxes import box_iou
 from protocols.imagery import encode_image
 from protocols.limits import MAX_TARGET_CHIPS
 from protocols.target_questions import TargetQuestion
-from protocols.values import Case, FrameHeader, Interpretation, new_case_id
+from protocols.values import Case, Detection, FrameHeader, Interpretation, new_case_id
 
 log = structlog.get_logger()
 
@@ -109,6 +109,21 @@ class _Memory:
     asked_s: float = 0.0
 
 
+@dataclass
+class _Sent:
+    """A question that may be answered: by the teacher, and later by a person, who knows better.
+
+    Attributes:
+        target_id: about which target.
+        index: of the frame it is about.
+        told: who has answered; answers are repeated at every connect until the cloud knows that they came.
+    """
+
+    target_id: int
+    index: int
+    told: set[str] = field(default_factory=set)
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What else is known of the newest frame.
@@ -144,7 +159,7 @@ class TargetQuestions:
     _earned: float = 0.0
     _index: int | None = None
     _memories: dict[int, _Memory] = field(default_factory=dict)
-    _waiting: OrderedDict[str, tuple[int, int]] = field(default_factory=OrderedDict)
+    _sent: OrderedDict[str, _Sent] = field(default_factory=OrderedDict)
 
     def consider(
         self, tracker: TargetTracker, frames: RecentFrames, around: Surroundings, budget: Budget
@@ -188,13 +203,15 @@ class TargetQuestions:
         Returns:
             Whether the target is put right.
         """
-        target_id, index = self._waiting.pop(interpretation.case_id, (0, 0))
-        memory, answer = self._memories.get(target_id), interpretation.target
-        if memory is None:
+        sent, answer = self._sent.get(interpretation.case_id), interpretation.target
+        memory = None if sent is None else self._memories.get(sent.target_id)
+        if sent is None or memory is None or answer is None or interpretation.by in sent.told:
             return False
+        sent.told.add(interpretation.by)
+        target_id, index = sent.target_id, sent.index
         if memory.case_id == interpretation.case_id:
             memory.case_id = None
-        if answer is None or answer.verdict == "unknown" or answer.target_id != target_id:
+        if answer.verdict == "unknown" or answer.target_id != target_id:
             return False
         box = None if answer.box_xyxy is None else np.array(answer.box_xyxy, np.float32)
         try:
@@ -257,12 +274,15 @@ class TargetQuestions:
         settings, memory = self.settings, self._memories[target.target_id]
         size = (around.header.width, around.header.height)
         region, scale = choose_view(target.box_xyxy, size, settings, reach=2.0 if target.state == "lost" else 1.0)
+        x1, y1, x2, y2 = target.box_xyxy.tolist()
+        box = (x1, y1, x2, y2)
         payload = encode_image(_view(newest.image, region, scale), "image/jpeg", settings.jpeg_quality)
         case = Case(
             case_id=new_case_id(),
             frame=around.header,
             region_xyxy=region,
             image_scale=scale,
+            detections=(Detection(box_xyxy=box, label=target.label, score=target.presence),),
             reasons={why: 1.0},
             hardness=1.0 - target.presence,
             space_id=around.space[0],
@@ -274,16 +294,16 @@ class TargetQuestions:
             target=TargetQuestion(
                 target_id=target.target_id,
                 label=target.label,
-                box_xyxy=tuple(target.box_xyxy.tolist()),
+                box_xyxy=box,
                 presence=target.presence,
                 why=why,
                 chips=memory.looks.chips,
             ),
         )
         memory.case_id, memory.asked_s = case.case_id, newest.captured_s
-        self._waiting[case.case_id] = (target.target_id, newest.index)
-        while len(self._waiting) > _MOST_WAITING:
-            self._waiting.popitem(last=False)
+        self._sent[case.case_id] = _Sent(target.target_id, newest.index)
+        while len(self._sent) > _MOST_SENT:
+            self._sent.popitem(last=False)
         self._earned -= 1
         self.asked += 1
         return Question(case, payload)
@@ -292,7 +312,7 @@ class TargetQuestions:
 _URGENCY = ("lost", "presence", "rivals", "audit")
 _SURE = 0.8
 """Presence above which a look is shown to others."""
-_MOST_WAITING = 64
+_MOST_SENT = 64
 _ROUNDING = 1e-6
 """Fifty times 0.02 is a little less than 1."""
 

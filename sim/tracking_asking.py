@@ -20,7 +20,8 @@ import cv2
 import numpy as np
 
 from cloud.case_images import CaseImage, open_case_image
-from cloud.target_answers import AnswerSettings, Told, find_target
+from cloud.config import TargetAnswerSettings
+from cloud.target_answers import Told, answer_of, find_target
 from cloud.teachers import Teacher, open_teacher
 from edge.camera_motion import CameraMotion
 from edge.opencv_trackers import open_short_term
@@ -32,7 +33,6 @@ from protocols.arrays import ImageArray
 from protocols.limits import MAX_CASE_BYTES
 from protocols.messages import CaseChunk, CaseOffer, InterpretationMessage, decode, encode
 from protocols.reassembly import Reassembly, slices
-from protocols.target_questions import TargetAnswer
 from protocols.values import Case, FrameHeader, Interpretation
 from sim.tracking_data import is_box, read_sequence
 
@@ -152,9 +152,9 @@ class Operator:
 class TeacherAlone:
     """The teacher, as the cloud asks it."""
 
-    def __init__(self, teacher: Teacher | None = None, settings: AnswerSettings | None = None) -> None:
+    def __init__(self, teacher: Teacher | None = None, settings: TargetAnswerSettings | None = None) -> None:
         """Open the teacher that comes with the package, unless another is given."""
-        self._teacher, self._settings = teacher or open_teacher(threads=1), settings or AnswerSettings()
+        self._teacher, self._settings = teacher or open_teacher(threads=1), settings or TargetAnswerSettings()
 
     def watch(self, folder: Path) -> None:
         """Nothing: it sees the pictures of questions alone."""
@@ -167,7 +167,6 @@ class TeacherAlone:
 
 def _told(case: Case, told: Told, by: str, interpreter: str) -> Frames:
     assert case.target is not None
-    answer = TargetAnswer(target_id=case.target.target_id, verdict=told.verdict, box_xyxy=told.box_xyxy)
     return encode(
         InterpretationMessage(
             interpretation=Interpretation(
@@ -176,7 +175,7 @@ def _told(case: Case, told: Told, by: str, interpreter: str) -> Frames:
                 by="person" if by == "person" else "teacher",
                 interpreter=interpreter,
                 made_at_s=case.frame.captured_at_s,
-                target=answer,
+                target=answer_of(case.target, told, None, None),
             )
         )
     )

@@ -36,6 +36,24 @@ def parse_box(text: str) -> BoxXyxy:
     return x, y, x + width, y + height
 
 
+def review_label(stored: StoredCase, label: str | None, boxes_xyxy: Sequence[BoxXyxy]) -> str:
+    """What an answer is about, where that can be meant.
+
+    Raises:
+        RequestError: label or box are missing, or a target is said to be in several places.
+    """
+    question = stored.case.target
+    if question is not None:
+        if len(boxes_xyxy) > 1:
+            raise RequestError(f"{len(boxes_xyxy)} boxes: target {question.target_id} is one thing; give one --box")
+        return label or question.label
+    if label is None:
+        raise RequestError("--label is missing; say what the boxes hold")
+    if not boxes_xyxy:
+        raise RequestError("--box is missing; give one for each such thing in the picture")
+    return label
+
+
 def check_review(stored: StoredCase, label: str, boxes_xyxy: Sequence[BoxXyxy]) -> None:
     """Refuse an answer that cannot be about this case.
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from cloud import banks
-from cloud.asking import check_review, parse_box, public_key
+from cloud.asking import check_review, parse_box, public_key, review_label
 from cloud.config import CloudSettings
 from cloud.data_lock import is_served
 from cloud.errors import RequestError
@@ -137,19 +137,32 @@ def cases(
 @app.command()
 def review(
     case: Annotated[str, typer.Argument(help="The case's id, or its first 6 or more digits")],
-    label: Annotated[str, typer.Option(help="What the boxes hold")],
-    box: Annotated[list[str], typer.Option(help="x,y,w,h in full-frame pixels; once for each one in the picture")],
     data: Data,
+    label: Annotated[
+        str | None, typer.Option(help="What the boxes hold; of a case that asks for a target, default the target's")
+    ] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="x,y,w,h in full-frame pixels; once for each one in the picture, left out where a target that is "
+            "asked for is not in it"
+        ),
+    ] = None,
     scope: Annotated[str, typer.Option(help="craft, mission (all crafts now) or fleet (also later ones)")] = "craft",
     reviewer: Annotated[str | None, typer.Option(help="Who answers; default the user's name")] = None,
 ) -> None:
     """Say what a case shows; a running server makes the prompt at once, a stopped one when it starts.
 
     Example: skyloop-cloud review 3f2a9c --label debris --box 412,230,38,25 --data skyloop-data
+
+    A case that asks where a target is wants one box, or none where it is not in the picture; the craft is told.
+
+    Example: skyloop-cloud review 77b01e --box 96,310,22,14 --data skyloop-data
     """
-    boxes = tuple(parse_box(text) for text in box)
+    boxes = tuple(parse_box(text) for text in box or ())
     with opened_store(data) as store:
         stored = store.load_case(case)
+        label = review_label(stored, label, boxes)
         check_review(stored, label, boxes)
         if stored.state == "reviewed":
             typer.echo("replaces the earlier answer; prompts made of it stay until `skyloop-cloud prompts revoke`")

@@ -67,6 +67,31 @@ class PromptSettings(Settings):
     max_bytes: int = Field(default=24_000, ge=2_000, le=limits.MAX_UPDATE_BYTES)
 
 
+class TargetAnswerSettings(Settings):
+    """How places are weighed where a craft asks for its target; chosen on rendered sequences (docs/tracking.md).
+
+    Attributes:
+        reach: standard deviation of the distance from the believed place, in units of the target's size; twice that for
+            a target that is lost.
+        growth: standard deviation of the logarithm of its size.
+        named_iou: overlap with a detection from which that names a place.
+        other_name: factor of a place that the teacher names otherwise than the craft.
+        prompted: factor of a place that a prompt of the target's label matches.
+        surely: least weighed score of an answer.
+        clearly: how much better than the next place it must be, as a share of its score.
+        nothing: weighed score under which nothing there is like the target.
+    """
+
+    reach: float = Field(default=3.0, gt=0)
+    growth: float = Field(default=0.4, gt=0)
+    named_iou: float = Field(default=0.4, ge=0, le=1)
+    other_name: float = Field(default=0.5, ge=0, le=1)
+    prompted: float = Field(default=1.25, ge=1)
+    surely: float = Field(default=0.25, ge=0, le=1)
+    clearly: float = Field(default=0.2, ge=0, le=1)
+    nothing: float = Field(default=0.02, ge=0, le=1)
+
+
 class CloudSettings(GatewaySettings):
     """Everything `skyloop-cloud serve` can be told, the gateway's settings among it; options win over the file.
 
@@ -85,6 +110,7 @@ class CloudSettings(GatewaySettings):
         unexplained_objectness: something the twin is this sure of and the teacher does not name is left for a person.
         unexplained_overlap: IoU with a teacher's box from which it counts as named.
         prompts: how prompts are made.
+        targets: how questions about targets are answered.
         poll_s: how often the work of other processes (reviews, revocations) is looked for.
     """
 
@@ -101,6 +127,7 @@ class CloudSettings(GatewaySettings):
     unexplained_objectness: float = Field(default=0.5, ge=0, le=1)
     unexplained_overlap: float = Field(default=0.1, ge=0, le=1)
     prompts: PromptSettings = PromptSettings()
+    targets: TargetAnswerSettings = TargetAnswerSettings()
     poll_s: float = Field(default=0.2, gt=0, le=10)
 
     @property

@@ -22,11 +22,15 @@ from cloud.evidence import Evidence, look
 from cloud.metrics import CloudMetrics
 from cloud.prompt_desk import PromptDesk
 from cloud.store import CaseState, CaseStore, StoredCase
+from cloud.target_answers import answer_of, find_target
 from cloud.teachers.teacher import Teacher, TeacherAnswer
 from edge.errors import ModelError
 from edge.student import Student
+from protocols import limits
 from protocols.arrays import Boxes
 from protocols.errors import ImageryError
+from protocols.target_questions import TargetQuestion
+from protocols.values import Interpretation
 
 log = structlog.get_logger()
 
@@ -62,7 +66,14 @@ class Interpreter:
         Raises:
             StoreError: the store cannot be written; the cases that remain are still waiting.
         """
-        opened = [(case, image) for case in cases if (image := self._open(case)) is not None]
+        waiting = [(case, image) for case in cases if (image := self._open(case)) is not None]
+        opened = []
+        for stored, image in waiting:
+            if stored.case.target is None:
+                opened.append((stored, image))
+                continue
+            with self._failing(stored):  # a craft waits for these with its target: they come first
+                self._find(stored, image, stored.case.target, notify)
         with self.metrics.teacher_s.time():
             answers = self._ask([image for _, image in opened])
         for (stored, image), answer in zip(opened, answers, strict=True):
@@ -111,6 +122,32 @@ class Interpreter:
             question = open_question(interpretation, None, self._settings) or str(exc)
         state: CaseState = "unsure" if question else "interpreted"
         self._store.set_case_state(craft, case.case_id, state, question, interpretation.confidence)
+        self.metrics.interpreted.labels(state).inc()
+
+    def _find(
+        self, stored: StoredCase, image: CaseImage, question: TargetQuestion, notify: Callable[[str], None]
+    ) -> None:
+        """Answer where a target is."""
+        case, craft = stored.case, stored.craft
+        twin, evidence = self._desk.view(case, image)
+        prompted = None if twin is None or evidence is None else self._desk.matched(craft, evidence, question.label)
+        told = find_target(self._teacher, case, image, self._settings.targets, prompted)
+        interpretation = Interpretation(
+            case_id=case.case_id,
+            confidence=told.confidence,
+            by="teacher",
+            interpreter=self._teacher.name[: limits.MAX_TEXT_CHARS],
+            made_at_s=self._desk.clock.wall_s(),
+            target=answer_of(question, told, twin, evidence),
+        )
+        if self._store.add_interpretation(craft, interpretation):
+            notify(craft)
+        is_open = told.verdict == "unknown"
+        reason = (
+            f"where is target {question.target_id} ({question.label})? The teacher does not know" if is_open else ""
+        )
+        state: CaseState = "unsure" if is_open else "interpreted"
+        self._store.set_case_state(craft, case.case_id, state, reason, told.confidence)
         self.metrics.interpreted.labels(state).inc()
 
     def _teach(

@@ -14,19 +14,21 @@ import numpy as np
 import structlog
 
 from cloud import banks
+from cloud.case_images import CaseImage
 from cloud.config import PromptSettings
 from cloud.errors import PromptRefused
-from cloud.evidence import Evidence, background_of
+from cloud.evidence import Evidence, background_of, look
 from cloud.merging import add_negatives, merge_prompts
 from cloud.prompting import Finding, build_prompt, false_rows, replay
 from cloud.store import CaseStore
 from cloud.twins import Twins
 from edge.clock import Clock
-from edge.prompting import contradicted_by, contradiction
+from edge.errors import ModelError
+from edge.prompting import PromptMatcher, contradicted_by, contradiction
 from edge.student import Student
 from protocols.arrays import Boxes, FloatArray
 from protocols.boxes import box_iou
-from protocols.values import Prompt
+from protocols.values import Case, Prompt, PromptBank
 
 log = structlog.get_logger()
 
@@ -80,6 +82,24 @@ class PromptDesk:
         except PromptRefused as exc:
             log.info("prompt refused", craft=craft, label=finding.label, case_id=finding.case_id, reason=exc.reason)
             return Outcome("refused", exc.reason)
+
+    def view(self, case: Case, image: CaseImage) -> tuple[Student | None, Evidence | None]:
+        """What the craft's own student sees in a case; twice None where it is not known here."""
+        try:
+            twin = self.twins.student(case.space_id, case.variant)
+        except (PromptRefused, ModelError) as exc:
+            log.info("no twin", case_id=case.case_id, reason=str(exc))
+            return None, None
+        return twin, look(twin, image, case.frame.pose.gsd_m if case.frame.pose else None)
+
+    def matched(self, craft: str, evidence: Evidence, label: str) -> Boxes | None:
+        """(N, 4) full-frame pixels of what a craft's prompts of a label match; None where it has none."""
+        prompts = tuple(prompt for prompt in self._store.bank(craft).prompts if prompt.label == label)
+        if not prompts:
+            return None
+        matcher = PromptMatcher(PromptBank(epoch="target", revision=0, prompts=prompts), prompts[0].space_id)
+        match = matcher.match(evidence.seen, self.clock.wall_s(), evidence.gsd_m, evidence.known)
+        return evidence.image.to_frame(evidence.seen.boxes_xyxy[match.rows[match.sure]])
 
     def remember(self, twin: Student, craft: str, evidence: Evidence, named_xyxy: Boxes) -> None:
         """Keep the background of a case for the next prompts of its craft, durably.

@@ -11,7 +11,9 @@ from cloud.evidence import look
 from cloud.prompt_desk import Outcome, PromptDesk
 from cloud.prompting import Finding
 from cloud.store import CaseStore, Review, StoredCase
+from cloud.target_answers import Told, answer_of
 from protocols.arrays import Boxes
+from protocols.target_questions import TargetQuestion
 from protocols.values import Detection, Interpretation
 
 log = structlog.get_logger()
@@ -31,11 +33,26 @@ def use_review(review: Review, store: CaseStore, desk: PromptDesk) -> Outcome:
         SkyloopError: the case is gone, its imagery does not decode, or the store fails.
     """
     stored = store.load_case(review.case_id, review.craft)
+    if stored.case.target is not None:
+        return _place(review, stored, stored.case.target, store, desk)
     store.add_interpretation(review.craft, _interpretation(review, desk.clock.wall_s()))
     outcome = _prompt(review, stored, store, desk)
     store.set_case_state(review.craft, review.case_id, "reviewed", outcome.reason)
     log.info("review used", craft=review.craft, case_id=review.case_id, label=review.label, outcome=outcome.state)
     return outcome
+
+
+def _place(review: Review, stored: StoredCase, question: TargetQuestion, store: CaseStore, desk: PromptDesk) -> Outcome:
+    """Tell a craft where its target is: a place, and no prompt."""
+    box = review.boxes_xyxy[0] if review.boxes_xyxy else None
+    told = Told("gone" if box is None else "here", box, 1.0)
+    twin, evidence = desk.view(stored.case, open_case_image(stored.case, store.read_imagery(stored)))
+    answer = answer_of(question, told, twin, evidence)
+    interpretation = _interpretation(review, desk.clock.wall_s()).model_copy(update={"target": answer})
+    store.add_interpretation(review.craft, interpretation)
+    store.set_case_state(review.craft, review.case_id, "reviewed", "")
+    log.info("target placed", craft=review.craft, case_id=review.case_id, target_id=question.target_id)
+    return Outcome("enough", "the craft is told where its target is")
 
 
 def _prompt(review: Review, stored: StoredCase, store: CaseStore, desk: PromptDesk) -> Outcome:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -31,12 +31,13 @@ from edge.pipeline import FramePipeline, FrameResult, PipelineSettings
 from edge.scheduler import PlannedCase, Scheduler, SchedulerSettings
 from edge.spool import Spool
 from edge.student import Perception, Student
-from edge.target_places import Beginning
 from protocols.values import PromptBank
 
 log = structlog.get_logger()
 
 _REMEMBERED_CASES = 1024
+_QUESTION_VALUE = 1.0
+"""Of a question about a target, in the spool: as much as of the hardest case, for its answer ages fastest."""
 
 
 class AgentSettings(Settings):
@@ -150,12 +151,12 @@ class Agent:
             self.statistics.started_s = frame.captured_s
         clock_s = frame.captured_s - self.statistics.started_s
         self._take_bank()
+        self._take_answers()
         if self._link is not None:
             self._link.orders.give(self.pipeline)
         result = self.pipeline.process(frame, seen or self._look(frame))
-        self._tell(result.begun)
-        if self._link is not None:
-            self._link.orders.note(result, frame.header)
+        self._tell(result, frame)
+        asked = self.pipeline.ask(frame, result, self.scheduler.pace) if self._spool is not None else None
         planned = self.scheduler.consider(frame, result) if self._spool is not None else None
         extra: dict[str, Any] = {
             "clock_s": round(clock_s, 3),
@@ -164,20 +165,32 @@ class Agent:
         }
         if planned is not None and self._keep(planned, frame):
             extra |= {"case_id": planned.case.case_id, "region_xyxy": list(planned.case.region_xyxy)}
+        if asked is not None and self._keep(PlannedCase(asked.case, asked.payload, _QUESTION_VALUE), frame):
+            extra["question_id"] = asked.case.case_id
         if self._outputs is not None:
             self._outputs.write(frame, result.detections, extra, result.targets)
         self._count(result, begin_s, frame.captured_s)
         return result
 
-    def _tell(self, begun: Sequence[Beginning]) -> None:
-        """Say what became of requests."""
-        for request, target_id, reason in begun:
+    def _tell(self, result: FrameResult, frame: Frame) -> None:
+        """Say what became of requests and targets."""
+        for request, target_id, reason in result.begun:
             if target_id is not None:
                 log.info("target begun", target_id=target_id, label=request.label, how=reason)
             elif request.key:
                 log.warning("target refused", target_key=request.key, reason=reason)
             else:
                 raise TargetError(reason)
+        if self._link is not None:
+            self._link.orders.note(result, frame.header)
+
+    def _take_answers(self) -> None:
+        """Heed what the cloud said about targets since the last frame."""
+        while self._link is not None and self._link.answers:
+            interpretation = self._link.answers.popleft()
+            changed = self.pipeline.heed(interpretation)
+            verdict = interpretation.target.verdict if interpretation.target else None
+            log.info("target answered", case_id=interpretation.case_id, verdict=verdict, changed=changed)
 
     def _take_bank(self) -> None:
         """Use the newest applied bank from now on, and note how long the loop took for new prompts.
@@ -255,6 +268,11 @@ class Agent:
             },
             "spool": asdict(self._spool.stats) if self._spool is not None else None,
             "link": asdict(self._link.stats()) if self._link else None,
+            "questions": {
+                "asked": self.pipeline.questions.asked,
+                "answered": self.pipeline.questions.answered,
+                "late": self.pipeline.questions.late,
+            },
             "loop_ms": {
                 "count": len(s.loops),
                 "p50": round(float(np.percentile(loop, 50)), 1) if loop is not None else None,

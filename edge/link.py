@@ -11,6 +11,7 @@ import contextlib
 import random
 import threading
 import uuid
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from edge.spool import Spool
 from edge.target_orders import TargetOrders
 from edge.uploader import Uploader
 from protocols.limits import MAX_MESSAGE_BYTES
+from protocols.values import Interpretation
 
 __all__ = ["HelloProfile", "Link", "LinkSettings", "LinkStats"]
 
@@ -38,6 +40,9 @@ log = structlog.get_logger()
 
 _STEP_MS = 20
 """How soon a new case in the spool is noticed; an arriving message wakes the thread at once."""
+
+_MOST_ANSWERS = 64
+"""About targets; an older one is about a frame long gone."""
 
 _MAX_READ = 32
 """Messages taken in a row before something is sent."""
@@ -82,6 +87,7 @@ class Link:
 
     Attributes:
         orders: the targets that the cloud wants followed, for the frame loop.
+        answers: what came about targets and the frame loop has not yet taken; the oldest give way.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of a link; the optional ones are keywords
@@ -117,6 +123,8 @@ class Link:
         check_security(settings, keys, server_key)
         self._settings, self._keys, self._server_key = settings, keys, server_key
         self._spool, self._counter = spool, LinkCounter()
+        self.answers: deque[Interpretation] = deque(maxlen=_MOST_ANSWERS)
+        self._on_interpretation = on_interpretation
         clock = clock or SystemClock()
         self.orders = TargetOrders(clock)
         self._ports = Ports(
@@ -128,7 +136,7 @@ class Link:
             counter=self._counter,
             uploader=Uploader(spool, clock, self._counter, patience_s=settings.receipt_patience_s),
             liveness_s=settings.liveness_s,
-            on_interpretation=on_interpretation,
+            on_interpretation=self._take,
             on_bank=on_bank,
             orders=self.orders,
         )
@@ -163,6 +171,12 @@ class Link:
     def stats(self) -> LinkStats:
         """The counters as they are now."""
         return self._counter.stats
+
+    def _take(self, interpretation: Interpretation) -> None:
+        if self._on_interpretation is not None:
+            self._on_interpretation(interpretation)
+        if interpretation.target is not None:
+            self.answers.append(interpretation)
 
     def _run(self) -> None:
         context = zmq.Context()

@@ -24,11 +24,12 @@ from edge.raster import RasterImage
 from edge.recent_frames import RecentFrames, RecentFramesSettings
 from edge.student import Perception, Student
 from edge.target_places import Beginning, Present, begin, followable
+from edge.target_questions import Budget, Question, QuestionSettings, Surroundings, TargetQuestions
 from edge.target_requests import TargetRequest
 from edge.targets import Answering, Target, TargetSettings, TargetTracker
 from edge.tracking import Tracker, TrackerSettings
 from protocols.arrays import FloatArray
-from protocols.values import Detection, PromptBank
+from protocols.values import Detection, Interpretation, PromptBank
 
 
 class PipelineSettings(Settings):
@@ -36,14 +37,15 @@ class PipelineSettings(Settings):
 
     Attributes:
         score_floor: least known-class score; None takes the bundle's own.
-        tracker, targets, recent, hardness: see those modules; `tracker` follows all detections, `targets` what is
-            asked for.
+        tracker, targets, recent, questions, hardness: see those modules; `tracker` follows all detections, `targets`
+            what is asked for.
     """
 
     score_floor: float | None = None
     tracker: TrackerSettings = TrackerSettings()
     targets: TargetSettings = TargetSettings()
     recent: RecentFramesSettings = RecentFramesSettings()
+    questions: QuestionSettings = QuestionSettings()
     hardness: HardnessSettings = HardnessSettings()
 
 
@@ -71,6 +73,7 @@ class FramePipeline:
 
     Attributes:
         recent: the newest frames, for what comes late; frames too large to be held are not among them.
+        questions: what the cloud is asked about targets.
     """
 
     def __init__(self, student: Student, settings: PipelineSettings | None = None) -> None:
@@ -84,13 +87,22 @@ class FramePipeline:
         self.matcher = PromptMatcher(PromptBank.empty("none"), student.manifest.space_id)
         self._tracker = Tracker(self.settings.tracker)
         self._targets = TargetTracker(
-            open_short_term(self.settings.targets.tracker), self.settings.targets, student.manifest.stride_px
+            open_short_term(self.settings.targets.tracker),
+            self.settings.targets,
+            student.manifest.stride_px,
+            student.manifest.space_id,
         )
         self.recent = RecentFrames(self.settings.recent)
         self._captured_at_s: deque[tuple[int, float]] = deque()  # of what `recent` holds
+        self.questions = TargetQuestions(self.settings.questions)
         self._requests: list[TargetRequest] = []
         self._motion = CameraMotion()
         self._flicker = 0.0
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What is followed, as the last frame or a later answer left it."""
+        return self._targets.targets
 
     def use_bank(self, bank: PromptBank) -> None:
         """Match against another prompt bank from the next frame on."""
@@ -117,6 +129,24 @@ class FramePipeline:
         self._requests = []
         for target in self._targets.targets:
             self._targets.stop(target.target_id)
+
+    def ask(self, frame: Frame, result: FrameResult, budget: Budget) -> Question | None:
+        """A question to the cloud about one of the targets in the newest frame, or None; see `edge.target_questions`.
+
+        Args:
+            frame: that `process` was given last.
+            result: what it said.
+            budget: what cases may cost.
+        """
+        if not result.targets or not len(self.recent):
+            return None
+        space = (self.student.manifest.space_id, self.student.bundle.variant)
+        around = Surroundings(frame.header, result.seen, self.student.manifest.stride_px, space)
+        return self.questions.consider(self._targets, self.recent, around, budget)
+
+    def heed(self, interpretation: Interpretation) -> bool:
+        """Use an answer about a target; whether that puts it right. Call it between two frames."""
+        return self.questions.heed(interpretation, self._targets, self.recent)
 
     def process(self, frame: Frame, seen: Perception | None = None) -> FrameResult:
         """Everything the craft can say about one frame by itself.

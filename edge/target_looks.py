@@ -12,6 +12,8 @@ from protocols.boxes import box_iou
 
 _DISTRACTORS = 8
 """Of each target; the one least like it gives way."""
+_SHOWN = 8
+"""Looks that were shown, as many as a prompt may have."""
 _APART_IOU = 0.1
 """A candidate that overlaps the target less is something else."""
 _OTHER_COSINE = 0.5
@@ -27,9 +29,10 @@ class TargetLooks:
         """Knows nothing until the student sees the target."""
         self.template: FloatArray | None = None
         self.distractors: FloatArray | None = None
+        self.shown: FloatArray | None = None
 
     def likeness(self, embeddings: FloatArray) -> FloatArray:
-        """Cosine with the template, less by as much as a distractor is nearer.
+        """Cosine with the template, or with a look that was shown, less by as much as a distractor is nearer.
 
         Args:
             embeddings: (N, D) float32 unit rows.
@@ -40,6 +43,8 @@ class TargetLooks:
         if self.template is None:
             return np.full(len(embeddings), np.nan, np.float32)
         alike = embeddings @ self.template
+        if self.shown is not None:
+            alike = np.maximum(alike, (embeddings @ self.shown.T).max(axis=1))
         if self.distractors is None or not len(embeddings):
             return np.asarray(alike, dtype=np.float32)
         rival = (embeddings @ self.distractors.T).max(axis=1)
@@ -60,6 +65,19 @@ class TargetLooks:
         others = seen.embeddings[is_other & seen.is_object]
         for other in others[others @ template > _OTHER_COSINE]:
             self._remember(other, template)
+
+    def show(self, positives: FloatArray) -> None:
+        """Take (N, D) unit rows, looks that somebody vouches for; the newest 8 are kept, the first template always."""
+        if self.template is None and len(positives):
+            self.template = positives[0]
+        known = positives if self.shown is None else np.concatenate([self.shown, positives])
+        self.shown = known[-_SHOWN:] if len(known) else None
+
+    def warn(self, negatives: FloatArray) -> None:
+        """Take (N, D) unit rows, looks of other things; those least like the target give way."""
+        if self.template is not None:
+            for other in negatives:
+                self._remember(other, self.template)
 
     def _remember(self, other: FloatArray, template: FloatArray) -> None:
         kept = self.distractors

@@ -30,6 +30,7 @@ from edge.target_motion import TargetMotion
 from protocols.arrays import FloatArray, ImageArray
 from protocols.boxes import box_inside, box_iou
 from protocols.limits import MAX_TARGETS
+from protocols.target_questions import TargetAnswer
 
 TargetState: TypeAlias = Literal["tentative", "tracked", "lost", "re_found"]
 Answering: TypeAlias = Mapping[str, NDArray[np.int64]]
@@ -145,7 +146,11 @@ class TargetTracker:
     """Any number of targets in one video."""
 
     def __init__(
-        self, make: Callable[[], ShortTermTracker], settings: TargetSettings | None = None, stride_px: int = 4
+        self,
+        make: Callable[[], ShortTermTracker],
+        settings: TargetSettings | None = None,
+        stride_px: int = 4,
+        space_id: str | None = None,
     ) -> None:
         """Follow nothing yet.
 
@@ -153,8 +158,10 @@ class TargetTracker:
             make: a short-term tracker, once for each target: see `edge.opencv_trackers.open_short_term`.
             settings: see there.
             stride_px: of the student's maps.
+            space_id: of its embedding; None where it never looks.
         """
         self.settings = settings or TargetSettings()
+        self._space_id = space_id
         self._make, self._stride_px = make, stride_px
         self._followed: dict[int, _Followed] = {}
         self._returning: dict[int, _Return] = {}
@@ -257,6 +264,21 @@ class TargetTracker:
         if not way.behind:
             self._arrive(target_id)
         return True
+
+    def is_catching_up(self, target_id: int) -> bool:
+        """Whether a target is on its way from a frame of the past."""
+        return target_id in self._returning
+
+    def teach(self, target_id: int, answer: TargetAnswer) -> None:
+        """Take in what somebody says that a target looks like, and what not; vectors of another space say nothing.
+
+        Raises:
+            TargetError: there is no such target.
+        """
+        known = self._known(target_id)
+        for followed in (known, self._returning[target_id].followed if target_id in self._returning else None):
+            if followed is not None and answer.space_id == self._space_id:
+                followed.teach(answer)
 
     def stop(self, target_id: int) -> None:
         """Follow one target no longer.
@@ -384,6 +406,13 @@ class _Followed:
     def see(self, frame: RecentFrame) -> None:
         """One frame of the past, of which nobody remembers what the student saw."""
         self.update(_View(frame.image, frame.motion, None, {}))
+
+    def teach(self, answer: TargetAnswer) -> None:
+        """Looks of the target, and of what it may be confused with, that somebody vouches for."""
+        if answer.positives is not None:
+            self._looks.show(answer.positives.to_array())
+        if answer.negatives is not None:
+            self._looks.warn(answer.negatives.to_array())
 
     def lose(self, reason: str) -> None:
         """Believe somebody else that the target is not there."""

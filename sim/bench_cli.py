@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast, get_args
 
 import typer
 from rich.table import Table
 
 from sim.display import Display, console, quiet_logs
+from sim.errors import OptionError
 from sim.processes import end_children_on_sigterm
 
 bench_app = typer.Typer(
@@ -148,8 +149,11 @@ def tracking(
         "../shared/data/tracking"
     ),
     trackers: Annotated[
-        str, typer.Option(help="Which, with commas: skyloop, skyloop+nano, csrt, kcf, mil, nano; default all")
+        str,
+        typer.Option(help="Which, with commas: skyloop, skyloop+nano, csrt, kcf, mil, nano, those with @; default all"),
     ] = "",
+    cloud: Annotated[str, typer.Option(help="Who answers questions about the target: off, teacher, operator")] = "off",
+    delay: Annotated[float, typer.Option(min=0, help="Until an answer comes, in seconds of the video")] = 1.0,
     nano: Annotated[Path, typer.Option(help="Folder of NanoTrack's two ONNX files")] = Path(
         "../shared/data/peers/nanotrack_v2"
     ),
@@ -160,13 +164,18 @@ def tracking(
     """Trackers of one target, ours and others, once over every sequence: success, precision, frames a second.
 
     Example:  skyloop-sim bench setup && skyloop-sim bench tracking --trackers skyloop,csrt
+
+    With a cloud:  skyloop-sim bench tracking --cloud operator --delay 1
     """
-    from sim.bench_tracking import TRACKERS, TrackingBench, bench_tracking
+    from sim.bench_tracking import Cloud, TrackingBench, bench_tracking, trackers_of
 
     quiet_logs()
     end_children_on_sigterm()
-    names = tuple(name.strip() for name in trackers.split(",")) if trackers else TRACKERS
-    result = bench_tracking(TrackingBench(data, names, nano, peers, threads), Display())
+    if cloud not in get_args(Cloud):
+        raise OptionError(f"--cloud {cloud!r}: is none of {', '.join(get_args(Cloud))}; choose one of them")
+    who = cast(Cloud, cloud)
+    names = tuple(name.strip() for name in trackers.split(",")) if trackers else trackers_of(who)
+    result = bench_tracking(TrackingBench(data, names, who, delay, nano, peers, threads), Display())
     if as_json:
         typer.echo(json.dumps(result))
     else:
@@ -175,12 +184,13 @@ def tracking(
 
 def _tracking_table(result: dict[str, Any]) -> Table:
     table = Table(title=f"{len(result['sequences'])} sequences, {result['threads']} thread(s), 95 % by bootstrap")
-    for name in ("tracker", "AUC", "95 %", "within 20 px", "norm. precision", "frames/s"):
+    for name in ("tracker", "AUC", "95 %", "within 20 px", "norm. precision", "frames/s", "asked/100", "kB"):
         table.add_column(name, justify="left" if name == "tracker" else "right")
     for name, row in result["mean"].items():
         low, high = row["auc_interval"]
         scores = (f"{row[key]:.3f}" for key in ("p20", "norm_precision"))
-        table.add_row(name, f"{row['auc']:.3f}", f"{low:.2f} to {high:.2f}", *scores, f"{row['fps']:.0f}")
+        cost = (f"{row['fps']:.0f}", f"{row['requests_per_100']:.2f}", f"{row['bytes'] / 1000:.0f}")
+        table.add_row(name, f"{row['auc']:.3f}", f"{low:.2f} to {high:.2f}", *scores, *cost)
     return table
 
 

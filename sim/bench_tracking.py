@@ -12,14 +12,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
-from protocols.arrays import FloatArray
+from protocols.arrays import FloatArray, ImageArray
 from sim.display import Advance, Display
 from sim.errors import OptionError
 from sim.peers import PEERS_FOLDER, TrackerProcess, peers_python
+from sim.tracking_cloud import CloudTracker, ToldTracker, Traffic
 from sim.tracking_data import Sequence as Video
 from sim.tracking_data import read_sequences
 from sim.tracking_scores import Scores, bootstrap_interval, score_boxes
@@ -30,6 +31,32 @@ OURS = {"skyloop": "correlation", "skyloop+nano": "nano:{nano}"}
 PEERS = ("csrt", "kcf", "mil", "nano")
 TRACKERS = (*OURS, *PEERS)
 
+Cloud: TypeAlias = Literal["off", "teacher", "operator"]
+"""Who answers: nobody, the teacher that comes with the package, or a person who sees where the target is."""
+
+CONTROL, LEADER = "nano-reinit@operator", "skyloop+nano@operator"
+"""The control hears what its leader is answered, in the frames in which that hears it."""
+WITH_CLOUD: dict[Cloud, tuple[str, ...]] = {
+    "off": (),
+    "teacher": ("skyloop@teacher",),
+    "operator": ("skyloop@operator", LEADER, CONTROL),
+}
+
+
+class AnyTracker(Protocol):
+    """A tracker's process, or several that work together."""
+
+    def start(self, image: ImageArray, box_xywh: list[float]) -> float:
+        """Begin a sequence; seconds that it took."""
+
+    def update(self, image: ImageArray) -> tuple[list[float], float]:
+        """Box in the next frame, and seconds that it took."""
+
+
+def trackers_of(cloud: Cloud) -> tuple[str, ...]:
+    """Every tracker that can be measured with that cloud, those that fly alone first."""
+    return TRACKERS + WITH_CLOUD[cloud]
+
 
 @dataclass(frozen=True)
 class TrackingBench:
@@ -37,7 +64,9 @@ class TrackingBench:
 
     Attributes:
         data: folder of sequences.
-        trackers: names out of `TRACKERS`.
+        trackers: names out of `trackers_of(cloud)`.
+        cloud: who answers questions.
+        delay_s: how long an answer takes, in the video's own time.
         nano: folder of NanoTrack's weights.
         peers: the environment that `bench setup` made.
         threads: of each tracker.
@@ -45,6 +74,8 @@ class TrackingBench:
 
     data: Path
     trackers: tuple[str, ...] = TRACKERS
+    cloud: Cloud = "off"
+    delay_s: float = 1.0
     nano: Path = Path("../shared/data/peers/nanotrack_v2")
     peers: Path = PEERS_FOLDER
     threads: int = 1
@@ -59,21 +90,20 @@ def bench_tracking(options: TrackingBench, display: Display) -> dict[str, Any]:
 
     Returns:
         `mean`: by tracker, means over sequences of `auc`, `p20`, `norm_precision`, `fps`, `requests_per_100` and
-        `bytes` (0 for all that fly alone), and `auc_interval`, 95 %; `sequences`: the same by sequence and tracker.
+        `bytes` (0 for all that fly alone; from edge to cloud and back together, beside them `bytes_up` and
+        `bytes_down`), and `auc_interval`, 95 %; `sequences`: the same by sequence and tracker.
 
     Raises:
-        OptionError: an unknown tracker.
+        OptionError: an unknown tracker, or a control without its leader.
         RecordError: a sequence is not whole.
         ProcessError: a tracker's process failed, or the peers' environment is not there.
     """
-    unknown = sorted(set(options.trackers) - set(TRACKERS))
-    if unknown or not options.trackers:
-        raise OptionError(f"--trackers {','.join(unknown)!r}: is none of {', '.join(TRACKERS)}; choose among them")
+    _check(options)
     videos = read_sequences(options.data)
     total, done = sum(len(video.pictures) for video in videos), 0
     found: dict[str, dict[str, dict[str, float]]] = {}
     with ExitStack() as stack, display.stage("tracking", total) as advance:
-        trackers = {name: stack.enter_context(_open(name, options)) for name in dict.fromkeys(options.trackers)}
+        trackers = _open_all(options, stack)
         for video in videos:
             found[video.name] = _follow(video, trackers, partial(_advance, advance, done, video.name))
             done += len(video.pictures)
@@ -81,37 +111,83 @@ def bench_tracking(options: TrackingBench, display: Display) -> dict[str, Any]:
         "mean": {name: _mean([rows[name] for rows in found.values()]) for name in trackers},
         "sequences": found,
         "threads": options.threads,
+        "cloud": options.cloud,
+        "delay_s": options.delay_s,
     }
+
+
+def _check(options: TrackingBench) -> None:
+    if not options.delay_s >= 0:
+        raise OptionError(f"--delay {options.delay_s:g}: is no time; give seconds from 0 on")
+    known = trackers_of(options.cloud)
+    unknown = sorted(set(options.trackers) - set(known))
+    if unknown or not options.trackers:
+        asks = " (those with @ want --cloud)" if any("@" in name for name in unknown) else ""
+        raise OptionError(f"--trackers {','.join(unknown)!r}: is none of {', '.join(known)}{asks}; choose among them")
+    if CONTROL in options.trackers and LEADER not in options.trackers:
+        raise OptionError(f"--trackers {CONTROL}: hears what {LEADER} is answered; name both")
+
+
+def _open_all(options: TrackingBench, stack: ExitStack) -> dict[str, AnyTracker]:
+    """The trackers by name; the control last, for it hears its leader."""
+    opened: dict[str, AnyTracker] = {}
+    for name in dict.fromkeys(options.trackers):
+        if name != CONTROL:
+            opened[name] = _open(name, options, stack)
+    leader = opened.get(LEADER)
+    if CONTROL in options.trackers and isinstance(leader, CloudTracker):
+        process = TrackerProcess(CONTROL, ["nano-reinit", *_nano_files(options)], peers_python(options.peers), 1)
+        opened[CONTROL] = stack.enter_context(ToldTracker(process, leader))
+    return opened
 
 
 def _advance(advance: Advance, before: int, name: str, frame: int) -> None:
     advance(before + frame, name)
 
 
-def _open(name: str, options: TrackingBench) -> TrackerProcess:
-    if name in OURS:
-        spec = OURS[name].format(nano=options.nano)
-        return TrackerProcess(name, ["ours", spec], None, options.threads)
-    files = (
-        [str(options.nano / f"nanotrack_{part}_sim.onnx") for part in ("backbone", "head")] if name == "nano" else []
-    )
-    missing = [file for file in files if not Path(file).is_file()]
+def _open(name: str, options: TrackingBench, stack: ExitStack) -> AnyTracker:
+    ours, _, cloud = name.partition("@")
+    if ours in OURS:
+        spec = OURS[ours].format(nano=options.nano)
+        if not cloud:
+            return stack.enter_context(TrackerProcess(name, ["ours", spec], None, options.threads))
+        craft = TrackerProcess(name, ["tracker", spec], None, options.threads, module="tracking_asking")
+        answerer = TrackerProcess(cloud, [cloud], None, options.threads, module="tracking_asking")
+        return stack.enter_context(CloudTracker(craft, answerer, options.delay_s))
+    files = _nano_files(options) if name == "nano" else []
+    return stack.enter_context(TrackerProcess(name, [name, *files], peers_python(options.peers), options.threads))
+
+
+def _nano_files(options: TrackingBench) -> list[str]:
+    files = [options.nano / f"nanotrack_{part}_sim.onnx" for part in ("backbone", "head")]
+    missing = [file for file in files if not file.is_file()]
     if missing:
-        raise OptionError(f"--nano {options.nano}: {Path(missing[0]).name} is missing; give the folder of the weights")
-    return TrackerProcess(name, [name, *files], peers_python(options.peers), options.threads)
+        raise OptionError(f"--nano {options.nano}: {missing[0].name} is missing; give the folder of the weights")
+    return [str(file) for file in files]
+
+
+def _turns(names: Sequence[str], index: int) -> list[str]:
+    """Who comes when: nobody always first, when the picture is not yet in the cache; the control after its leader."""
+    turning = [name for name in names if name != CONTROL]
+    order = turning[index % len(turning) :] + turning[: index % len(turning)]
+    if CONTROL in names:
+        order.insert(order.index(LEADER) + 1, CONTROL)
+    return order
 
 
 def _follow(
-    video: Video, trackers: Mapping[str, TrackerProcess], on_frame: Callable[[int], None]
+    video: Video, trackers: Mapping[str, AnyTracker], on_frame: Callable[[int], None]
 ) -> dict[str, dict[str, float]]:
-    """Scores and speed of each tracker on one sequence."""
+    """Scores, speed and cost of each tracker on one sequence."""
     names = list(trackers)
     boxes: dict[str, FloatArray] = {name: np.zeros((len(video.pictures), 4), np.float32) for name in names}
     spent_s = dict.fromkeys(names, 0.0)
+    for tracker in trackers.values():
+        if isinstance(tracker, CloudTracker):
+            tracker.watch(video)
     for index in range(len(video.pictures)):
         image = video.image(index)
-        # Nobody always comes first, when the picture is not yet in the cache.
-        for name in names[index % len(names) :] + names[: index % len(names)]:
+        for name in _turns(names, index):
             if index == 0:
                 boxes[name][0] = video.truth_xywh[0]
                 trackers[name].start(image, video.truth_xywh[0].tolist())
@@ -120,13 +196,25 @@ def _follow(
                 boxes[name][index] = box
                 spent_s[name] += seconds
         on_frame(index + 1)
-    frames = len(video.pictures) - 1
-    return {name: _row(score_boxes(boxes[name], video.truth_xywh), frames / spent_s[name]) for name in names}
+    frames = len(video.pictures)
+    return {
+        name: _row(score_boxes(boxes[name], video.truth_xywh), (frames - 1) / spent_s[name])
+        | _cost(getattr(trackers[name], "traffic", Traffic()), frames)
+        for name in names
+    }
 
 
 def _row(scores: Scores, fps: float) -> dict[str, float]:
-    rounded = {key: round(value, 4) for key, value in scores.items()}
-    return rounded | {"fps": round(fps, 1), "requests_per_100": 0.0, "bytes": 0}
+    return {key: round(value, 4) for key, value in scores.items()} | {"fps": round(fps, 1)}
+
+
+def _cost(traffic: Traffic, frames: int) -> dict[str, float]:
+    return {
+        "requests_per_100": round(100 * traffic.requests / frames, 3),
+        "bytes": traffic.bytes_up + traffic.bytes_down,
+        "bytes_up": traffic.bytes_up,
+        "bytes_down": traffic.bytes_down,
+    }
 
 
 def _mean(rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
@@ -134,7 +222,7 @@ def _mean(rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     kept = [row for row in rows if not np.isnan(row["auc"])] or list(rows)
     mean: dict[str, Any] = {
         key: round(statistics.fmean(row[key] for row in kept), 4)
-        for key in ("auc", "p20", "norm_precision", "fps", "requests_per_100", "bytes")
+        for key in ("auc", "p20", "norm_precision", "fps", "requests_per_100", "bytes", "bytes_up", "bytes_down")
     }
     low, high = bootstrap_interval([row["auc"] for row in kept])
     return mean | {"auc_interval": [round(low, 4), round(high, 4)]}

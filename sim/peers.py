@@ -28,7 +28,7 @@ PEER_PACKAGES = ("opencv-contrib-python==5.0.0.93", "numpy==2.4.6")
 """The newest that both agree on, of the same OpenCV as `constraints.txt` names for ourselves."""
 
 _WORKER = Path(__file__).with_name("tracking_worker.py")
-_LAUNCH = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from sim.tracking_worker import main; main()"
+_LAUNCH = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from sim.{module} import main; main()"
 _INSTALL_S = 900.0
 _ANSWER_S = 120.0
 """Of the slowest tracker's first frame, weights and all, on a busy machine."""
@@ -111,19 +111,23 @@ def _environment(threads: int) -> dict[str, str]:
 class TrackerProcess:
     """A tracker in a process of its own; leaving the context ends it."""
 
-    def __init__(self, name: str, arguments: list[str], python: Path | None, threads: int) -> None:
+    def __init__(
+        self, name: str, arguments: list[str], python: Path | None, threads: int, module: str = "tracking_worker"
+    ) -> None:
         """Start it.
 
         Args:
             name: for messages.
-            arguments: of `tracking_worker.py`.
+            arguments: of `tracking_worker.py`, or of the module.
             python: of the peers' environment; None is ours.
             threads: that it may use.
+            module: of `sim`, whose `main` serves; another than the default in our environment alone.
         """
         self.name = name
         if python is None:
             # As in `processes.py`: modules are found exactly where this process finds them.
-            command = [sys.executable, "-c", _LAUNCH, json.dumps(sys.path), *arguments]
+            launch = _LAUNCH.format(module=module)
+            command = [sys.executable, "-c", launch, json.dumps(sys.path), *arguments]
         else:
             command = [str(python), "-I", str(_WORKER), *arguments]  # -I: our package's files shadow no module
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
@@ -154,7 +158,7 @@ class TrackerProcess:
         Raises:
             ProcessError: the process ended, or does not answer.
         """
-        return float(self._ask(image, box_xywh)["s"])
+        return float(self.ask({"shape": image.shape, "box": box_xywh}, image)["s"])
 
     def update(self, image: ImageArray) -> tuple[list[float], float]:
         """The box, x, y, w, h in pixels, in the next frame, and seconds that it took.
@@ -162,15 +166,20 @@ class TrackerProcess:
         Raises:
             ProcessError: the process ended, or does not answer.
         """
-        answer = self._ask(image, None)
+        answer = self.ask({"shape": image.shape, "box": None}, image)
         return answer["box"], float(answer["s"])
 
-    def _ask(self, image: ImageArray, box_xywh: list[float] | None) -> dict[str, Any]:
+    def ask(self, request: dict[str, Any], image: ImageArray | None = None) -> dict[str, Any]:
+        """What the process answers to a line of JSON, and to a picture behind it.
+
+        Raises:
+            ProcessError: the process ended, or does not answer.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
-            self._process.stdin.write(json.dumps({"shape": image.shape, "box": box_xywh}).encode() + b"\n")
-            self._process.stdin.write(image.tobytes())
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.write(b"" if image is None else image.tobytes())
             self._process.stdin.flush()
         except BrokenPipeError as exc:
             raise self._ended() from exc

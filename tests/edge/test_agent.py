@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections import deque
 from types import SimpleNamespace
 
 import cv2
@@ -165,7 +166,9 @@ def test_order_that_cannot_be_followed_ends_no_flight(student, flight, tmp_path)
     orders = TargetOrders()
     for key, box in (("away", (300, 10, 340, 50)), ("red", (26, 26, 42, 42))):
         orders.receive(TrackTarget(target_key=key, action="start", box_xyxy=box))
-    agent = Agent(student=student, bank=BankStore(tmp_path / "bank"), link=SimpleNamespace(orders=orders))
+    agent = Agent(
+        student=student, bank=BankStore(tmp_path / "bank"), link=SimpleNamespace(orders=orders, answers=deque())
+    )
     results = [agent.step(frame) for frame in open_source(str(flight))]
     assert len(results) == 12
     assert {len(result.targets) for result in results} == {1}
@@ -182,7 +185,7 @@ def test_run_takes_a_prompt_that_arrives_while_the_last_cases_are_delivered(stud
         student=student,
         bank=bank,
         spool=spool,
-        link=SimpleNamespace(stats=LinkStats, orders=TargetOrders()),
+        link=SimpleNamespace(stats=LinkStats, orders=TargetOrders(), answers=deque()),
         settings=AgentSettings(linger_s=20.0),
     )
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from sim import bench_tracking as bench
 from sim.bench_cli import bench_app
-from sim.bench_tracking import TrackingBench, bench_tracking
+from sim.bench_tracking import CONTROL, LEADER, TrackingBench, _turns, bench_tracking
 from sim.display import Display
 from sim.errors import OptionError, ProcessError
 
@@ -46,7 +46,7 @@ class Still:
 
 @pytest.fixture
 def still(monkeypatch, data):
-    monkeypatch.setattr(bench, "_open", lambda name, options: Still(name))
+    monkeypatch.setattr(bench, "_open", lambda name, options, stack: Still(name))
     Still.asked = []
     return bench_tracking(TrackingBench(data, ("skyloop", "csrt")), Display())
 
@@ -81,6 +81,45 @@ def test_ours_is_measured_for_real(data):
 def test_unknown_tracker_is_refused(data):
     with pytest.raises(OptionError, match="'magic': is none of skyloop"):
         bench_tracking(TrackingBench(data, ("skyloop", "magic")), Display())
+
+
+def test_tracker_with_a_cloud_wants_one(data):
+    with pytest.raises(OptionError, match="those with @ want --cloud"):
+        bench_tracking(TrackingBench(data, ("skyloop@operator",)), Display())
+
+
+def test_control_without_its_leader_is_refused(data):
+    with pytest.raises(OptionError, match=r"hears what skyloop\+nano@operator is answered; name both"):
+        bench_tracking(TrackingBench(data, ("nano-reinit@operator",), "operator"), Display())
+
+
+def test_unknown_cloud_is_refused(data):
+    done = CliRunner().invoke(bench_app, ["tracking", "--data", str(data), "--cloud", "heaven"])
+    assert isinstance(done.exception, OptionError)
+    assert "'heaven': is none of off, teacher, operator" in str(done.exception)
+
+
+def test_control_comes_right_after_its_leader_in_every_frame():
+    names = ["skyloop", LEADER, "nano", CONTROL]
+    turns = [_turns(names, index) for index in range(3)]
+    assert [order[0] for order in turns] == ["skyloop", LEADER, "nano"]
+    assert all(order.index(CONTROL) == order.index(LEADER) + 1 for order in turns)
+
+
+def test_person_puts_a_lost_target_right_at_the_frame_asked_about(tmp_path):
+    """The thing jumps away in one frame, so that every tracker alone loses it for good."""
+    video = MovingTarget(step_px=(0.5, 0.3))
+    steady = video.box
+    video.box = lambda index: steady(index) + np.float32(110 if index >= 20 else 0)
+    video.write(tmp_path / "data" / "jump", 90)
+    names = ("skyloop", "skyloop@operator")
+    result = bench_tracking(TrackingBench(tmp_path / "data", names, "operator", 0.5), Display())
+    alone, asked = (result["mean"][name] for name in names)
+    assert asked["auc"] > alone["auc"] + 0.15
+    assert 0 < asked["requests_per_100"] <= 2
+    assert asked["bytes_up"] > 5000 > asked["bytes_down"] > 100
+    assert asked["bytes"] == asked["bytes_up"] + asked["bytes_down"]
+    assert alone["requests_per_100"] == alone["bytes"] == 0
 
 
 def test_peers_without_their_environment_say_what_makes_it(data, tmp_path):

@@ -9,7 +9,7 @@ from moving_target import MovingTarget, request
 from sim.display import Display
 from sim.errors import OutputError, ProcessError
 from sim.peers import PEER_PACKAGES, TrackerProcess, peers_python, python_of, set_up_peers
-from sim.tracking_worker import ours, peer, serve
+from sim.tracking_worker import Reinitialised, ours, peer, serve
 
 
 def as_if_ready(folder, packages=PEER_PACKAGES):
@@ -86,6 +86,33 @@ def test_tracker_process_in_another_environment_needs_opencv_alone():
         tracker.start(video.image(0), [86, 70, 28, 20])
         box, _ = tracker.update(video.image(1))
     assert box == pytest.approx([89, 72, 28, 20], abs=8)
+
+
+def test_reinitialised_control_heeds_answers_as_it_says(monkeypatch):
+    """NanoTrack's weights are not at hand: a tracker that stays where it was begun shows where it was begun."""
+
+    class Stays:
+        def init(self, image, box):
+            self.box, begun[:] = box, [*begun, (int(image[0, 0, 0]), box)]
+
+        def update(self, image):
+            return True, self.box
+
+    begun = []
+    monkeypatch.setattr("sim.tracking_worker._create", lambda name, files: Stays())
+    pictures = [np.full((50, 50, 3), index, np.uint8) for index in range(6)]
+    control = Reinitialised([])
+    control.start(pictures[0], [10, 10, 10, 10])
+    assert control.update(pictures[1], {"keep": True}) == [10, 10, 10, 10]
+    control.update(pictures[2], {})
+    # Right then: begun anew in the newest picture, moved and sized as it was wrong.
+    assert control.update(pictures[3], {"told": [11, 10, 10, 12]}) == [11, 10, 10, 12]
+    assert begun[-1][0] == 2
+    control.update(pictures[4], {"keep": True})
+    # Wrong then: begun anew in the picture that was asked about.
+    assert control.update(pictures[5], {"told": [30, 30, 10, 10]}) == [30, 30, 10, 10]
+    assert begun[-1] == (4, (30, 30, 10, 10))
+    assert control.update(pictures[5], {"told": None}) == [30, 30, 10, 10]
 
 
 @pytest.mark.parametrize("made", [lambda: peer("mil", []), lambda: ours("correlation")], ids=["peer", "ours"])

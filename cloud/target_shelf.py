@@ -153,8 +153,12 @@ class TargetShelf:
 
     def note_target(self, craft: str, status: TargetStatus, now_s: float) -> bool:
         """Keep a craft's word about a target; False when no such target was ordered from it."""
+        query = _of(craft, TargetRow.target_key == status.target_key)
+        with self._db.reading() as session:  # who floods us with other keys writes nothing
+            if session.scalar(query) is None:
+                return False
         with self._db.writing() as session:
-            row = session.scalar(_of(craft, TargetRow.target_key == status.target_key))
+            row = session.scalar(query)
             if row is None:
                 return False
             row.state, row.reason, row.heard_at_s = status.state, status.reason, now_s

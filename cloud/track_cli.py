@@ -112,6 +112,8 @@ def _tell(target: StoredTarget) -> None:
     why = f" ({target.reason})" if target.reason else ""
     if target.is_stopping:
         typer.echo(f"{name}: {target.craft} is told to stop as soon as it is connected")
+    elif target.state == QUEUED and target.is_sent:
+        typer.echo(f"{name}: sent; {target.craft} has not answered yet, see `skyloop-cloud targets`")
     elif target.state == QUEUED:
         left_s = max(target.expires_at_s - time.time(), 0.0)
         typer.echo(f"{name}: kept; {target.craft} gets it when it connects within {left_s:.0f} s")

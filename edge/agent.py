@@ -144,7 +144,7 @@ class Agent:
         """One frame: newest bank, perception (unless made ahead), perhaps a case, one line of output.
 
         Raises:
-            TargetError: a target that was asked for with the start of the program cannot be followed.
+            TargetError: a target that was asked for at the start of the program cannot be followed in the first frame.
         """
         begin_s = time.perf_counter()
         if self.statistics.started_s is None:
@@ -177,8 +177,8 @@ class Agent:
         for request, target_id, reason in result.begun:
             if target_id is not None:
                 log.info("target begun", target_id=target_id, label=request.label, how=reason)
-            elif request.key:
-                log.warning("target refused", target_key=request.key, reason=reason)
+            elif request.key or self.statistics.frames:
+                log.warning("target refused", target_key=request.key or None, label=request.label, reason=reason)
             else:
                 raise TargetError(reason)
         if self._link is not None:

@@ -117,8 +117,8 @@ class Source:
         )
         return Frame(header, picture.image, self.clock.monotonic_s())
 
-    def first_size(self) -> tuple[int, int]:
-        """(width, height) of the first picture, before iterating; it is still given, except by a live source.
+    def peek(self) -> Picture:
+        """The first picture, before iterating; it is still given, except by a live source.
 
         Raises:
             CaptureError: there is none.
@@ -129,8 +129,7 @@ class Source:
             raise CaptureError(f"source {self.source_id!r}: gives no picture; check the camera or file")
         # A camera's first picture would be old by the time it is looked at.
         self.pictures = pictures if self.is_live else itertools.chain((first,), pictures)
-        height, width = first.image.shape[:2]
-        return width, height
+        return first.image
 
     def close(self) -> None:
         """Stop decoding; safe to call twice."""

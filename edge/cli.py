@@ -33,7 +33,7 @@ from edge.outputs import RunOutputs, draw
 from edge.pipeline import FrameResult
 from edge.runtime import Runtime, RuntimeRequest, open_runtime
 from edge.spool import Spool
-from edge.target_places import check_places
+from edge.target_places import check_requests
 from edge.target_requests import TargetRequest, parse_target
 from edge.tiling import MIN_TILE_PX, open_student
 
@@ -205,7 +205,7 @@ def _assemble(
     frames = open_source(source, paced=settings.paced, look=look)
     open_short_term(settings.agent.pipeline.targets.tracker)
     if requests:
-        check_places(requests, *frames.first_size())
+        check_requests(requests, frames.peek(), settings.agent.pipeline.targets.most)
     options = _link_settings(settings, cloud)
     identity = _identity(keys, options) if options else (None, None)
     # What the user may have to mend is looked at above, so that a refused run leaves the last one's results alone.

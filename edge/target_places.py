@@ -97,18 +97,25 @@ def begin(
     return waiting, begun
 
 
-def check_places(requests: Sequence[TargetRequest], width: int, height: int) -> None:
-    """Refuse a request that no frame of this size can hold.
+def check_requests(requests: Sequence[TargetRequest], first: Picture, most: int) -> None:
+    """Refuse what cannot be followed from the first frame on.
+
+    Args:
+        requests: what is asked for.
+        first: that frame.
+        most: targets at one time.
 
     Raises:
-        TargetError: a box or point is outside the frame, or too small.
+        TargetError: there are too many, the frame is too large to be held, a box or point is outside it or too small.
     """
-    blank = np.zeros((height, width), np.uint8)
+    if len(requests) > most:
+        raise TargetError(f"{len(requests)} targets are asked for, at most {most}; leave some out")
+    image = followable(first)
     for request in requests:
         if request.box_xywh is not None:
-            checked_target(blank, _box(request, blank))
+            checked_target(image, _box(request, image))
         elif request.point_xy is not None:
-            _point(request, blank)
+            _point(request, image)
 
 
 def followable(image: Picture) -> ImageArray:

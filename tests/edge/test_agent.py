@@ -12,6 +12,7 @@ import pytest
 from edge.agent import Agent, AgentSettings
 from edge.bank import BankStore
 from edge.capture import open_source
+from edge.errors import TargetError
 from edge.link_stats import LinkStats
 from edge.outputs import RunOutputs
 from edge.runtime.onnx import OnnxBackend
@@ -19,6 +20,7 @@ from edge.scheduler import SchedulerSettings
 from edge.spool import Spool
 from edge.student import Student
 from edge.target_orders import TargetOrders
+from edge.target_requests import TargetRequest
 from protocols.errors import ShapeError
 from protocols.imagery import encode_image
 from protocols.messages import TrackTarget
@@ -176,6 +178,19 @@ def test_order_that_cannot_be_followed_ends_no_flight(student, flight, tmp_path)
         ("away", "refused", None),
         ("red", "tracked", 1),
     ]
+
+
+def test_target_that_cannot_be_followed_ends_a_flight_only_in_its_first_frame(student, flight, tmp_path):
+    agent = Agent(student=student, bank=BankStore(tmp_path / "bank"))
+    frames = iter(open_source(str(flight)))
+    agent.step(next(frames))
+    agent.pipeline.follow(TargetRequest((300, 10, 40, 40)))
+    assert agent.step(next(frames)).begun[0].target_id is None
+    anew = Agent(student=student, bank=BankStore(tmp_path / "bank"))
+    anew.pipeline.follow(TargetRequest((300, 10, 40, 40)))
+    with pytest.raises(TargetError, match="outside the frame"):
+        anew.step(next(frames))
+    frames.close()
 
 
 def test_run_takes_a_prompt_that_arrives_while_the_last_cases_are_delivered(student, flight, tmp_path):

@@ -108,6 +108,7 @@ BAD_INPUT = [
     pytest.param(["--source", "{flight}", "--target", "200,20,30,30"], "outside the frame of 160x128", id="target-out"),
     pytest.param(["--source", "{flight}", "--target", "20,200"], "outside the frame of 160x128", id="point-out"),
     pytest.param(["--source", "{flight}", "--target", "0.5:0.5:0.51:0.9"], "under 4 px", id="rectangle-small"),
+    pytest.param(["--source", "{flight}", *["--target", "Red"] * 17], "17 targets are asked for", id="targets-many"),
     pytest.param(["--source", "{flight}", "--tracker", "best"], "is none of correlation", id="unknown-tracker"),
     pytest.param(["--source", "{flight}", "--tracker", "nano:{tmp}"], "holds 0 files", id="no-weights"),
 ]

@@ -57,6 +57,12 @@ _REUSED_CELLS = 2.0
 """A window this far off the target still shows it whole: its spectrum is moved instead of cutting another window."""
 _LESSONS_PER_SCALE = 2
 """The scale is looked at in every frame but learnt in every other: samples cost as much to cut as to compare."""
+_ODDS = (-3.1, 3.4, 4.8)
+"""Log odds that a look found the target: constant, for the log of its sharpness in units of `_USUAL_SHARPNESS`, and for
+the answer there of the filter that knows the first picture alone. Fitted with others in docs/tracking.md."""
+_USUAL_SHARPNESS = 10.0
+_NEAR_CELLS = 2
+"""From the peak of one filter to that of another which means the same place."""
 _SIDELOBE_CELLS = 5
 """Around the peak, left out of the sidelobe; Bolme et al. leave out 11 x 11."""
 
@@ -93,6 +99,7 @@ class CorrelationTracker:
         self._words = ColourWords(window, self.settings.colour_words)
         self._memory = self._spectra(window)
         self._fit()
+        self._first = self._filter.conj() / np.float32(self._own_peak)
         self._scale = ScaleFilter(self.settings.scale)
         self._scale.start(image, box)
 
@@ -105,7 +112,9 @@ class CorrelationTracker:
         self._look = _Look(spectra, (x, y))
         cell = self._side_px * self._scale_of(around) / self.settings.cells
         box = _kept_in(image, around + np.tile(np.array([x, y], np.float32) * np.float32(cell), 2))
-        return Sighting(_kept_in(image, self._scale.look(image, box)), float(answer.max()), _sharpness(answer))
+        sharpness = _sharpness(answer)
+        odds = _odds(sharpness, self._as_first(spectra, answer))
+        return Sighting(_kept_in(image, self._scale.look(image, box)), float(answer.max()), sharpness, odds)
 
     def learn(self, image: ImageArray, sighting: Sighting) -> None:
         """See `ShortTermTracker.learn`."""
@@ -120,6 +129,13 @@ class CorrelationTracker:
         gain = np.float32(self.settings.memory_gain)
         self._memory += gain * (spectra - self._memory)
         self._fit()
+
+    def _as_first(self, spectra: Spectra, answer: FloatArray) -> float:
+        """What the filter of the first picture, which never learnt since, answers where the newest one has its peak."""
+        first, side = self._transform.back((self._first * spectra).sum(axis=0)), len(answer)
+        row, column = divmod(int(answer.argmax()), side)
+        near = np.arange(-_NEAR_CELLS, _NEAR_CELLS + 1)
+        return float(first[np.ix_((row + near) % side, (column + near) % side)].max())
 
     def _scale_of(self, box: FloatArray) -> float:
         return float(np.sqrt(np.prod(box[2:] - box[:2]) / np.prod(self._base_px)))
@@ -189,6 +205,11 @@ def _peak(answer: FloatArray) -> tuple[float, float]:
     x = column + parabola_top(answer[row, (column + around) % side])
     y = row + parabola_top(answer[(row + around) % side, column])
     return (x + side / 2) % side - side / 2, (y + side / 2) % side - side / 2
+
+
+def _odds(sharpness: float, as_first: float) -> float:
+    bias, by_sharpness, by_first = _ODDS
+    return bias + by_sharpness * float(np.log(max(sharpness, 1.0) / _USUAL_SHARPNESS)) + by_first * as_first
 
 
 def _sharpness(answer: FloatArray) -> float:

@@ -8,22 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.config import Settings
+from edge.short_term import Sighting
 
 
 class PresenceSettings(Settings):
-    """A logistic, its constants fitted on rendered sequences in which targets leave and return (docs/tracking.md).
+    """A logistic, its constants fitted on rendered sequences (docs/tracking.md).
 
     Attributes:
-        bias: log odds of a target that is seen just as usual.
-        score, sharpness: log odds for a sighting's score and sharpness, each as the share above its level.
+        bias: log odds where nothing else is known.
+        odds: weight of what the short-term tracker says of its own look.
         surprise: log odds for each unit of Mahalanobis distance from the expected place, up to `MOST_SURPRISE`.
         looks_bias, looks: log odds where the student looked, and for the likeness of what it saw there.
         memory: share of the last frame's log odds in this one's: one bad frame loses nobody.
     """
 
-    bias: float = 1.6
-    score: float = 1.2
-    sharpness: float = 4.1
+    bias: float = 0.2
+    odds: float = 1.0
     surprise: float = -0.12
     looks_bias: float = -4.9
     looks: float = 6.5
@@ -32,10 +32,6 @@ class PresenceSettings(Settings):
 
 MOST_SURPRISE = 6.0
 """Mahalanobis distance beyond which a place is as good as any other."""
-_LARGEST_EXCESS = 0.5
-"""A score may be higher than usual, but that a target is there is then no surer still."""
-_LEVEL_GAIN = 0.05
-"""Share of the newest value in a level: about twenty frames."""
 _MOST_ODDS = 6.0
 """Log odds beyond which there is nothing to be surer of: who was sure for an hour must change his mind in a second."""
 
@@ -45,13 +41,12 @@ class Evidence:
     """What one frame says of a target's presence; nan where it says nothing.
 
     Attributes:
-        score, sharpness: share by which the sighting's exceed their levels, -1 or more.
+        odds: log odds by the short-term tracker's look alone, see `edge.short_term.Sighting` and `Usual`.
         surprise: Mahalanobis distance between sighting and expectation.
         looks: likeness of what the student saw there, see `edge.target_looks`.
     """
 
-    score: float
-    sharpness: float
+    odds: float
     surprise: float
     looks: float = math.nan
 
@@ -60,16 +55,46 @@ class Evidence:
         is_seen = not math.isnan(self.looks)
         return [
             1.0,
-            _known(min(self.score, _LARGEST_EXCESS)),
-            _known(min(self.sharpness, _LARGEST_EXCESS)),
+            min(max(_known(self.odds), -_MOST_ODDS), _MOST_ODDS),
             _known(min(self.surprise, MOST_SURPRISE)),
             float(is_seen),
             self.looks if is_seen else 0.0,
         ]
 
 
+class Usual:
+    """What is usual for one target, by which the looks of a tracker that cannot judge itself are judged.
+
+    The constants were fitted with such looks of the correlation filter; no other tracker's scores were at hand that are
+    in units of what is usual.
+    """
+
+    _BIAS, _BY_SCORE, _BY_SHARPNESS = 1.4, 1.2, 4.1
+    _MOST = 0.5
+    """A score may be higher than usual, but that a target is there is then no surer still."""
+
+    def __init__(self) -> None:
+        self._score, self._sharpness = Level(), Level()
+
+    def odds(self, sighting: Sighting) -> float:
+        """Log odds that a look found the target: the tracker's own, or else by how far it falls under what is usual."""
+        if not math.isnan(sighting.odds):
+            return sighting.odds
+        score, sharpness = self._score.excess(sighting.score), self._sharpness.excess(sighting.sharpness)
+        by_score = self._BY_SCORE * _known(min(score, self._MOST))
+        return self._BIAS + by_score + self._BY_SHARPNESS * _known(min(sharpness, self._MOST))
+
+    def learn(self, sighting: Sighting) -> None:
+        """Take in a look in which all is well."""
+        self._score.learn(sighting.score)
+        self._sharpness.learn(sighting.sharpness)
+
+
 class Level:
     """What is usual, learnt while all is well."""
+
+    _GAIN = 0.05
+    """Share of the newest value: about twenty frames."""
 
     def __init__(self) -> None:
         self.value = math.nan
@@ -83,16 +108,19 @@ class Level:
     def learn(self, value: float) -> None:
         """Take a value in."""
         if not math.isnan(value):
-            self.value = value if math.isnan(self.value) else self.value + _LEVEL_GAIN * (value - self.value)
+            self.value = value if math.isnan(self.value) else self.value + self._GAIN * (value - self.value)
 
 
 class Presence:
     """The belief in one target's presence."""
 
+    _FIRST = 2.0
+    """Log odds of a target that was just shown to us."""
+
     def __init__(self, settings: PresenceSettings) -> None:
         """Begin with a target that was just shown to us."""
         self._settings = settings
-        self._odds = settings.bias
+        self._odds = self._FIRST
 
     @property
     def value(self) -> float:
@@ -108,8 +136,11 @@ class Presence:
     def odds_of(self, evidence: Evidence) -> float:
         """Log odds by one frame alone."""
         s = self._settings
-        weights = (s.bias, s.score, s.sharpness, s.surprise, s.looks_bias, s.looks)
-        return float(np.dot(weights, evidence.terms()))
+        return float(np.dot((s.bias, s.odds, s.surprise, s.looks_bias, s.looks), evidence.terms()))
+
+    def by_frame(self, evidence: Evidence) -> float:
+        """Probability by one frame alone."""
+        return _logistic(self.odds_of(evidence))
 
     def deny(self) -> float:
         """Take in that the target is surely not here, and return the new value."""

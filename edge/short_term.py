@@ -35,11 +35,13 @@ class Sighting:
         score: how much that place looks like the target, about 1 where it looks as learnt; each tracker has its own.
         sharpness: how far the best place stands out among the others looked at (peak to sidelobe ratio: Bolme et al.,
             CVPR 2010, section 3.5); nan where the tracker does not tell.
+        odds: log odds, by this look alone, that this is the target at all; nan where the tracker cannot judge itself.
     """
 
     box_xyxy: FloatArray
     score: float
     sharpness: float = float("nan")
+    odds: float = float("nan")
 
 
 class ShortTermTracker(Protocol):

@@ -340,8 +340,8 @@ def choose_view(
 
 
 def _span(centre: float, side: float, limit: int) -> tuple[int, int]:
-    start = int(min(max(centre - side / 2, 0.0), max(limit - side, 0.0))) // _ALIGN_PX * _ALIGN_PX
-    return start, min(limit, start + round(side))
+    low = min(max(centre - side / 2, 0.0), max(limit - side, 0.0))
+    return int(low) // _ALIGN_PX * _ALIGN_PX, min(limit, int(np.ceil(low + side)))
 
 
 def _view(image: ImageArray, region: tuple[int, int, int, int], scale: float) -> ImageArray:

@@ -21,7 +21,7 @@ from pydantic import Field
 from edge.catching_up import CatchUp
 from edge.config import Settings
 from edge.errors import TargetError
-from edge.presence import Evidence, Level, Presence, PresenceSettings
+from edge.presence import Evidence, Presence, PresenceSettings, Usual
 from edge.recent_frames import RecentFrame, RecentFrames
 from edge.short_term import ShortTermTracker, Sighting, checked_target
 from edge.student import Perception
@@ -54,12 +54,16 @@ class TargetSettings(Settings):
     Attributes:
         tracker: the short-term one, see `edge.opencv_trackers.open_short_term`.
         presence: what a frame's evidence weighs.
-        learn_above: presence from which the target's looks are learnt.
-        lost_below, patience: presence, and frames in a row under it, after which a target is called lost; one that was
-            just found again must prove itself, and is lost again under `learn_above`.
+        sure_above: presence of a sure frame; only in those the student's view of the target is learnt.
+        learn_above: presence, over some frames and by the newest alone, from which the short-term tracker learns. What changes its looks quickly is never sure,
+            and lost for good if that is not learnt.
+        doubt_below, patience: presence, and frames in a row under it, after which nobody claims any more to track the
+            target: it is tentative again, and still followed. One that was just found again must prove itself: it is
+            lost after as many frames that are not sure.
+        lost_below: presence that, as many frames in a row, means lost.
+        doubted: frames in a row in doubt after which it is lost, too.
         confirm: sure frames until a tentative or re-found target is tracked.
         template_at_least: likeness with the first template from which a candidate may be the target again.
-        score_at_least: score of the short-term tracker in units of its usual one, where no prompt answers.
         tried: candidates of one frame at which a lost target is looked for.
         reach, reach_per_frame: how far over the ground from where it was lost, in units of its size, it is looked for
             at first, and how much farther with each frame: what is alike and too far away is another.
@@ -70,12 +74,14 @@ class TargetSettings(Settings):
 
     tracker: str = "correlation"
     presence: PresenceSettings = PresenceSettings()
-    learn_above: float = 0.6
-    lost_below: float = 0.3
+    sure_above: float = 0.6
+    learn_above: float = 0.2
+    doubt_below: float = 0.3
     patience: int = 3
+    lost_below: float = 0.1
+    doubted: int = 10
     confirm: int = 3
     template_at_least: float = 0.6
-    score_at_least: float = 0.5
     tried: int = 3
     reach: float = 2.0
     reach_per_frame: float = 0.2
@@ -344,10 +350,10 @@ class TargetTracker:
         return past[-1 - ago] if ago < len(past) else None
 
     def _found_since(self, target_id: int, ago: int) -> bool:
-        """Whether a target was lost and found again in one of the newest frames."""
+        """Whether a target was lost or doubted in one of the newest frames, and is believed again."""
         past = self._past.get(target_id, deque())
         states = [target.state for target in list(past)[-ago:]] if ago else []
-        return "re_found" in states and states[-1] != "lost"
+        return bool(states) and states[-1] in ("tracked", "re_found") and states.count("tracked") < len(states)
 
     def _catch_up(self) -> None:
         """Let those come nearer that come from the past, who set out first first."""
@@ -380,10 +386,10 @@ class _Followed:
         self._state: TargetState = "tentative"
         self._reason = JUST_BEGUN
         self._presence = Presence(settings.presence)
-        self._score, self._sharpness = Level(), Level()
+        self._usual = Usual()
         self._looks = TargetLooks()
         self._evidence: Evidence | None = None
-        self._sure = self._doubtful = self._gone = 0
+        self._sure = self._doubtful = self._absent = self._gone = 0
 
     def start(self, image: ImageArray, box_xyxy: FloatArray, seen: Perception | None, reason: str = JUST_BEGUN) -> None:
         box = checked_target(image, box_xyxy)
@@ -435,21 +441,30 @@ class _Followed:
             self._follow(view)
 
     def _follow(self, view: _View) -> None:
-        self._box = self._motion.predict(view.motion)
+        is_lost = self._state == "lost"
+        self._box = self._motion.rest(view.motion) if is_lost else self._motion.predict(view.motion)
         if _visible(self._box, view.image) < _LEAST_VISIBLE:
             self._presence.deny()
             self._turn("lost", "left the frame")
             return
         sighting = self._tracker.look(view.image, self._box)
+        if is_lost:  # whatever is there is judged in the middle of a window, as a target that is followed is
+            sighting = self._tracker.look(view.image, sighting.box_xyxy)
         embedding = self._embedding(view.seen, sighting)
-        evidence = self._evidence = self._told_by(sighting, embedding)
+        evidence = self._told_by(sighting, embedding)
+        if is_lost:
+            evidence = replace(evidence, surprise=0.0)  # nothing was expected
+        self._evidence = evidence
         presence = self._presence.weigh(evidence)
         is_likely = self._presence.odds_of(evidence) > 0
-        if is_likely:
+        if is_likely or not is_lost:
             self._motion.correct(sighting.box_xyxy)
-        self._box = sighting.box_xyxy
-        if is_likely and presence > self._settings.learn_above:
-            self._learn(view, sighting, embedding)
+            self._box = sighting.box_xyxy
+        if min(presence, self._presence.by_frame(evidence)) > self._settings.learn_above:
+            self._tracker.learn(view.image, sighting)
+            self._usual.learn(sighting)
+        if presence > self._settings.sure_above and view.seen is not None:
+            self._looks.learn(view.seen, sighting.box_xyxy, embedding)
         self._judge(presence)
 
     def _embedding(self, seen: Perception | None, sighting: Sighting) -> FloatArray | None:
@@ -457,37 +472,34 @@ class _Followed:
 
     def _told_by(self, sighting: Sighting, embedding: FloatArray | None) -> Evidence:
         return Evidence(
-            score=self._score.excess(sighting.score),
-            sharpness=self._sharpness.excess(sighting.sharpness),
+            odds=self._usual.odds(sighting),
             surprise=self._motion.surprise(sighting.box_xyxy),
             looks=float("nan") if embedding is None else float(self._looks.likeness(embedding[None])[0]),
         )
 
-    def _learn(self, view: _View, sighting: Sighting, embedding: FloatArray | None) -> None:
-        self._tracker.learn(view.image, sighting)
-        self._score.learn(sighting.score)
-        self._sharpness.learn(sighting.sharpness)
-        if view.seen is not None:
-            self._looks.learn(view.seen, sighting.box_xyxy, embedding)
-
     def _judge(self, presence: float) -> None:
         """What the newest presence makes of the state."""
-        settings = self._settings
-        self._sure = self._sure + 1 if presence > settings.learn_above else 0
-        least = settings.learn_above if self._state == "re_found" else settings.lost_below
+        settings, state = self._settings, self._state
+        least = settings.sure_above if state == "re_found" else settings.doubt_below
+        self._sure = self._sure + 1 if presence > settings.sure_above else 0
         self._doubtful = self._doubtful + 1 if presence < least else 0
-        if self._state == "lost":
+        self._absent = self._absent + 1 if presence < settings.lost_below else 0
+        if state == "lost":
             if self._sure >= settings.confirm:
                 self._turn("re_found", f"short-term tracker alone is sure in {self._sure} frames; there is no template")
-        elif self._doubtful >= settings.patience:
+        elif self._absent >= settings.patience:
+            self._turn("lost", f"presence under {settings.lost_below:g} for {self._absent} frames")
+        elif self._doubtful >= (settings.patience if state == "re_found" else settings.doubted):
             self._turn("lost", f"presence under {least:g} for {self._doubtful} frames")
-        elif self._state != "tracked" and self._sure >= settings.confirm:
+        elif state == "tracked" and self._doubtful >= settings.patience:
+            self._state, self._reason = "tentative", f"doubted: presence under {least:g}"
+        elif state != "tracked" and self._sure >= settings.confirm:
             self._gone = 0
             self._turn("tracked", f"surely seen in {self._sure} frames")
 
     def _turn(self, state: TargetState, reason: str) -> None:
         self._state, self._reason = state, reason
-        self._sure = self._doubtful = 0
+        self._sure = self._doubtful = self._absent = 0
 
     def _search(self, view: _View, seen: Perception) -> None:
         """Look for a lost target wherever the student sees something like it, and where it was lost."""
@@ -524,9 +536,8 @@ class _Followed:
         return True
 
     def _is_it(self, evidence: Evidence) -> bool:
-        """Whether the short-term tracker agrees: by its score, and by all that is seen rather than not."""
-        there = replace(evidence, surprise=0.0)  # nothing was expected
-        return evidence.score >= self._settings.score_at_least - 1 and self._presence.odds_of(there) > 0
+        """Whether the short-term tracker agrees: all that is seen makes it likelier than not."""
+        return self._presence.odds_of(replace(evidence, surprise=0.0)) > 0  # nothing was expected
 
     def _in_reach(self, seen: Perception, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those candidates to which the target may have come since it was lost."""

@@ -101,11 +101,19 @@ def test_lost_target_is_not_mistaken_for_what_only_the_template_knows():
     assert {target.state for target in follow(video, 36)[25:]} == {"lost"}
 
 
+def test_target_that_is_doubted_is_not_said_to_be_tracked_and_may_be_sure_again():
+    found = follow(Video(absent=range(12, 20), step_px=(0.5, 0.2)), 34, is_seen=False)
+    doubted = [target for target in found if target.reason.startswith("doubted")]
+    assert {target.state for target in doubted} == {"tentative"}
+    assert "lost" not in {target.state for target in found}
+    assert found[-1].state == "tracked"
+
+
 def test_target_without_a_template_is_found_again_where_it_is_expected():
-    video = Video(absent=range(12, 20), step_px=(0.5, 0.2))
-    found = follow(video, 34, is_seen=False)
-    assert "lost" in {target.state for target in found[11:19]}
-    assert any("no template" in target.reason for target in found[19:])
+    video = Video(absent=range(12, 30), step_px=(0.5, 0.2))
+    found = follow(video, 44, is_seen=False)
+    assert "lost" in {target.state for target in found[11:29]}
+    assert any("no template" in target.reason for target in found[29:])
     assert found[-1].state == "tracked"
 
 

@@ -36,6 +36,8 @@ def parse_place(box: str | None, point: str | None, label: str | None) -> Target
     request = parse_target(text, option)
     if (request.box_xywh if option == "--box" else request.point_xy) is None:
         raise RequestError(f"{option} {text!r} is not {'X,Y,W,H' if option == '--box' else 'X,Y'}; see --help")
+    if request.radius > 0:
+        raise RequestError(f"{option} {text!r}: a radius does not travel; give the point alone, or --box")
     return replace(request, label=label or request.label)
 
 

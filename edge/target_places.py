@@ -86,14 +86,15 @@ def begin(
     waiting, begun = [], []
     for request in requests:
         try:
-            target = _begin(request, tracker, present)
+            started = _begin(request, tracker, present)
         except TargetError as exc:
             begun.append(Beginning(request, None, str(exc)))
             continue
-        if target is None:
+        if started is None:
             waiting.append(request)
         else:
-            begun.append(Beginning(request, target.target_id, target.reason))
+            target, how = started
+            begun.append(Beginning(request, target.target_id, f"{target.reason}{how}"))
     return waiting, begun
 
 
@@ -129,15 +130,17 @@ def followable(image: Picture) -> ImageArray:
     return image if image.ndim == 2 else as_picture(image)
 
 
-def _begin(request: TargetRequest, tracker: TargetTracker, present: Present) -> Target | None:
+def _begin(request: TargetRequest, tracker: TargetTracker, present: Present) -> tuple[Target, str] | None:
+    """The target that begins, and what its reason leaves out; None where its label is not seen."""
     if request.box_xywh is None and request.point_xy is None:
-        return _begin_labelled(request.label, tracker, present)
+        labelled = _begin_labelled(request.label, tracker, present)
+        return None if labelled is None else (labelled, "")
     index = _seen_index(request.seen_in, present)
     if index != present.header.index:
-        box, _ = _place(request, present.recent.at(index).image, None)
-        return tracker.start_at(present.recent, index, box, request.label)
+        box, how = _place(request, present.recent.at(index).image, None)
+        return tracker.start_at(present.recent, index, box, request.label), how
     box, how = _place(request, present.image, present.seen)
-    return tracker.start(present.image, box, request.label, present.seen, reason=f"{JUST_BEGUN}{how}")
+    return tracker.start(present.image, box, request.label, present.seen, reason=f"{JUST_BEGUN}{how}"), ""
 
 
 def _seen_index(seen_in: FrameRef | None, present: Present) -> int:

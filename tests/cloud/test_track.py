@@ -202,6 +202,7 @@ def test_place_in_a_case_is_one_of_its_frame(run, open_store, case, place, field
         (["uav", "--box", "1,2"], "is not X,Y,W,H"),
         (["uav", "--point", "1,2,30,40"], "is not X,Y"),
         (["uav", "--box", "0.1:0.1:1.2:0.5"], "not in shares"),
+        (["uav", "--point", "0.5:0.5:0.1"], "a radius does not travel"),
         (["uav", "--box", "9999999,2,30,40"], "box_xyxy"),
         (["uav", "--label", "a\tb"], "label"),
         (["uav", "--label", "boat", "--case", "{case}"], "give its place"),

@@ -22,7 +22,7 @@ from sim.errors import OptionError
 from sim.peers import PEERS_FOLDER, TrackerProcess, peers_python
 from sim.tracking_data import Sequence as Video
 from sim.tracking_data import read_sequences
-from sim.tracking_scores import Scores, bootstrap_interval, score_boxes
+from sim.tracking_scores import Scores, bootstrap_interval, score_boxes, score_claims
 
 OURS = {"skyloop": "correlation", "skyloop+nano": "nano:{nano}"}
 """Ours, and what each is for `edge.opencv_trackers.open_short_term`."""
@@ -58,8 +58,9 @@ def bench_tracking(options: TrackingBench, display: Display) -> dict[str, Any]:
         display: shows how far it is.
 
     Returns:
-        `mean`: by tracker, means over sequences of `auc`, `p20`, `norm_precision`, `fps`, `requests_per_100` and
-        `bytes` (0 for all that fly alone), and `auc_interval`, 95 %; `sequences`: the same by sequence and tracker.
+        `mean`: by tracker, means over sequences of `auc`, `p20`, `norm_precision`, `false_tracked`, `reacquire_s` (None
+        where nothing was ever lost), `fps`, `requests_per_100` and `bytes` (0 for all that fly alone), and
+        `auc_interval`, 95 %; `sequences`: the same by sequence and tracker.
 
     Raises:
         OptionError: an unknown tracker.
@@ -107,6 +108,7 @@ def _follow(
     """Scores and speed of each tracker on one sequence."""
     names = list(trackers)
     boxes: dict[str, FloatArray] = {name: np.zeros((len(video.pictures), 4), np.float32) for name in names}
+    claimed = {name: np.ones(len(video.pictures), np.bool_) for name in names}
     spent_s = dict.fromkeys(names, 0.0)
     for index in range(len(video.pictures)):
         image = video.image(index)
@@ -116,16 +118,23 @@ def _follow(
                 boxes[name][0] = video.truth_xywh[0]
                 trackers[name].start(image, video.truth_xywh[0].tolist())
             else:
-                box, seconds = trackers[name].update(image)
-                boxes[name][index] = box
-                spent_s[name] += seconds
+                told = trackers[name].update(image)
+                boxes[name][index], claimed[name][index] = told.box_xywh, told.is_claimed
+                spent_s[name] += told.seconds
         on_frame(index + 1)
     frames = len(video.pictures) - 1
-    return {name: _row(score_boxes(boxes[name], video.truth_xywh), frames / spent_s[name]) for name in names}
+    return {
+        name: _row(
+            score_boxes(boxes[name], video.truth_xywh)
+            | score_claims(boxes[name], video.truth_xywh, claimed[name], video.fps),
+            frames / spent_s[name],
+        )
+        for name in names
+    }
 
 
-def _row(scores: Scores, fps: float) -> dict[str, float]:
-    rounded = {key: round(value, 4) for key, value in scores.items()}
+def _row(scores: Scores, fps: float) -> dict[str, Any]:
+    rounded = {key: None if value is None else round(value, 4) for key, value in scores.items()}
     return rounded | {"fps": round(fps, 1), "requests_per_100": 0.0, "bytes": 0}
 
 
@@ -134,7 +143,9 @@ def _mean(rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     kept = [row for row in rows if not np.isnan(row["auc"])] or list(rows)
     mean: dict[str, Any] = {
         key: round(statistics.fmean(row[key] for row in kept), 4)
-        for key in ("auc", "p20", "norm_precision", "fps", "requests_per_100", "bytes")
+        for key in ("auc", "p20", "norm_precision", "false_tracked", "fps", "requests_per_100", "bytes")
     }
+    spans = [row["reacquire_s"] for row in kept if row["reacquire_s"] is not None]
+    mean["reacquire_s"] = round(statistics.fmean(spans), 4) if spans else None
     low, high = bootstrap_interval([row["auc"] for row in kept])
     return mean | {"auc_interval": [round(low, 4), round(high, 4)]}

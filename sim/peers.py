@@ -15,7 +15,7 @@ import tempfile
 import venv
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from typing_extensions import Self
 
@@ -108,6 +108,20 @@ def _environment(threads: int) -> dict[str, str]:
     return kept | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
 
 
+class Followed(NamedTuple):
+    """What a tracker says of one frame.
+
+    Attributes:
+        box_xywh: pixels.
+        seconds: that it took.
+        is_claimed: whether it says that the target is there.
+    """
+
+    box_xywh: list[float]
+    seconds: float
+    is_claimed: bool = True
+
+
 class TrackerProcess:
     """A tracker in a process of its own; leaving the context ends it."""
 
@@ -156,14 +170,14 @@ class TrackerProcess:
         """
         return float(self._ask(image, box_xywh)["s"])
 
-    def update(self, image: ImageArray) -> tuple[list[float], float]:
-        """The box, x, y, w, h in pixels, in the next frame, and seconds that it took.
+    def update(self, image: ImageArray) -> Followed:
+        """What the tracker says of the next frame.
 
         Raises:
             ProcessError: the process ended, or does not answer.
         """
         answer = self._ask(image, None)
-        return answer["box"], float(answer["s"])
+        return Followed(answer["box"], float(answer["s"]), answer["is_claimed"])
 
     def _ask(self, image: ImageArray, box_xywh: list[float] | None) -> dict[str, Any]:
         assert self._process.stdin is not None

@@ -68,9 +68,10 @@ def test_tracker_process_follows(tmp_path):
     with TrackerProcess("skyloop", ["ours", "correlation"], None, threads=1) as tracker:
         assert tracker.start(video.image(0), [86, 70, 28, 20]) > 0
         for index in (1, 2, 3):
-            box, seconds = tracker.update(video.image(index))
+            box, seconds, is_claimed = tracker.update(video.image(index))
     assert box == pytest.approx([95, 76, 28, 20], abs=2.5)
     assert 0 < seconds < 5
+    assert is_claimed
 
 
 def test_tracker_process_that_ends_says_why():
@@ -84,7 +85,7 @@ def test_tracker_process_in_another_environment_needs_opencv_alone():
     video = MovingTarget()
     with TrackerProcess("mil", ["mil"], python=sys.executable, threads=1) as tracker:
         tracker.start(video.image(0), [86, 70, 28, 20])
-        box, _ = tracker.update(video.image(1))
+        box = tracker.update(video.image(1)).box_xywh
     assert box == pytest.approx([89, 72, 28, 20], abs=8)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections import deque
 from types import SimpleNamespace
 
 import cv2
@@ -166,7 +167,7 @@ def test_run_takes_a_prompt_that_arrives_while_the_last_cases_are_delivered(stud
         student=student,
         bank=bank,
         spool=spool,
-        link=SimpleNamespace(stats=LinkStats),
+        link=SimpleNamespace(stats=LinkStats, answers=deque()),
         settings=AgentSettings(linger_s=20.0),
     )
 

@@ -432,7 +432,7 @@ class _Followed:
             evidence = replace(evidence, surprise=0.0)  # nothing was expected
         self._evidence = evidence
         presence = self._presence.weigh(evidence)
-        is_likely = self._presence.odds_of(evidence) > 0
+        is_likely = max(evidence.odds, self._presence.odds_of(evidence)) > 0
         # What is far from the expected place and unlike the target is another thing: it is no reason to expect the
         # target there, too.
         if is_likely or (not is_lost and evidence.surprise < _FAR):

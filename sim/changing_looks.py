@@ -155,12 +155,12 @@ def _shape(changes: _Changes, t: float) -> Matrix:
     c, s = np.cos(changes.turn_rad(t)), np.sin(changes.turn_rad(t))
     wider = np.exp(changes.squeeze(t) / 2)
     lean = np.array([[wider, changes.lean(t)], [0, 1 / wider]])
-    shape: Matrix = np.array([[c, -s], [s, c]]) @ lean
-    return shape
+    return np.asarray(np.matmul(np.array([[c, -s], [s, c]]), lean), dtype=np.float64)
 
 
 def _dance(box: Matrix, changes: _Changes, t: float) -> Matrix:
-    return np.array([changes.dance_x(t), changes.dance_y(t)]) * np.sqrt(box[2] * box[3])
+    way = np.array([changes.dance_x(t), changes.dance_y(t)]) * np.sqrt(box[2] * box[3])
+    return np.asarray(way, dtype=np.float64)
 
 
 def _bent(picture: ImageArray, box: Matrix, changes: _Changes, t: float) -> ImageArray:

@@ -22,9 +22,9 @@ class PresenceSettings(Settings):
         memory: share of the last frame's log odds in this one's: one bad frame loses nobody.
     """
 
-    bias: float = 0.2
+    bias: float = 0.3
     odds: float = 1.0
-    surprise: float = -0.12
+    surprise: float = -0.4
     looks_bias: float = -4.9
     looks: float = 6.5
     memory: float = 0.6

@@ -22,15 +22,16 @@ class RecentFramesSettings(Settings):
 
     Attributes:
         seconds: between the oldest frame and the newest: a person needs one, a link and a teacher some more.
-        max_bytes: of all pictures; where they take more, the oldest go earlier.
-        raw_bytes: of one picture; a larger one is kept as a JPEG. 1 MB is 640x512 in colour, of which four seconds at
-            30 a second take 118 MB.
+        max_bytes: of all pictures; where they take more, the oldest go earlier. Of 1280x720 in colour that is 3.2
+            seconds at 30 a second; of 640x512 four seconds take 118 MB.
+        raw_bytes: of one picture; a larger one is kept as a JPEG, for to decode 1280x720 takes longer than to look for
+            a target in it.
         jpeg_quality: of those. At 95 a tracker's boxes stay where they were to a fraction of a pixel.
     """
 
     seconds: float = Field(default=4.0, ge=0, le=60)
-    max_bytes: int = Field(default=128 * 1024 * 1024, ge=0)
-    raw_bytes: int = Field(default=1_000_000, ge=0)
+    max_bytes: int = Field(default=256 * 1024 * 1024, ge=0)
+    raw_bytes: int = Field(default=3_000_000, ge=0)
     jpeg_quality: int = Field(default=95, ge=1, le=100)
 
 

@@ -44,6 +44,8 @@ _AGREEING_IOU = 0.5
 """A box that overlaps an answer's by more was right, as the benchmarks of detection count it."""
 _REMEMBERED = 600
 """Frames of each target's past that are kept to compare answers with: ten seconds at 60 a second."""
+_FAR = 3.0
+"""Mahalanobis distance from the expected place beyond which hardly a sighting of the target itself lies."""
 _SAME_PLACE_IOU = 0.3
 """A look that was to try a place and ended farther away tells of another place."""
 
@@ -55,8 +57,8 @@ class TargetSettings(Settings):
         tracker: the short-term one, see `edge.opencv_trackers.open_short_term`.
         presence: what a frame's evidence weighs.
         sure_above: presence of a sure frame; only in those the student's view of the target is learnt.
-        learn_above: presence, over some frames and by the newest alone, from which the short-term tracker learns. What changes its looks quickly is never sure,
-            and lost for good if that is not learnt.
+        learn_above: presence, over some frames and by the newest alone, from which the short-term tracker learns. What
+            changes its looks quickly is never sure, and lost for good if that is not learnt.
         doubt_below, patience: presence, and frames in a row under it, after which nobody claims any more to track the
             target: it is tentative again, and still followed. One that was just found again must prove itself: it is
             lost after as many frames that are not sure.
@@ -83,7 +85,7 @@ class TargetSettings(Settings):
     confirm: int = 3
     template_at_least: float = 0.6
     tried: int = 3
-    reach: float = 2.0
+    reach: float = 1.0
     reach_per_frame: float = 0.2
     most: int = Field(default=MAX_TARGETS, ge=1)
     looks: int = 8
@@ -456,9 +458,12 @@ class _Followed:
             evidence = replace(evidence, surprise=0.0)  # nothing was expected
         self._evidence = evidence
         presence = self._presence.weigh(evidence)
-        is_likely = self._presence.odds_of(evidence) > 0
-        if is_likely or not is_lost:
+        is_likely = max(evidence.odds, self._presence.odds_of(evidence)) > 0
+        # What is far from the expected place and unlike the target is another thing: it is no reason to expect the
+        # target there, too.
+        if is_likely or (not is_lost and evidence.surprise < _FAR):
             self._motion.correct(sighting.box_xyxy)
+        if is_likely or not is_lost:
             self._box = sighting.box_xyxy
         if min(presence, self._presence.by_frame(evidence)) > self._settings.learn_above:
             self._tracker.learn(view.image, sighting)
@@ -536,8 +541,9 @@ class _Followed:
         return True
 
     def _is_it(self, evidence: Evidence) -> bool:
-        """Whether the short-term tracker agrees: all that is seen makes it likelier than not."""
-        return self._presence.odds_of(replace(evidence, surprise=0.0)) > 0  # nothing was expected
+        """Whether the short-term tracker agrees: by its look alone and by all that is seen likelier than not."""
+        there = replace(evidence, surprise=0.0)  # nothing was expected
+        return min(evidence.odds, self._presence.odds_of(there)) > 0
 
     def _in_reach(self, seen: Perception, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those candidates to which the target may have come since it was lost."""

@@ -184,13 +184,16 @@ def tracking(
 
 def _tracking_table(result: dict[str, Any]) -> Table:
     table = Table(title=f"{len(result['sequences'])} sequences, {result['threads']} thread(s), 95 % by bootstrap")
-    for name in ("tracker", "AUC", "95 %", "within 20 px", "norm. precision", "frames/s", "asked/100", "kB"):
+    columns = ("tracker", "AUC", "95 %", "within 20 px", "norm. precision", "false tracked", "found again", "frames/s")
+    for name in (*columns, "asked/100", "kB"):
         table.add_column(name, justify="left" if name == "tracker" else "right")
     for name, row in result["mean"].items():
         low, high = row["auc_interval"]
         scores = (f"{row[key]:.3f}" for key in ("p20", "norm_precision"))
-        cost = (f"{row['fps']:.0f}", f"{row['requests_per_100']:.2f}", f"{row['bytes'] / 1000:.0f}")
-        table.add_row(name, f"{row['auc']:.3f}", f"{low:.2f} to {high:.2f}", *scores, *cost)
+        again = "" if row["reacquire_s"] is None else f"{row['reacquire_s']:.1f} s"
+        claims = (f"{row['false_tracked']:.1%}", again, f"{row['fps']:.0f}")
+        cost = (f"{row['requests_per_100']:.2f}", f"{row['bytes'] / 1000:.0f}")
+        table.add_row(name, f"{row['auc']:.3f}", f"{low:.2f} to {high:.2f}", *scores, *claims, *cost)
     return table
 
 

@@ -19,11 +19,11 @@ import numpy as np
 from protocols.arrays import FloatArray, ImageArray
 from sim.display import Advance, Display
 from sim.errors import OptionError
-from sim.peers import PEERS_FOLDER, TrackerProcess, peers_python
+from sim.peers import PEERS_FOLDER, Followed, TrackerProcess, peers_python
 from sim.tracking_cloud import CloudTracker, ToldTracker, Traffic
 from sim.tracking_data import Sequence as Video
 from sim.tracking_data import read_sequences
-from sim.tracking_scores import Scores, bootstrap_interval, score_boxes
+from sim.tracking_scores import Scores, bootstrap_interval, score_boxes, score_claims
 
 OURS = {"skyloop": "correlation", "skyloop+nano": "nano:{nano}"}
 """Ours, and what each is for `edge.opencv_trackers.open_short_term`."""
@@ -43,14 +43,17 @@ WITH_CLOUD: dict[Cloud, tuple[str, ...]] = {
 }
 
 
+_COST = ("requests_per_100", "bytes", "bytes_up", "bytes_down")
+
+
 class AnyTracker(Protocol):
     """A tracker's process, or several that work together."""
 
     def start(self, image: ImageArray, box_xywh: list[float]) -> float:
         """Begin a sequence; seconds that it took."""
 
-    def update(self, image: ImageArray) -> tuple[list[float], float]:
-        """Box in the next frame, and seconds that it took."""
+    def update(self, image: ImageArray) -> Followed:
+        """What is said of the next frame."""
 
 
 def trackers_of(cloud: Cloud) -> tuple[str, ...]:
@@ -89,9 +92,10 @@ def bench_tracking(options: TrackingBench, display: Display) -> dict[str, Any]:
         display: shows how far it is.
 
     Returns:
-        `mean`: by tracker, means over sequences of `auc`, `p20`, `norm_precision`, `fps`, `requests_per_100` and
-        `bytes` (0 for all that fly alone; from edge to cloud and back together, beside them `bytes_up` and
-        `bytes_down`), and `auc_interval`, 95 %; `sequences`: the same by sequence and tracker.
+        `mean`: by tracker, means over sequences of `auc`, `p20`, `norm_precision`, `false_tracked`, `reacquire_s` (None
+        where nothing was ever lost), `fps`, `requests_per_100` and `bytes` (0 for all that fly alone; from edge to
+        cloud and back together, beside them `bytes_up` and `bytes_down`), and `auc_interval`, 95 %; `sequences`: the
+        same by sequence and tracker.
 
     Raises:
         OptionError: an unknown tracker, or a control without its leader.
@@ -181,6 +185,7 @@ def _follow(
     """Scores, speed and cost of each tracker on one sequence."""
     names = list(trackers)
     boxes: dict[str, FloatArray] = {name: np.zeros((len(video.pictures), 4), np.float32) for name in names}
+    claimed = {name: np.ones(len(video.pictures), np.bool_) for name in names}
     spent_s = dict.fromkeys(names, 0.0)
     for tracker in trackers.values():
         if isinstance(tracker, CloudTracker):
@@ -192,20 +197,25 @@ def _follow(
                 boxes[name][0] = video.truth_xywh[0]
                 trackers[name].start(image, video.truth_xywh[0].tolist())
             else:
-                box, seconds = trackers[name].update(image)
-                boxes[name][index] = box
-                spent_s[name] += seconds
+                told = trackers[name].update(image)
+                boxes[name][index], claimed[name][index] = told.box_xywh, told.is_claimed
+                spent_s[name] += told.seconds
         on_frame(index + 1)
     frames = len(video.pictures)
     return {
-        name: _row(score_boxes(boxes[name], video.truth_xywh), (frames - 1) / spent_s[name])
+        name: _row(
+            score_boxes(boxes[name], video.truth_xywh)
+            | score_claims(boxes[name], video.truth_xywh, claimed[name], video.fps),
+            (frames - 1) / spent_s[name],
+        )
         | _cost(getattr(trackers[name], "traffic", Traffic()), frames)
         for name in names
     }
 
 
-def _row(scores: Scores, fps: float) -> dict[str, float]:
-    return {key: round(value, 4) for key, value in scores.items()} | {"fps": round(fps, 1)}
+def _row(scores: Scores, fps: float) -> dict[str, Any]:
+    rounded = {key: None if value is None else round(value, 4) for key, value in scores.items()}
+    return rounded | {"fps": round(fps, 1)}
 
 
 def _cost(traffic: Traffic, frames: int) -> dict[str, float]:
@@ -222,7 +232,9 @@ def _mean(rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     kept = [row for row in rows if not np.isnan(row["auc"])] or list(rows)
     mean: dict[str, Any] = {
         key: round(statistics.fmean(row[key] for row in kept), 4)
-        for key in ("auc", "p20", "norm_precision", "fps", "requests_per_100", "bytes", "bytes_up", "bytes_down")
+        for key in ("auc", "p20", "norm_precision", "false_tracked", "fps", *_COST)
     }
+    spans = [row["reacquire_s"] for row in kept if row["reacquire_s"] is not None]
+    mean["reacquire_s"] = round(statistics.fmean(spans), 4) if spans else None
     low, high = bootstrap_interval([row["auc"] for row in kept])
     return mean | {"auc_interval": [round(low, 4), round(high, 4)]}

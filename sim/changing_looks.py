@@ -1,8 +1,8 @@
 """Rendered tracking sequences made harder: the camera rolls, zooms and shakes, and the target itself changes fast.
 
 Rendered things are stiff and seen by a steady camera; birds flap, riders lean, boats turn, hands shake. So the
-target's part of each picture is turned, squeezed, leant and bent by smooth fields that fade out around it, its light changes,
-and all of it is looked at by a camera of its own, with the blur of its motion. The target is there in every frame.
+target's part of each picture is turned, squeezed, leant and bent by smooth fields that fade out around it, its light
+changes, and a camera of its own looks at all of it, with the blur of motion. The target is there in every frame.
 """
 
 from __future__ import annotations
@@ -154,11 +154,13 @@ def _shape(changes: _Changes, t: float) -> Matrix:
     """(2, 2) by which the target is turned, leant and squeezed."""
     c, s = np.cos(changes.turn_rad(t)), np.sin(changes.turn_rad(t))
     wider = np.exp(changes.squeeze(t) / 2)
-    return np.asarray(np.array([[c, -s], [s, c]]) @ [[wider, changes.lean(t)], [0, 1 / wider]])
+    lean = np.array([[wider, changes.lean(t)], [0, 1 / wider]])
+    return np.asarray(np.matmul(np.array([[c, -s], [s, c]]), lean), dtype=np.float64)
 
 
 def _dance(box: Matrix, changes: _Changes, t: float) -> Matrix:
-    return np.array([changes.dance_x(t), changes.dance_y(t)]) * np.sqrt(box[2] * box[3])
+    way = np.array([changes.dance_x(t), changes.dance_y(t)]) * np.sqrt(box[2] * box[3])
+    return np.asarray(way, dtype=np.float64)
 
 
 def _bent(picture: ImageArray, box: Matrix, changes: _Changes, t: float) -> ImageArray:

@@ -15,7 +15,7 @@ import tempfile
 import venv
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from typing_extensions import Self
 
@@ -108,6 +108,20 @@ def _environment(threads: int) -> dict[str, str]:
     return kept | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
 
 
+class Followed(NamedTuple):
+    """What a tracker says of one frame.
+
+    Attributes:
+        box_xywh: pixels.
+        seconds: that it took.
+        is_claimed: whether it says that the target is there.
+    """
+
+    box_xywh: list[float]
+    seconds: float
+    is_claimed: bool = True
+
+
 class TrackerProcess:
     """A tracker in a process of its own; leaving the context ends it."""
 
@@ -160,14 +174,14 @@ class TrackerProcess:
         """
         return float(self.ask({"shape": image.shape, "box": box_xywh}, image)["s"])
 
-    def update(self, image: ImageArray) -> tuple[list[float], float]:
-        """The box, x, y, w, h in pixels, in the next frame, and seconds that it took.
+    def update(self, image: ImageArray) -> Followed:
+        """What the tracker says of the next frame.
 
         Raises:
             ProcessError: the process ended, or does not answer.
         """
         answer = self.ask({"shape": image.shape, "box": None}, image)
-        return answer["box"], float(answer["s"])
+        return Followed(answer["box"], float(answer["s"]), answer["is_claimed"])
 
     def ask(self, request: dict[str, Any], image: ImageArray | None = None) -> dict[str, Any]:
         """What the process answers to a line of JSON, and to a picture behind it.

@@ -68,7 +68,7 @@ class AskingTracker:
         self._tracker.start(image, np.array([x, y, x + width, y + height], np.float32))
         self._consider(image)
 
-    def update(self, image: ImageArray, answers: Sequence[Frames]) -> tuple[list[float], list[Frames]]:
+    def update(self, image: ImageArray, answers: Sequence[Frames]) -> tuple[list[float], bool, list[Frames]]:
         """The next frame.
 
         Args:
@@ -76,7 +76,8 @@ class AskingTracker:
             answers: messages that have come since the last one.
 
         Returns:
-            x, y, w, h in pixels, and the messages of a question, none or all of one.
+            x, y, w, h in pixels, whether the target is said to be there, and the messages of a question, none or all of
+            one.
         """
         for frames in answers:
             message, _ = decode(frames)
@@ -87,7 +88,8 @@ class AskingTracker:
         self._frames.add(self._index, self._index / self.fps, image, motion)
         (target,) = self._tracker.update(image, motion)
         x1, y1, x2, y2 = target.box_xyxy.tolist()
-        return [x1, y1, x2 - x1, y2 - y1], self._consider(image)
+        is_claimed = target.state in ("tracked", "re_found")
+        return [x1, y1, x2 - x1, y2 - y1], is_claimed, self._consider(image)
 
     def _consider(self, image: ImageArray) -> list[Frames]:
         header = FrameHeader(
@@ -197,13 +199,14 @@ def serve_tracker(tracker: AskingTracker, requests: BinaryIO, answers: BinaryIO)
         request = json.loads(line)
         image = np.frombuffer(requests.read(int(np.prod(request["shape"]))), np.uint8).reshape(request["shape"])
         box, told, begin = request["box"], unpacked(request.get("messages", [])), time.perf_counter()
-        asked: list[Frames] = []
+        is_claimed, asked = True, list[Frames]()
         if box is not None:
             tracker.fps = request["fps"]
             tracker.start(image, box)
         else:
-            box, asked = tracker.update(image, told)
-        answer = {"box": box, "s": time.perf_counter() - begin, "messages": packed(asked)}
+            box, is_claimed, asked = tracker.update(image, told)
+        seconds = time.perf_counter() - begin
+        answer = {"box": box, "is_claimed": is_claimed, "s": seconds, "messages": packed(asked)}
         answers.write(json.dumps(answer).encode() + b"\n")
         answers.flush()
 

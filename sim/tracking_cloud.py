@@ -19,7 +19,7 @@ from typing_extensions import Self
 
 from protocols.arrays import ImageArray
 from protocols.messages import InterpretationMessage, decode
-from sim.peers import TrackerProcess
+from sim.peers import Followed, TrackerProcess
 from sim.tracking_asking import Frames, packed, unpacked
 from sim.tracking_data import Sequence as Video
 
@@ -95,7 +95,7 @@ class CloudTracker:
         """See `TrackerProcess.start`."""
         return float(self._craft.ask({"shape": image.shape, "box": box_xywh, "fps": self._fps}, image)["s"])
 
-    def update(self, image: ImageArray) -> tuple[list[float], float]:
+    def update(self, image: ImageArray) -> Followed:
         """See `TrackerProcess.update`."""
         self._index += 1
         come = []
@@ -106,7 +106,7 @@ class CloudTracker:
         self.has_asked = bool(answer["messages"])
         if self.has_asked:
             self._send(answer["messages"])
-        return answer["box"], float(answer["s"])
+        return Followed(answer["box"], float(answer["s"]), answer["is_claimed"])
 
     def _send(self, question: list[list[str]]) -> None:
         (told,) = unpacked(self._answerer.ask({"messages": question})["messages"])
@@ -144,12 +144,12 @@ class ToldTracker:
         """See `TrackerProcess.start`."""
         return self._process.start(image, box_xywh)
 
-    def update(self, image: ImageArray) -> tuple[list[float], float]:
+    def update(self, image: ImageArray) -> Followed:
         """See `TrackerProcess.update`."""
         told = [box for box in self._leader.told if box is not None]
         request: dict[str, Any] = {"shape": image.shape, "box": None, "keep": self._leader.has_asked}
         answer = self._process.ask(request | {"told": told[-1] if told else None}, image)
-        return answer["box"], float(answer["s"])
+        return Followed(answer["box"], float(answer["s"]), answer["is_claimed"])
 
 
 def _box_in(frames: Frames) -> list[float] | None:

@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from protocols.arrays import FloatArray
 from sim.tracking_data import is_box
 
-Scores: TypeAlias = dict[str, float]
+Scores: TypeAlias = dict[str, float | None]
 
 _OVERLAPS = np.linspace(0, 1, 21)
 _NEAR_PX = 20.0
 _NORMALISED = np.linspace(0, 0.5, 51)
+_WRONG, _FOUND = 0.1, 0.3
+"""Overlap below which a box is somewhere else, and from which it has the target again."""
 _DRAWS = 2000
 
 
@@ -48,6 +50,41 @@ def score_boxes(found_xywh: FloatArray, truth_xywh: FloatArray) -> Scores:
         "p20": float((np.hypot(*apart.T) <= _NEAR_PX).mean()),
         "norm_precision": float((np.hypot(*(apart / truth[:, 2:]).T)[:, None] <= _NORMALISED).mean()),
         "absent": absent,
+    }
+
+
+def score_claims(
+    found_xywh: FloatArray, truth_xywh: FloatArray, claimed: NDArray[np.bool_], fps: float
+) -> dict[str, float | None]:
+    """How far a tracker's word can be trusted, and how long what is lost stays so, in one sequence.
+
+    Args:
+        found_xywh: as for `score_boxes`.
+        truth_xywh: likewise.
+        claimed: (N,) whether the tracker says that the target is there.
+        fps: frames a second.
+
+    Returns:
+        `false_tracked`: share of all frames but the first in which the target is said to be tracked and is not there,
+        or the box overlaps it by less than 0.1; `reacquire_s`: mean seconds from the frame in which a target that is
+        there is first missed so until a box overlaps it by 0.3 again, or until the end where none ever does; None where
+        it is never missed.
+    """
+    there = is_box(truth_xywh)
+    overlap = np.zeros(len(there))
+    overlap[there] = _overlap(found_xywh[there].astype(np.float64), truth_xywh[there].astype(np.float64))
+    spans: list[int] = []
+    is_missed = False
+    for value in overlap[there][1:]:
+        if not is_missed and value < _WRONG:
+            is_missed = True
+            spans.append(0)
+        is_missed = is_missed and value < _FOUND
+        if is_missed:
+            spans[-1] += 1
+    return {
+        "false_tracked": float((claimed & (overlap < _WRONG))[1:].mean()),
+        "reacquire_s": float(np.mean(spans)) / fps if spans else None,
     }
 
 

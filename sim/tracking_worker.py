@@ -3,7 +3,7 @@
 Peers run it in their own environment, which holds OpenCV and numpy alone: nothing else may be imported at the top.
 A request is a line of JSON, `{"shape": [H, W, 3], "box": [x, y, w, h] or null}`, and the picture's bytes; with a box it
 starts a target. What is told to `nano-reinit` stands beside the box, see `Reinitialised`. The answer is a line of JSON,
-`{"box": [x, y, w, h], "s": seconds}`, without the time of the pipes.
+`{"box": [x, y, w, h], "is_claimed": whether it is said to be there, "s": seconds}`, without the time of the pipes.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 
 Start: TypeAlias = Callable[[Any, list[float]], None]
-Update: TypeAlias = Callable[[Any, dict[str, Any]], list[float]]
-"""The next picture and its request in, the box out."""
+Update: TypeAlias = Callable[[Any, dict[str, Any]], tuple[list[float], bool]]
+"""The next picture and its request in; the box out, and whether the target is said to be there."""
 
 
 def peer(name: str, files: list[str]) -> tuple[Start, Update]:
@@ -36,11 +36,11 @@ def peer(name: str, files: list[str]) -> tuple[Start, Update]:
         state["tracker"], state["box"] = _create(name, files), box
         state["tracker"].init(image, tuple(round(value) for value in box))
 
-    def update(image: Any, request: dict[str, Any]) -> list[float]:  # noqa: ANN401
+    def update(image: Any, request: dict[str, Any]) -> tuple[list[float], bool]:  # noqa: ANN401
         is_found, box = state["tracker"].update(image)
         if is_found:
             state["box"] = [float(value) for value in box]
-        return list(state["box"])  # a tracker that has lost its target stays where it was
+        return list(state["box"]), bool(is_found)  # a tracker that has lost its target stays where it was
 
     return start, update
 
@@ -59,28 +59,28 @@ def _create(name: str, files: list[str]) -> Any:  # noqa: ANN401 - contrib's typ
 
 
 def ours(spec: str) -> tuple[Start, Update]:
-    """A short-term tracker of this project, told the camera's motion.
+    """What flies: `TargetTracker` over a short-term tracker, and the camera's motion; the student rests.
 
     Args:
         spec: as for `edge.opencv_trackers.open_short_term`.
     """
     from edge.camera_motion import CameraMotion
     from edge.opencv_trackers import open_short_term
-    from edge.short_term import Follower
+    from edge.targets import TargetTracker
 
     make = open_short_term(spec)
     state: dict[str, Any] = {}
 
     def start(image: Any, box: list[float]) -> None:  # noqa: ANN401
-        state["motion"], state["follower"] = CameraMotion(), Follower(make())
+        state["motion"], state["tracker"] = CameraMotion(), TargetTracker(make)
         state["motion"].update(image)
         x, y, width, height = box
-        state["follower"].start(image, np.array([x, y, x + width, y + height], np.float32))
+        state["tracker"].start(image, np.array([x, y, x + width, y + height], np.float32))
 
-    def update(image: Any, request: dict[str, Any]) -> list[float]:  # noqa: ANN401
-        sighting = state["follower"].update(image, state["motion"].update(image).matrix)
-        x1, y1, x2, y2 = sighting.box_xyxy.tolist()
-        return [x1, y1, x2 - x1, y2 - y1]
+    def update(image: Any, request: dict[str, Any]) -> tuple[list[float], bool]:  # noqa: ANN401
+        (target,) = state["tracker"].update(image, state["motion"].update(image).matrix)
+        x1, y1, x2, y2 = target.box_xyxy.tolist()
+        return [x1, y1, x2 - x1, y2 - y1], target.state in ("tracked", "re_found")
 
     return start, update
 
@@ -104,7 +104,7 @@ class Reinitialised:
         self._begin(image, box)
         self._kept, self._newest = (image, list(box)), image
 
-    def update(self, image: Any, request: dict[str, Any]) -> list[float]:  # noqa: ANN401
+    def update(self, image: Any, request: dict[str, Any]) -> tuple[list[float], bool]:  # noqa: ANN401
         """The next frame: `told` is the box of an answer that came before it; `keep`, that it is asked about."""
         told = request.get("told")
         if told is not None:
@@ -115,7 +115,7 @@ class Reinitialised:
         self._newest = image
         if request.get("keep"):
             self._kept = (image, list(self._box))
-        return list(self._box)
+        return list(self._box), bool(is_found)
 
     def _begin(self, image: Any, box: list[float]) -> None:  # noqa: ANN401
         self._tracker, self._box = _create("nano", self._files), list(box)
@@ -146,12 +146,13 @@ def serve(start: Start, update: Update, requests: BinaryIO, answers: BinaryIO) -
         request = json.loads(line)
         size = int(np.prod(request["shape"]))
         image = np.frombuffer(requests.read(size), np.uint8).reshape(request["shape"])
-        box, begin = request["box"], time.perf_counter()
+        box, is_claimed, begin = request["box"], True, time.perf_counter()
         if box is not None:
             start(image, box)
         else:
-            box = update(image, request)
-        answer = {"box": [float(value) for value in box], "s": time.perf_counter() - begin}
+            box, is_claimed = update(image, request)
+        seconds = time.perf_counter() - begin
+        answer = {"box": [float(value) for value in box], "is_claimed": is_claimed, "s": seconds}
         answers.write(json.dumps(answer).encode() + b"\n")
         answers.flush()
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from moving_target import MovingTarget
+from structlog.testing import capture_logs
 
 from edge.correlation import CorrelationTracker
 from edge.recent_frames import RecentFrames, RecentFramesSettings
@@ -190,8 +191,10 @@ def test_answer_about_a_frame_no_longer_held_is_of_use_for_its_looks_alone():
     flight = Flight(seconds=1.0, per_100_frames=10, audit_frames=10).fly(30)
     before = flight.tracker.targets
     looks = {"space_id": "space", "positives": Vectors.from_array(np.array([[1.0, 0.2]], np.float32))}
-    assert not flight.answer("here", np.array([200, 150, 228, 170], np.float32), **looks)
+    with capture_logs() as said:
+        assert not flight.answer("here", np.array([200, 150, 228, 170], np.float32), **looks)
     assert flight.tracker.targets == before
+    assert "frame 10: is not held (19 to 29)" in said[0]["reason"]
     assert (flight.questions.late, flight.questions.answered) == (1, 0)
     known = flight.tracker._followed[1]._looks
     assert known.likeness(unit_rows(np.array([[1.0, 0.2]], np.float32)))[0] == pytest.approx(1, abs=0.01)

@@ -11,6 +11,7 @@ from sim.bench_cli import bench_app
 from sim.bench_tracking import CONTROL, LEADER, TrackingBench, _turns, bench_tracking
 from sim.display import Display
 from sim.errors import OptionError, ProcessError
+from sim.peers import Followed
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ class Still:
 
     def update(self, image):
         Still.asked.append(self.name)
-        return self.box, 0.02
+        return Followed(self.box, 0.02)
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_result_has_the_agreed_shape(still):
     assert row["fps"] == 50
     assert row["absent"] == 1
     for rows in (still["mean"]["csrt"], row):
-        assert {"auc", "p20", "fps", "requests_per_100", "bytes"} <= set(rows)
+        assert {"auc", "p20", "fps", "false_tracked", "reacquire_s", "requests_per_100", "bytes"} <= set(rows)
     assert still["mean"]["csrt"]["auc"] == pytest.approx(
         np.mean([still["sequences"][name]["csrt"]["auc"] for name in ("near", "slow")]), abs=1e-4
     )

@@ -68,9 +68,10 @@ def test_tracker_process_follows(tmp_path):
     with TrackerProcess("skyloop", ["ours", "correlation"], None, threads=1) as tracker:
         assert tracker.start(video.image(0), [86, 70, 28, 20]) > 0
         for index in (1, 2, 3):
-            box, seconds = tracker.update(video.image(index))
+            box, seconds, is_claimed = tracker.update(video.image(index))
     assert box == pytest.approx([95, 76, 28, 20], abs=2.5)
     assert 0 < seconds < 5
+    assert is_claimed
 
 
 def test_tracker_process_that_ends_says_why():
@@ -84,7 +85,7 @@ def test_tracker_process_in_another_environment_needs_opencv_alone():
     video = MovingTarget()
     with TrackerProcess("mil", ["mil"], python=sys.executable, threads=1) as tracker:
         tracker.start(video.image(0), [86, 70, 28, 20])
-        box, _ = tracker.update(video.image(1))
+        box = tracker.update(video.image(1)).box_xywh
     assert box == pytest.approx([89, 72, 28, 20], abs=8)
 
 
@@ -103,16 +104,16 @@ def test_reinitialised_control_heeds_answers_as_it_says(monkeypatch):
     pictures = [np.full((50, 50, 3), index, np.uint8) for index in range(6)]
     control = Reinitialised([])
     control.start(pictures[0], [10, 10, 10, 10])
-    assert control.update(pictures[1], {"keep": True}) == [10, 10, 10, 10]
+    assert control.update(pictures[1], {"keep": True}) == ([10, 10, 10, 10], True)
     control.update(pictures[2], {})
     # Right then: begun anew in the newest picture, moved and sized as it was wrong.
-    assert control.update(pictures[3], {"told": [11, 10, 10, 12]}) == [11, 10, 10, 12]
+    assert control.update(pictures[3], {"told": [11, 10, 10, 12]})[0] == [11, 10, 10, 12]
     assert begun[-1][0] == 2
     control.update(pictures[4], {"keep": True})
     # Wrong then: begun anew in the picture that was asked about.
-    assert control.update(pictures[5], {"told": [30, 30, 10, 10]}) == [30, 30, 10, 10]
+    assert control.update(pictures[5], {"told": [30, 30, 10, 10]})[0] == [30, 30, 10, 10]
     assert begun[-1] == (4, (30, 30, 10, 10))
-    assert control.update(pictures[5], {"told": None}) == [30, 30, 10, 10]
+    assert control.update(pictures[5], {"told": None})[0] == [30, 30, 10, 10]
 
 
 @pytest.mark.parametrize("made", [lambda: peer("mil", []), lambda: ours("correlation")], ids=["peer", "ours"])

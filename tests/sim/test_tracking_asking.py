@@ -26,7 +26,7 @@ def asked(video, frames=60):
     x1, y1, x2, y2 = video.box(0).tolist()
     tracker.start(video.image(0), [x1, y1, x2 - x1, y2 - y1])
     for index in range(1, frames):
-        _, messages = tracker.update(video.image(index), [])
+        _, _, messages = tracker.update(video.image(index), [])
         if messages:
             return messages, index
     raise AssertionError("nothing was asked")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sim.tracking_scores import bootstrap_interval, score_boxes
+from sim.tracking_scores import bootstrap_interval, score_boxes, score_claims
 
 TRUTH = np.tile(np.array([10, 20, 40, 30], np.float32), (5, 1))
 
@@ -48,3 +48,29 @@ def test_bootstrap_interval_holds_the_mean_and_narrows_with_more():
     assert few[0] < 0.5 < few[1]
     assert many[1] - many[0] < 0.3 * (few[1] - few[0])
     assert bootstrap_interval([0.4]) == (0.4, 0.4)
+
+
+AWAY = np.array([500, 0, 0, 0], np.float32)
+
+
+def claims(away=(), absent=(), silent=(), count=9):
+    """Scores of a tracker that is elsewhere, or says nothing, in some frames."""
+    truth = np.repeat(TRUTH[:1], count, axis=0)
+    found, claimed = truth.copy(), np.ones(count, np.bool_)
+    found[list(away)] += AWAY
+    truth[list(absent)] = np.nan
+    claimed[list(silent)] = False
+    return score_claims(found, truth, claimed, fps=10)
+
+
+def test_claims_are_false_where_the_target_is_elsewhere_or_not_there():
+    assert claims()["false_tracked"] == 0
+    assert claims(away=(3, 4), absent=(6, 7))["false_tracked"] == 4 / 8
+    assert claims(away=(3, 4), absent=(6, 7), silent=(4, 6, 7))["false_tracked"] == 1 / 8
+
+
+def test_time_until_a_target_is_found_again_counts_frames_that_show_it():
+    assert claims()["reacquire_s"] is None
+    assert claims(away=(2, 3, 4))["reacquire_s"] == pytest.approx(0.3)
+    assert claims(away=(2, 7, 8))["reacquire_s"] == pytest.approx(0.15)
+    assert claims(away=(2, 3, 4), absent=(3,))["reacquire_s"] == pytest.approx(0.2)

@@ -10,6 +10,19 @@ PARTIAL_SUFFIX = ".partial"
 """A file that ends like this was being written when the power went; it holds nothing that was promised."""
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, with its parents, that power loss does not take away again with all that is in it.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
 def write_durably(path: Path, *parts: bytes) -> None:
     """Replace a file so that power loss leaves the old one or the new one, whole.
 

@@ -1,9 +1,11 @@
+import json
+
 import numpy as np
 
 from edge import outputs
 from edge.capture import Frame
 from edge.outputs import RunOutputs
-from protocols.values import FrameHeader
+from protocols.values import FrameHeader, Interpretation, new_case_id
 
 
 def frame(index: int) -> Frame:
@@ -19,3 +21,17 @@ def test_lines_are_on_disk_while_the_run_goes_on(tmp_path, monkeypatch):
         monkeypatch.setattr(outputs, "_FLUSH_S", 0.0)
         out.write(frame(1), (), {})
         assert len(path.read_text().splitlines()) == 2
+
+
+def test_case_and_answer_of_an_earlier_run_are_still_there_after_a_restart(tmp_path):
+    case_id = new_case_id()
+    with RunOutputs(tmp_path, fps=10, video=False) as out:
+        out.write(frame(7), (), {"case_id": case_id, "region_xyxy": [0, 0, 32, 32]})
+    answer = Interpretation(case_id=case_id, confidence=1, by="teacher", interpreter="test", made_at_s=1.7e9)
+    with RunOutputs(tmp_path, fps=10, video=False) as out:
+        out.write_interpretation(answer)
+        (case,), (told,) = (
+            [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
+            for name in ("cases.jsonl", "interpretations.jsonl")
+        )
+    assert (case["case_id"], case["frame"], case["source"]) == (told["case_id"], 7, "flight")

@@ -18,7 +18,7 @@ import structlog
 from pydantic import ValidationError
 
 from edge.boot_times import Moment
-from edge.durable import PARTIAL_SUFFIX, write_durably
+from edge.durable import PARTIAL_SUFFIX, sync_folder, write_durably
 from protocols.limits import MAX_HEADER_BYTES
 from protocols.values import Case
 
@@ -71,7 +71,7 @@ class CaseFiles:
         return self._folder / f"{case_id}{_SUFFIX}"
 
     def write(self, entry: StoredCase, payload: bytes) -> None:
-        """Keep a case.
+        """Write a case's file, which `sync` makes last.
 
         Raises:
             OSError: the disk refused.
@@ -81,7 +81,15 @@ class CaseFiles:
         header: bytes = msgpack.packb({**about, "stored": asdict(entry.stored), "stored_at_s": entry.stored.wall_s})
         digest = hashlib.sha256(header + payload).digest()
         head = _HEAD.pack(_MAGIC, _VERSION, len(header), len(payload), digest)
-        write_durably(self.path(entry.case.case_id), head, header, payload)
+        write_durably(self.path(entry.case.case_id), head, header, payload, sync_parent=False)
+
+    def sync(self) -> None:
+        """Make all files written so far survive power loss.
+
+        Raises:
+            OSError: the disk refused; some may be gone then.
+        """
+        sync_folder(self._folder)
 
     def payload(self, case_id: str) -> bytes:
         """The imagery of a case.

@@ -23,7 +23,7 @@ def make_folder(folder: Path) -> None:
     sync_folder(folder.parent)
 
 
-def write_durably(path: Path, *parts: bytes) -> None:
+def write_durably(path: Path, *parts: bytes, sync_parent: bool = True) -> None:
     """Replace a file so that power loss leaves the old one or the new one, whole.
 
     Written beside it, fsynced, renamed, and the folder fsynced: only then may anybody be told it is kept.
@@ -31,6 +31,7 @@ def write_durably(path: Path, *parts: bytes) -> None:
     Args:
         path: the file; its folder exists.
         parts: its new content, in order.
+        sync_parent: False leaves the last step to the caller, who writes several files and then calls `sync_folder`.
 
     Raises:
         OSError: the disk is full, read-only or broken; the old file is still there.
@@ -43,7 +44,8 @@ def write_durably(path: Path, *parts: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-        sync_folder(path.parent)
+        if sync_parent:
+            sync_folder(path.parent)
     except OSError:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

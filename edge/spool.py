@@ -46,6 +46,7 @@ class SpooledCase:
         stored: when it was put here.
         deadline_s: monotonic time from which an answer is of no use; infinite is never.
         seq: order of arrival, over all runs.
+        is_left_over: whether an earlier run put it here; it may have been offered then.
     """
 
     case: Case
@@ -53,6 +54,7 @@ class SpooledCase:
     stored: Moment
     deadline_s: float
     seq: int
+    is_left_over: bool
 
     @property
     def order(self) -> tuple[float, int]:
@@ -124,8 +126,10 @@ class Spool:
         self._opened_s = self._clock.monotonic_s()
         self._lock = threading.Lock()  # all that is remembered; never held while the disk works
         self._disk_lock = threading.Lock()  # one writer at a time
+        self._has_waiting = threading.Event()
         self._waiting: dict[str, tuple[SpooledCase, bytes]] = {}
         self._kept: dict[str, SpooledCase] = {}
+        self._held: dict[str, SpooledCase] = {}  # delivered
         self._by_rank: Ordered[SpooledCase] = Ordered(lambda entry: entry.order)  # of those kept
         self._by_end: Ordered[SpooledCase] = Ordered(lambda entry: entry.end)  # of all
         self._kept_bytes = self._waiting_bytes = self._peak_bytes = self._next_seq = 0
@@ -188,11 +192,12 @@ class Spool:
         with self._lock:
             if case.case_id in self:
                 return True
-            entry = self._entry(StoredCase(case, value, stored, self._next_seq))
+            entry = self._entry(StoredCase(case, value, stored, self._next_seq), is_left_over=False)
             self._next_seq += 1
             self._waiting[case.case_id] = entry, payload
             self._waiting_bytes += len(payload)
             self._by_end.add(entry)
+            self._has_waiting.set()
             while len(self._waiting) > MAX_WAITING_CASES or self._waiting_bytes > MAX_WAITING_BYTES:
                 last, _ = max(self._waiting.values(), key=lambda item: item[0].order)
                 self._forget(last.case.case_id)
@@ -205,13 +210,22 @@ class Spool:
         Raises:
             SpoolError: the disk refused a case; it is dropped and counted, the others still wait.
         """
-        written = 0
+        self._has_waiting.clear()
+        written: list[SpooledCase] = []
         with self._disk_lock:
             self._expire()
-            while (item := self._next_waiting()) is not None:
-                if self._make_room(item[0]):
-                    written += self._write(*item)
-        return written
+            try:
+                while (item := self._next_waiting()) is not None:
+                    if self._make_room(item[0]):
+                        self._write(*item)
+                        written.append(item[0])
+            finally:
+                self._make_last(written)
+        return len(written)
+
+    def wait(self, timeout_s: float) -> None:
+        """Return once something waits for `flush`, or after a time."""
+        self._has_waiting.wait(timeout_s)
 
     def best(self, skip: Collection[str] = ()) -> SpooledCase | None:
         """The most valuable durable case, or None; `skip` names cases to leave out."""
@@ -241,6 +255,35 @@ class Spool:
         self._let_go(case_id)
         self._files.remove(case_id)
 
+    def find(self, case_id: str) -> SpooledCase | None:
+        """A durable case by its id, or None."""
+        return self._kept.get(case_id)
+
+    def hold(self, case_id: str) -> bool:
+        """Keep a delivered case's file for a while, out of the queue; False when it is not here.
+
+        It counts for nothing but the bytes on the disk, and is the first to go where those run out. After a restart it
+        is a case like any other.
+        """
+        with self._lock:
+            entry = self._kept.get(case_id)
+            if entry is None:
+                return False
+            self._forget(case_id)
+            self._held[case_id] = entry
+            return True
+
+    def held(self, case_id: str) -> SpooledCase | None:
+        """A case that `hold` put by, or None when it had to make room."""
+        return self._held.get(case_id)
+
+    def take_back(self, case_id: str) -> None:
+        """Queue a case again that `hold` put by; nothing happens where it had to make room."""
+        with self._lock:
+            entry = self._held.pop(case_id, None)
+            if entry is not None:
+                self._keep(entry)
+
     def hear_time(self, true_s: float) -> None:
         """Take the cloud's word for the time, and date the cases of earlier boots by it.
 
@@ -256,22 +299,24 @@ class Spool:
                 self._keep(self._entry(old))
         self._expire()
 
-    def _entry(self, found: StoredCase | SpooledCase) -> SpooledCase:
+    def _entry(self, found: StoredCase | SpooledCase, *, is_left_over: bool = True) -> SpooledCase:
         """A case with its deadline, as far as it can be told how old it is."""
         age_s = self._times.age_s(found.stored)
         if age_s is None:
             self._undated += 1
         since_s = self._opened_s if age_s is None else self._clock.monotonic_s() - age_s
         life_s = min(self._max_age_s, float("inf") if found.case.ttl_s is None else found.case.ttl_s)
-        return SpooledCase(found.case, found.value, found.stored, since_s + life_s, found.seq)
+        return SpooledCase(found.case, found.value, found.stored, since_s + life_s, found.seq, is_left_over)
 
-    def _keep(self, entry: SpooledCase) -> None:
+    def _keep(self, entry: SpooledCase, *, is_durable: bool = True) -> None:
         self._kept[entry.case.case_id] = entry
         self._kept_bytes += entry.case.payload_bytes
-        self._by_rank.add(entry)
         self._by_end.add(entry)
+        if is_durable:
+            self._by_rank.add(entry)
 
     def _forget(self, case_id: str) -> None:
+        self._held.pop(case_id, None)
         if (entry := self._kept.pop(case_id, None)) is not None:
             self._kept_bytes -= entry.case.payload_bytes
             self._by_rank.remove(entry)
@@ -296,13 +341,22 @@ class Spool:
         """Whether there is room under the caps for one more, once the least valuable are gone."""
         while True:
             with self._lock:
-                total = self._kept_bytes + entry.case.payload_bytes
+                held = sum(other.case.payload_bytes for other in self._held.values())
+                total = self._kept_bytes + held + entry.case.payload_bytes
                 if len(self._kept) < self._max_cases and total <= self._max_bytes:
                     self._peak_bytes = max(self._peak_bytes, total)
                     return True
-            if not self._drop_below(entry):
+            if not self._drop_held() and not self._drop_below(entry):
                 self._dropped += 1
                 return False
+
+    def _drop_held(self) -> bool:
+        """Whether a delivered case that was put by is gone."""
+        with self._lock:
+            case_id = next(iter(self._held), None)
+        if case_id is not None:
+            self.done(case_id)
+        return case_id is not None
 
     def _drop_below(self, entry: SpooledCase) -> bool:
         """Whether the least valuable case was worth less than this one, and is gone."""
@@ -314,22 +368,38 @@ class Spool:
         self.done(last.case.case_id)
         return True
 
-    def _write(self, entry: SpooledCase, payload: bytes) -> bool:
-        """Whether a case is on the disk now; where the disk is full, what is worth less makes room."""
+    def _write(self, entry: SpooledCase, payload: bytes) -> None:
+        """Write a case's file; where the disk is full, what is worth less makes room."""
         stored = StoredCase(entry.case, entry.value, entry.stored, entry.seq)
         while True:
             try:
                 self._files.write(stored, payload)
                 break
             except OSError as exc:
-                if exc.errno in _NO_ROOM and (self._files.clear_aside() or self._drop_below(entry)):
+                is_full = exc.errno in _NO_ROOM
+                if is_full and (self._files.clear_aside() or self._drop_held() or self._drop_below(entry)):
                     continue
                 self._write_errors += 1
                 path = self._files.path(entry.case.case_id)
                 raise SpoolError(f"{path}: not written ({exc.strerror}); free some space") from exc
         with self._lock:
-            self._keep(entry)
-        return True
+            self._keep(entry, is_durable=False)
+
+    def _make_last(self, written: list[SpooledCase]) -> None:
+        """Sync the folder once for all files of a flush; only then may their cases be offered."""
+        if not written:
+            return
+        try:
+            self._files.sync()
+        except OSError as exc:
+            for entry in written:
+                self.done(entry.case.case_id)
+            self._write_errors += len(written)
+            raise SpoolError(f"{self._folder}: {len(written)} cases not kept ({exc.strerror}); check the disk") from exc
+        with self._lock:
+            for entry in written:
+                if entry.case.case_id in self._kept:
+                    self._by_rank.add(entry)
 
     def _expire(self) -> None:
         now_s = self._clock.monotonic_s()

@@ -29,10 +29,10 @@ def quota(tmp_path, monkeypatch):
     """A folder in which files of more than 60 kB together are refused, as by a full disk."""
     write = case_files.write_durably
 
-    def refuse_or_write(path, *parts):
+    def refuse_or_write(path, *parts, **options):
         if sum(file.stat().st_size for file in path.parent.iterdir()) + sum(map(len, parts)) > 60_000:
             raise OSError(errno.ENOSPC, "No space left on device")
-        write(path, *parts)
+        write(path, *parts, **options)
 
     monkeypatch.setattr(case_files, "write_durably", refuse_or_write)
     return tmp_path
@@ -78,3 +78,26 @@ def test_full_disk_is_an_error_that_loses_one_case_and_leaves_no_rest(tmp_path, 
     assert [path.stem for path in tmp_path.iterdir()] == [kept]
     fill(spool, [3.0])
     assert len(Spool(tmp_path)) == 2
+
+
+def test_folder_that_cannot_be_synced_keeps_nothing_and_offers_nothing(tmp_path, make_case, monkeypatch):
+    def fail(folder):
+        raise OSError(errno.EIO, "Input/output error")
+
+    spool = Spool(tmp_path)
+    monkeypatch.setattr(case_files, "sync_folder", fail)
+    for _ in range(2):
+        spool.put(make_case(), b"imagery", 1.0)
+    with pytest.raises(SpoolError, match="2 cases not kept"):
+        spool.flush()
+    assert (spool.best(), len(spool), spool.stats.write_errors) == (None, 0, 2)
+
+
+def test_one_flush_syncs_the_folder_once(tmp_path, make_case, monkeypatch):
+    syncs = []
+    monkeypatch.setattr(case_files, "sync_folder", syncs.append)
+    spool = Spool(tmp_path)
+    for _ in range(5):
+        spool.put(make_case(), b"imagery", 1.0)
+    assert spool.flush() == 5
+    assert syncs == [tmp_path]

@@ -17,6 +17,7 @@ import zmq
 from pydantic import Field, ValidationError
 
 from edge.bank import BankStore
+from edge.bell import Bell
 from edge.clock import Clock, SystemClock, this_boot
 from edge.config import Settings, first_problem
 from edge.dialing import Connection, Dialer, DialSettings
@@ -36,7 +37,7 @@ __all__ = ["HelloProfile", "Link", "LinkSettings", "LinkStats", "PathState"]
 log = structlog.get_logger()
 
 _STEP_MS = 20
-"""How soon a new case in the spool is noticed; an arriving message wakes the thread at once."""
+"""How soon it is noticed that something is due; an arriving message or a new case wakes the thread at once."""
 
 _LOOK_S = 0.1
 """How soon the spool's writer notices that it is to end, or that a case has expired; a new case wakes it at once."""
@@ -135,6 +136,7 @@ class Link:
         self._path = PathState()
         self._keys = (keys, server_key) if keys is not None and server_key is not None else None
         self._closing = threading.Event()
+        self._bell: Bell | None = None  # from `start` on
         self._thread = threading.Thread(target=self._run, name="skyloop-link", daemon=True)
         self._writer = threading.Thread(target=self._write_spool, name="skyloop-spool", daemon=True)
         self._attempts = 0
@@ -142,6 +144,7 @@ class Link:
 
     def start(self) -> None:
         """Begin to connect, and to write the spool, in the background."""
+        self._bell = Bell()
         self._thread.start()
         self._writer.start()
 
@@ -159,6 +162,8 @@ class Link:
             if thread.is_alive():
                 thread.join(timeout)
         self._flush_spool()
+        if self._bell is not None:
+            self._bell.close()
         return not (self._thread.is_alive() or self._writer.is_alive())
 
     def stats(self) -> LinkStats:
@@ -236,8 +241,10 @@ class Link:
             self._tell(connection.endpoint, (session and session.ended) or "closed", was_up=was_welcome)
 
     def _speak(self, dialer: Dialer, connection: Connection, session: LinkSession) -> Connection | None:
+        assert self._bell is not None
         poller, guard = zmq.Poller(), FloodGuard(self._clock.monotonic_s())
         poller.register(connection.monitor, zmq.POLLIN)
+        poller.register(self._bell, zmq.POLLIN)
         while session.ended is None and not self._closing.is_set():
             may_read = session.wants_input and guard.allows(self._clock.monotonic_s())
             poller.register(connection.socket, zmq.POLLIN if may_read else 0)
@@ -246,6 +253,7 @@ class Link:
                 self._read(session, connection.socket, guard)
             if connection.monitor in ready:
                 session.ended = session.ended or connection.ending()
+            self._bell.silence()
             for _ in range(session.pump()):
                 guard.note_sent()
             self._path = self._uploader.path.state()
@@ -270,15 +278,18 @@ class Link:
     def _write_spool(self) -> None:
         """Make cases durable as they come; a thread of its own, for a disk takes longer than many messages."""
         while not self._closing.is_set():
-            self._flush_spool()
+            if self._flush_spool() and self._bell is not None:
+                self._bell.ring()
             self._spool.wait(_LOOK_S)
 
-    def _flush_spool(self) -> None:
+    def _flush_spool(self) -> bool:
+        """Whether a case became durable."""
         try:
-            self._spool.flush()
+            return self._spool.flush() > 0
         except SpoolError as exc:
             self._counter.add(spool_errors=1)
             log.warning("case lost", reason=str(exc))
+            return True  # others may have been written before
 
     def _on_attempt(self, endpoint: str, failure: str | None) -> None:
         if failure is not None:

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from typing_extensions import Self
 
+from edge.answers_file import AnswersFile
 from edge.capture import Frame
 from edge.errors import ConfigError
 from edge.raster import Picture, RasterImage
@@ -53,7 +54,7 @@ class RunOutputs:
             self._lines = (folder / "detections.jsonl").open("w", buffering=1 << 16)
             self._tracks = TrackFiles(folder)
             self._cases = (folder / "cases.jsonl").open("a", buffering=1)
-            self._answers = (folder / "interpretations.jsonl").open("a", buffering=1)
+            self._answers = AnswersFile(folder / "interpretations.jsonl")
         except OSError as exc:
             raise ConfigError(f"{folder}: cannot write here ({exc.strerror}); choose another --out") from exc
         self.folder = folder
@@ -109,7 +110,7 @@ class RunOutputs:
             self._video.write(draw(frame.image, detections, extra.get("region_xyxy"), targets))
 
     def write_interpretation(self, interpretation: Interpretation) -> None:
-        """Append the cloud's answer to a case, durably; answers to an earlier run's cases find their way here too.
+        """Append the cloud's answer to a case, durably and once, be it to a case of an earlier run.
 
         Called in the link's thread, before the answer is acknowledged. `cases.jsonl`, which later runs append to,
         tells which frame the case was made of.
@@ -117,9 +118,7 @@ class RunOutputs:
         Raises:
             OSError: the disk refused; the cloud will send it again.
         """
-        self._answers.write(interpretation.model_dump_json() + "\n")
-        self._answers.flush()
-        os.fsync(self._answers.fileno())
+        self._answers.add(interpretation)
 
     def summarise(self, summary: dict[str, Any]) -> None:
         """Write `summary.json`, whole or not at all.

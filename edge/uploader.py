@@ -182,10 +182,19 @@ class Uploader:
         """Forget what left the spool, and offer again what nobody answered."""
         patience_s = max(self._patience_s, _PATIENCE_RTTS * (self.path.rtt_s or 0.0))
         for upload in list(self._uploads.values()):
-            if not upload.is_audit and upload.case_id not in self._spool:
-                self._forget(upload)  # it expired, or made room for a better one
+            if self._is_vain(upload, now_s):
+                self._forget(upload)
             elif upload.is_offered and now_s - upload.progress_s > patience_s:
                 self._begin_again(upload)
+
+    def _is_vain(self, upload: _Upload, now_s: float) -> bool:
+        """Whether a case on its way expired, or had to make room for a better one before any of it was sent.
+
+        What has begun goes on, from memory: where each case is soon replaced by a newer one, none would ever arrive.
+        """
+        if upload.is_audit or upload.case_id in self._spool:
+            return False
+        return upload.sent == 0 or upload.spooled.deadline_s <= now_s
 
     def _pick(self, now_s: float) -> bool:
         """Whether one more case is on its way now."""

@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from edge import outputs
 from edge.capture import Frame
@@ -35,3 +36,37 @@ def test_case_and_answer_of_an_earlier_run_are_still_there_after_a_restart(tmp_p
             for name in ("cases.jsonl", "interpretations.jsonl")
         )
     assert (case["case_id"], case["frame"], case["source"]) == (told["case_id"], 7, "flight")
+
+
+def test_answer_that_the_cloud_repeats_is_kept_once_also_by_a_later_run(tmp_path):
+    answer = Interpretation(case_id=new_case_id(), confidence=1, by="teacher", interpreter="test", made_at_s=1.7e9)
+    other = answer.model_copy(update={"by": "person"})
+    for _ in range(2):
+        with RunOutputs(tmp_path, fps=10, video=False) as out:
+            for told in (answer, answer, other):
+                out.write_interpretation(told)
+    lines = (tmp_path / "interpretations.jsonl").read_text().splitlines()
+    assert [json.loads(line)["by"] for line in lines] == ["teacher", "person"]
+
+
+def test_line_cut_by_power_loss_spoils_no_other(tmp_path):
+    path = tmp_path / "interpretations.jsonl"
+    path.write_text('{"case_id": "12')
+    answer = Interpretation(case_id=new_case_id(), confidence=1, by="teacher", interpreter="test", made_at_s=1.7e9)
+    with RunOutputs(tmp_path, fps=10, video=False) as out:
+        out.write_interpretation(answer)
+    assert Interpretation.model_validate_json(path.read_text().splitlines()[1]) == answer
+
+
+def test_full_disk_is_told_and_leaves_no_half_line(tmp_path, files_at_most):
+    answer = Interpretation(case_id=new_case_id(), confidence=1, by="teacher", interpreter="test", made_at_s=1.7e9)
+    later = answer.model_copy(update={"by": "person"})
+    with RunOutputs(tmp_path, fps=10, video=False) as out:
+        out.write_interpretation(answer)
+        size = (tmp_path / "interpretations.jsonl").stat().st_size
+        with files_at_most(size + 20), pytest.raises(OSError, match="too large"):
+            out.write_interpretation(later)
+        assert (tmp_path / "interpretations.jsonl").stat().st_size == size
+        out.write_interpretation(later)
+    lines = (tmp_path / "interpretations.jsonl").read_text().splitlines()
+    assert [json.loads(line)["by"] for line in lines] == ["teacher", "person"]

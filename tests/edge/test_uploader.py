@@ -1,6 +1,7 @@
 import random
 
 import pytest
+from builders import make_case
 
 from edge.link_stats import LinkCounter
 from edge.receipt_audit import ReceiptAudit
@@ -214,6 +215,24 @@ def test_case_that_expired_on_its_way_is_sent_no_further(uploader, case, spool, 
     uploader.on_receipt(receipt(short, next_offset=2 * CHUNK_BYTES))
     spool.flush()
     assert (send(uploader), spool.stats.expired) == ([], 1)
+
+
+def test_case_that_made_room_is_finished_where_it_has_begun_and_left_where_not(tmp_path, case, counter, fake_clock):
+    spool = Spool(tmp_path, max_cases=1, clock=fake_clock)
+    uploader = Uploader(spool, fake_clock, counter, patience_s=20)
+    uploader.reset(window_bytes=2**20)
+    send(uploader)
+    uploader.on_receipt(receipt(case, credit_bytes=2**20))
+    send(uploader)
+    newer = [make_case(PAYLOAD) for _ in range(2)]
+    for value, one in enumerate(newer, 2):
+        spool.put(one, PAYLOAD, float(value))
+        spool.flush()
+    kinds = [(message.kind, getattr(message, "case_id", "")) for message in send(uploader)]
+    assert case.case_id not in spool
+    assert newer[0].case_id not in {case_id for _, case_id in kinds}
+    uploader.on_receipt(receipt(case, "stored", len(PAYLOAD)))
+    assert counter.stats.cases_delivered == 1
 
 
 def test_receipt_for_an_unknown_case_is_counted_and_its_credit_heeded(uploader, case, make_case, counter):

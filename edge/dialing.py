@@ -45,6 +45,9 @@ _PATIENCE_S = 1.0
 _GREETING_S = 0.25
 """libzmq greets at once, in a thread of its own: after this and four round trips nobody is behind the listener."""
 
+_FREE_TRIES = 2
+"""Refusals in a row before the pauses grow: a handshake may also fail because a bit flipped or the path broke."""
+
 _SIGNATURE_BYTES = 10
 """What a ZMTP greeting begins with (RFC 37); Linux counts the end of a connection as a byte received."""
 
@@ -296,7 +299,8 @@ class Dialer:
 
     def _pause_s(self, line: _Line) -> float:
         """Full jitter (Brooker, "Exponential backoff and jitter", AWS 2015); growing only where we are not wanted."""
-        most_s = min(self._settings.retry_most_s, self._settings.retry_first_s * 2.0 ** min(line.refusals, 30))
+        doublings = min(max(line.refusals - _FREE_TRIES, 0), 30)
+        most_s = min(self._settings.retry_most_s, self._settings.retry_first_s * 2.0**doublings)
         return self._random.uniform(0, most_s)
 
     def _drop_attempts(self) -> None:

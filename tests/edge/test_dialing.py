@@ -139,10 +139,10 @@ def test_where_somebody_answers_and_refuses_the_pauses_grow_at_random(dial, gate
     monkeypatch.setattr(dialer._random, "uniform", lambda low, high: bounds.append((low, high)) or 0.0)
     connection = connect(dialer)
     bounds.clear()
-    for _ in range(6):
+    for _ in range(8):
         dialer.lost(connection, was_welcome=False)
     dialer.lost(connection, was_welcome=True)
-    assert bounds == [(0, 1), (0, 2), (0, 4), (0, 8), (0, 8), (0, 8), (0, 0.5)]
+    assert bounds == [(0, most) for most in (0.5, 0.5, 1, 2, 4, 8, 8, 8, 0.5)]
     connection.close()
 
 

@@ -107,7 +107,12 @@ def run(
     source: Annotated[
         str, typer.Option(help="Video, image folder, GeoTIFF, glob, camera index, rtsp/http URL, gst: pipeline")
     ],
-    cloud: Annotated[str | None, typer.Option(help="The cloud's endpoint, for example tcp://10.0.0.1:7600")] = None,
+    cloud: Annotated[
+        str | None,
+        typer.Option(
+            help="The cloud's endpoint, for example tcp://10.0.0.1:7600; several ways to it with commas between"
+        ),
+    ] = None,
     keys: Annotated[Path | None, typer.Option(help="Key folder made by `keys new` and `trust`")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Student bundle; by default the one in the package")] = None,
     runtime: Annotated[

@@ -1,8 +1,8 @@
 """Spooled cases to the cloud: offer, chunks within the credit and what the path takes, receipt.
 
-A few cases are on their way at a time, so that the next one's offer and its receipt cross the link while the last one's
-imagery does; chunks go out of the most valuable that the cloud has agreed to. No sockets here: the session asks
-`next_message` what to send, and tells `sent`, `on_receipt` and `on_problem` what happened. Until the cloud says
+A few cases are on their way at a time, so that the next one's offer and its receipt cross the link while the last of
+the others' imagery does; chunks go out of the most valuable that the cloud has agreed to. No sockets here: the session
+asks `next_message` what to send, and tells `sent`, `on_receipt` and `on_problem` what happened. Until the cloud says
 `stored` a case stays in the spool, so a lost link costs nothing.
 """
 
@@ -39,6 +39,7 @@ _MAX_TRIES = 5
 """Problems with one case in one connection, after which it has to wait for the next one."""
 
 _PATIENCE_RTTS = 4
+_MAX_ENDED = 64
 
 
 @dataclass
@@ -95,6 +96,7 @@ class Uploader:
         self._most = MAX_ON_THE_WAY
         self._not_before_s: dict[str, float] = {}  # by case_id
         self._offered: set[str] = set()  # once or more: the cloud may have some of it
+        self._ended: deque[str] = deque(maxlen=_MAX_ENDED)  # cases just let go, of which receipts may be under way
         self._paused_until_s = 0.0
 
     def reset(self, window_bytes: int) -> None:
@@ -203,7 +205,7 @@ class Uploader:
             return True
         self._not_before_s = {case_id: until_s for case_id, until_s in self._not_before_s.items() if until_s > now_s}
         best = self._spool.best(skip=self._not_before_s.keys() | self._uploads.keys())
-        if best is None:
+        if best is None or not self._is_its_turn(best):
             return False
         try:
             payload = self._spool.payload(best.case.case_id)
@@ -213,6 +215,15 @@ class Uploader:
             return True
         self._uploads[best.case.case_id] = _Upload(best, payload)
         return True
+
+    def _is_its_turn(self, spooled: SpooledCase) -> bool:
+        """Whether a case goes beside those on their way: what is left of them leaves soon, or it is worth more.
+
+        Offering further ahead would fill the cloud's few places with cases that a better one may come before.
+        """
+        left = sum(len(upload.payload) - upload.sent for upload in self._uploads.values())
+        is_better = all(spooled.order < upload.spooled.order for upload in self._uploads.values())
+        return is_better or left < self.path.allowance_bytes
 
     def _next_chunk(self, uploads: list[_Upload]) -> tuple[AnyMessage, bytes] | None:
         """A chunk of the most valuable case that the cloud has agreed to, if there is room for it on the way."""
@@ -285,6 +296,8 @@ class Uploader:
     def _on_stray_receipt(self, receipt: CaseReceipt) -> None:
         """A receipt for nothing on its way: late, for a case that is in the spool still, or for none that we know."""
         spooled = self._spool.find(receipt.case_id)
+        if spooled is None and receipt.case_id in self._ended:
+            return
         if spooled is None or spooled.case.payload_sha256 != receipt.payload_sha256:
             self._counter.add(receipts_unknown=1)
             log.debug("receipt for an unknown case", case_id=receipt.case_id, state=receipt.state)
@@ -322,3 +335,4 @@ class Uploader:
         self._uploads.pop(upload.case_id, None)
         if upload.case_id not in self._spool:
             self._offered.discard(upload.case_id)
+            self._ended.append(upload.case_id)

@@ -158,13 +158,8 @@ def test_new_connection_starts_with_an_offer(uploader, case):
 
 
 def test_new_case_is_sent_without_waiting_and_an_earlier_one_is_asked_about(uploader, case, spool, put):
-    new = put(2.0)
-    assert send(uploader) == [
-        CaseOffer(case=new),
-        CaseOffer(case=case),
-        CaseChunk(case_id=new.case_id, offset=0),
-        CaseChunk(case_id=new.case_id, offset=CHUNK_BYTES),
-    ]
+    new = put(2.0, b"imagery")
+    assert send(uploader) == [CaseOffer(case=new), CaseOffer(case=case), CaseChunk(case_id=new.case_id, offset=0)]
 
 
 def test_new_case_offered_on_a_lost_connection_is_asked_about(uploader, case, spool, put):
@@ -177,13 +172,20 @@ def test_new_case_offered_on_a_lost_connection_is_asked_about(uploader, case, sp
     assert [chunk.offset for chunk in send(uploader)] == [CHUNK_BYTES, 2 * CHUNK_BYTES]
 
 
-def test_several_cases_are_on_their_way_and_share_one_window(uploader, case, put):
-    cases = [put(value) for value in (5.0, 4.0, 3.0, 2.0)]
+def test_several_small_cases_are_on_their_way_and_share_one_window(uploader, case, put):
+    cases = [put(value, b"x" * 10_000) for value in (6.0, 5.0, 4.0, 3.0, 2.0)]
     sent = send(uploader)
-    assert [message.case for message in sent[:MAX_ON_THE_WAY]] == cases
-    assert len(sent) == MAX_ON_THE_WAY + 2
-    uploader.on_receipt(receipt(cases[0], "stored", len(PAYLOAD)))
+    assert [message.case for message in sent[:MAX_ON_THE_WAY]] == cases[:MAX_ON_THE_WAY]
+    assert [message.case_id for message in sent[MAX_ON_THE_WAY:]] == [one.case_id for one in cases[:3]]  # 30 of 32 KiB
+    uploader.on_receipt(receipt(cases[0], "stored", 10_000))
+    assert [message.kind for message in send(uploader)] == ["CaseOffer", "CaseChunk"]
+
+
+def test_no_case_is_offered_long_before_its_turn(uploader, case, put):
+    first, second = put(3.0), put(2.0)
     assert [message.kind for message in send(uploader)] == ["CaseOffer", "CaseChunk", "CaseChunk"]
+    uploader.on_receipt(receipt(first, next_offset=CHUNK_BYTES, credit_bytes=2 * CHUNK_BYTES))
+    assert [getattr(message, "case", None) for message in send(uploader)] == [None, second]
 
 
 def test_more_valuable_case_goes_first_between_two_chunks(uploader, case, put):
@@ -198,7 +200,7 @@ def test_more_valuable_case_goes_first_between_two_chunks(uploader, case, put):
 
 def test_cloud_that_holds_fewer_unfinished_uploads_gets_fewer(uploader, case, put):
     for value in (5.0, 4.0, 3.0, 2.0):
-        put(value)
+        put(value, b"x" * 1000)
     offered = [message.case for message in send(uploader) if isinstance(message, CaseOffer)]
     for one in offered[1:]:
         uploader.on_problem(Problem(code="busy", detail="", about=one.case_id, retry_after_s=0.001))
@@ -238,6 +240,13 @@ def test_case_that_made_room_is_finished_where_it_has_begun_and_left_where_not(t
 def test_receipt_for_an_unknown_case_is_counted_and_its_credit_heeded(uploader, case, make_case, counter):
     uploader.on_receipt(receipt(make_case(b"another"), "stored", 7, credit_bytes=5))
     assert (counter.stats.receipts_unknown, counter.stats.cases_delivered, uploader.window_bytes) == (1, 0, 5)
+
+
+def test_receipt_that_crossed_the_end_of_its_case_is_no_unknown_one(uploader, case, counter):
+    send(uploader)
+    for _ in range(2):
+        uploader.on_receipt(receipt(case, "stored", len(PAYLOAD)))
+    assert (counter.stats.receipts_unknown, counter.stats.cases_delivered) == (0, 1)
 
 
 def test_late_receipt_delivers_a_case_that_waits_in_the_spool(uploader, case, spool, counter):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import structlog
 
-from edge.durable import write_durably
+from edge.durable import make_folder, write_durably
 from edge.errors import BankError
 from protocols.errors import MessageError
 from protocols.messages import pack_change, unpack_change
@@ -40,7 +40,7 @@ class BankStore:
         self._path = folder / FILE_NAME
         self._lock = threading.Lock()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             self._current = self._load()
         except OSError as exc:
             raise BankError(f"{folder}: the prompt bank cannot be opened ({exc}); check the folder") from exc

@@ -54,6 +54,8 @@ class RunConfig(Settings):
         agent: perception, hardness and scheduling.
         link: the wire; None flies alone unless `--cloud` names an endpoint, which rules over the file's.
         spool_max_bytes, spool_max_cases: caps of the durable queue; the least valuable case goes first.
+        spool_max_age_s: older cases go, whatever their own time to live; by default 30 days, longer than a craft is
+            without any contact.
         threads: ONNX Runtime threads, 0 for all cores.
         runtime: what runs the bundle; `auto` takes the best that this machine has.
         variant: which file of the bundle; None takes the one made for the runtime.
@@ -67,8 +69,9 @@ class RunConfig(Settings):
 
     agent: AgentSettings = AgentSettings()
     link: LinkSettings | None = None
-    spool_max_bytes: int = 256 * 1024 * 1024
-    spool_max_cases: int = 10_000
+    spool_max_bytes: int = Field(default=256 * 1024 * 1024, ge=1)
+    spool_max_cases: int = Field(default=10_000, ge=1)
+    spool_max_age_s: float = Field(default=30 * 86400.0, gt=0)
     threads: int = 0
     runtime: Runtime = Runtime.AUTO
     variant: str | None = None
@@ -107,7 +110,12 @@ def run(
     source: Annotated[
         str, typer.Option(help="Video, image folder, GeoTIFF, glob, camera index, rtsp/http URL, gst: pipeline")
     ],
-    cloud: Annotated[str | None, typer.Option(help="The cloud's endpoint, for example tcp://10.0.0.1:7600")] = None,
+    cloud: Annotated[
+        str | None,
+        typer.Option(
+            help="The cloud's endpoint, for example tcp://10.0.0.1:7600; several ways to it with commas between"
+        ),
+    ] = None,
     keys: Annotated[Path | None, typer.Option(help="Key folder made by `keys new` and `trust`")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Student bundle; by default the one in the package")] = None,
     runtime: Annotated[
@@ -213,7 +221,8 @@ def _assemble(
     bank = BankStore(out / "state" / "bank")
     spool = link = None
     if options:
-        spool = Spool(out / "state" / "spool", max_bytes=settings.spool_max_bytes, max_cases=settings.spool_max_cases)
+        folder, most = out / "state" / "spool", (settings.spool_max_bytes, settings.spool_max_cases)
+        spool = Spool(folder, *most, max_age_s=settings.spool_max_age_s)
         hello = HelloProfile(student.manifest.space_id, student.bundle.variant, student.manifest.labels)
         keep = outputs.write_interpretation
         link = Link(options, *identity, spool, bank, hello, on_interpretation=keep)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+import uuid
+from pathlib import Path
 from typing import Protocol
 
 
@@ -28,3 +30,14 @@ class SystemClock:
     def wall_s(self) -> float:
         """Seconds of `time.time`."""
         return time.time()
+
+
+_PROCESS_ID = uuid.uuid4().hex
+
+
+def this_boot() -> str:
+    """The kernel's id of this boot, within which the monotonic clock goes on; where there is none, of this process."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return _PROCESS_ID

@@ -10,7 +10,20 @@ PARTIAL_SUFFIX = ".partial"
 """A file that ends like this was being written when the power went; it holds nothing that was promised."""
 
 
-def write_durably(path: Path, *parts: bytes) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a folder, with its parents, that power loss does not take away again with all that is in it.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def write_durably(path: Path, *parts: bytes, sync_parent: bool = True) -> None:
     """Replace a file so that power loss leaves the old one or the new one, whole.
 
     Written beside it, fsynced, renamed, and the folder fsynced: only then may anybody be told it is kept.
@@ -18,6 +31,7 @@ def write_durably(path: Path, *parts: bytes) -> None:
     Args:
         path: the file; its folder exists.
         parts: its new content, in order.
+        sync_parent: False leaves the last step to the caller, who writes several files and then calls `sync_folder`.
 
     Raises:
         OSError: the disk is full, read-only or broken; the old file is still there.
@@ -30,7 +44,8 @@ def write_durably(path: Path, *parts: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-        sync_folder(path.parent)
+        if sync_parent:
+            sync_folder(path.parent)
     except OSError:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

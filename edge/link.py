@@ -1,45 +1,49 @@
-"""The link to the cloud: its own thread, its own socket, never in the way of the frame loop.
+"""The link to the cloud: its own threads, its own socket, never in the way of the frame loop.
 
-`Link` connects, speaks through a `LinkSession` until the connection is lost, and tries again after a random
-pause that grows. Everything the rest of the craft sees is the spool (cases go in), the bank (prompts come out),
-the orders (targets to follow) and `stats()`.
+`Link` finds a way (`edge/dialing.py`), speaks through a `LinkSession` until the connection is lost, and dials again.
+Everything the rest of the craft sees is the spool (cases go in), the bank (prompts come out), the orders (targets to
+follow), `stats()` and `path()`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import random
 import threading
-import uuid
-from collections import deque
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 import zmq
 from pydantic import Field, ValidationError
-from zmq.utils.monitor import parse_monitor_message
 
 from edge.bank import BankStore
-from edge.clock import Clock, SystemClock
+from edge.bell import Bell
+from edge.clock import Clock, SystemClock, this_boot
 from edge.config import Settings, first_problem
-from edge.endpoints import check_endpoint, is_loopback
+from edge.dialing import Connection, Dialer, DialSettings
+from edge.endpoints import is_loopback, split_endpoints
 from edge.errors import ConfigError, SpoolError
+from edge.flood_guard import FloodGuard
 from edge.keys import KeyPair
 from edge.link_stats import LinkCounter, LinkStats
+from edge.path_estimate import PathEstimate, PathState
+from edge.receipt_audit import AUDIT_SHARE, ReceiptAudit
 from edge.session import HelloProfile, LinkSession, OnBank, OnInterpretation, Ports, first_message
 from edge.spool import Spool
 from edge.target_orders import TargetOrders
 from edge.uploader import Uploader
-from protocols.limits import MAX_MESSAGE_BYTES
 from protocols.values import Interpretation
 
-__all__ = ["HelloProfile", "Link", "LinkSettings", "LinkStats"]
+__all__ = ["HelloProfile", "Link", "LinkSettings", "LinkStats", "PathState"]
 
 log = structlog.get_logger()
 
 _STEP_MS = 20
-"""How soon a new case in the spool is noticed; an arriving message wakes the thread at once."""
+"""How soon it is noticed that something is due; an arriving message or a new case wakes the thread at once."""
+
+_LOOK_S = 0.1
+"""How soon the spool's writer notices that it is to end, or that a case has expired; a new case wakes it at once."""
 
 _MOST_ANSWERS = 64
 """About targets; an older one is about a frame long gone."""
@@ -47,37 +51,33 @@ _MOST_ANSWERS = 64
 _MAX_READ = 32
 """Messages taken in a row before something is sent."""
 
-_ENDINGS: dict[int, str] = {
-    zmq.EVENT_CLOSED: "nobody answers there",
-    zmq.EVENT_DISCONNECTED: "disconnected",
-    zmq.EVENT_HANDSHAKE_FAILED_AUTH: "the cloud refuses this key: enrol it there with `skyloop-cloud enroll`",
-    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: "the handshake failed: is the pinned server key this cloud's?",
-    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "the handshake failed: is the pinned server key this cloud's?",
-}
-_EVENTS = sum(_ENDINGS)
-
 
 class LinkSettings(Settings):
     """Settings of the link.
 
     Attributes:
-        endpoint: of the cloud, `tcp://HOST:PORT`.
-        connect_timeout_s: for TCP and for the handshake; a geostationary link needs seconds.
-        liveness_s: a connection that brought nothing for so long is given up (at least four of the cloud's
-            heartbeats); includes the wait for Welcome.
-        retry_first_s, retry_most_s: pauses between attempts are random up to a bound that doubles from the
-            first to the most.
+        endpoint: of the cloud, `tcp://HOST:PORT`; several ways to it with commas between, the preferred one first.
+        connect_timeout_s: for TCP, until the round trip time is known, and then it follows that.
+        liveness_s: a connection that brought no byte for so long is given up (at least 2.8 of the cloud's heartbeats,
+            or round trips).
+        retry_first_s: while nobody answers, attempts begin at random from half of this to this apart.
+        retry_most_s: where the cloud answers and does not let the craft in, pauses are random up to a bound that
+            doubles from the first to this.
+        return_s: with another than the first endpoint in use, how often the better ones are tried.
         receipt_patience_s: without any receipt for so long, a case is offered again.
+        audit_share: of delivered cases, kept for a minute and then asked about again.
         send_queue: messages libzmq may hold; small, for the spool is the buffer.
         plaintext: no encryption and no identity; only on loopback.
     """
 
     endpoint: str = "tcp://127.0.0.1:7600"
     connect_timeout_s: float = Field(default=5.0, gt=0, le=600)
-    liveness_s: float = Field(default=5.0, gt=0, le=3600)
+    liveness_s: float = Field(default=2.8, gt=0, le=3600)
     retry_first_s: float = Field(default=0.5, gt=0, le=600)
     retry_most_s: float = Field(default=15.0, gt=0, le=3600)
+    return_s: float = Field(default=30.0, gt=0, le=86400)
     receipt_patience_s: float = Field(default=20.0, gt=0, le=3600)
+    audit_share: float = Field(default=AUDIT_SHARE, ge=0, le=1)
     send_queue: int = Field(default=4, ge=1, le=64)
     plaintext: bool = False
 
@@ -109,7 +109,7 @@ class Link:
             settings: see `LinkSettings`.
             keys: the craft's; None only with `plaintext`.
             server_key: the cloud's pinned public key; None only with `plaintext`.
-            spool: where cases come from; the link's thread also flushes it.
+            spool: where cases come from; a thread of the link's also flushes it.
             bank: where prompts go.
             hello: who we are.
             clock: for pauses and deadlines.
@@ -121,20 +121,23 @@ class Link:
             ConfigError: the endpoint, the keys or the profile cannot work.
         """
         check_security(settings, keys, server_key)
-        self._settings, self._keys, self._server_key = settings, keys, server_key
-        self._spool, self._counter = spool, LinkCounter()
+        self._settings, self._spool, self._counter = settings, spool, LinkCounter()
+        self._clock = clock or SystemClock()
         self.answers: deque[Interpretation] = deque(maxlen=_MOST_ANSWERS)
         self._on_interpretation = on_interpretation
-        clock = clock or SystemClock()
-        self.orders = TargetOrders(clock)
+        self.orders = TargetOrders(self._clock)
+        audit = ReceiptAudit(spool, settings.audit_share) if settings.audit_share else None
+        self._uploader = Uploader(
+            spool, self._clock, self._counter, patience_s=settings.receipt_patience_s, audit=audit
+        )
         self._ports = Ports(
             spool=spool,
             bank=bank,
             hello=hello,
-            boot_id=_boot_id(),
-            clock=clock,
+            boot_id=this_boot(),
+            clock=self._clock,
             counter=self._counter,
-            uploader=Uploader(spool, clock, self._counter, patience_s=settings.receipt_patience_s),
+            uploader=self._uploader,
             liveness_s=settings.liveness_s,
             on_interpretation=self._take,
             on_bank=on_bank,
@@ -144,29 +147,39 @@ class Link:
             first_message(self._ports)
         except ValidationError as exc:
             raise ConfigError(f"the student's profile cannot be sent: {first_problem(exc)}") from exc
-        self._random = random.Random()  # noqa: S311 - spreads reconnects, hides nothing
+        self._paths: dict[str, PathEstimate] = defaultdict(PathEstimate)  # by endpoint
+        self._path = PathState()
+        self._keys = (keys, server_key) if keys is not None and server_key is not None else None
         self._closing = threading.Event()
+        self._bell: Bell | None = None  # from `start` on
         self._thread = threading.Thread(target=self._run, name="skyloop-link", daemon=True)
-        self._last_ending = ""
+        self._writer = threading.Thread(target=self._write_spool, name="skyloop-spool", daemon=True)
+        self._attempts = 0
+        self._told: dict[str, str] = {}  # by endpoint, the newest reason why it is not connected
 
     def start(self) -> None:
-        """Begin to connect, in the background."""
+        """Begin to connect, and to write the spool, in the background."""
+        self._bell = Bell()
         self._thread.start()
+        self._writer.start()
 
     def close(self, timeout: float = 5.0) -> bool:
         """Stop; what is not delivered stays in the spool.
 
         Args:
-            timeout: longest wait for the thread, seconds.
+            timeout: longest wait for each of the two threads, seconds.
 
         Returns:
-            Whether the thread has ended.
+            Whether they have ended.
         """
         self._closing.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout)
+        for thread in (self._thread, self._writer):
+            if thread.is_alive():
+                thread.join(timeout)
         self._flush_spool()
-        return not self._thread.is_alive()
+        if self._bell is not None:
+            self._bell.close()
+        return not (self._thread.is_alive() or self._writer.is_alive())
 
     def stats(self) -> LinkStats:
         """The counters as they are now."""
@@ -178,93 +191,141 @@ class Link:
         if interpretation.target is not None:
             self.answers.append(interpretation)
 
+    def path(self) -> PathState:
+        """What is known of the way to the cloud; for whoever decides what to send."""
+        return replace(self._path, connected=self._counter.stats.connected)
+
     def _run(self) -> None:
-        context = zmq.Context()
-        failures = 0
+        dialer = self._dialer()
         try:
             while not self._closing.is_set():
-                failures = 0 if self._converse_once(context) else failures + 1
-                self._pause(failures)
+                try:
+                    self._fly(dialer)
+                except Exception:  # the top loop of this thread: whatever it is, the craft flies on
+                    self._counter.add(faults=1)
+                    log.exception("link fault")
+                    self._closing.wait(self._settings.retry_first_s)
         finally:
-            context.destroy(linger=0)
+            dialer.close()
 
-    def _converse_once(self, context: zmq.Context[zmq.Socket[bytes]]) -> bool:
-        """Whether one whole connection, from connect to its loss, was welcomed and not turned away."""
+    def _dialer(self) -> Dialer:
+        chosen = self._settings
+        settings = DialSettings(
+            endpoints=split_endpoints(chosen.endpoint),
+            connect_timeout_s=chosen.connect_timeout_s,
+            retry_first_s=chosen.retry_first_s,
+            retry_most_s=chosen.retry_most_s,
+            return_s=chosen.return_s,
+            send_queue=chosen.send_queue,
+        )
+        return Dialer(
+            settings,
+            keys=self._keys,
+            clock=self._clock,
+            rng=random.Random(),  # noqa: S311 - spreads reconnects, hides nothing
+            rtt_s=lambda endpoint: self._paths[endpoint].rtt_s,
+            on_attempt=self._on_attempt,
+        )
+
+    def _fly(self, dialer: Dialer) -> None:
+        """One connection after the other, until closed."""
+        connection: Connection | None = None
+        while not self._closing.is_set():
+            connection = self._converse(dialer, connection) if connection else self._dial(dialer)
+
+    def _dial(self, dialer: Dialer) -> Connection | None:
+        dialer.begin()
+        while not self._closing.is_set():
+            if (connection := dialer.step(_STEP_MS)) is not None:
+                return connection
+        return None
+
+    def _converse(self, dialer: Dialer, connection: Connection) -> Connection | None:
+        """Speak on a connection until it ends; returns a better one where that is why it ended."""
+        session: LinkSession | None = None
+        dialer.stay(connection)
         try:
-            with self._connected(context) as (socket, monitor):
-                session = LinkSession(self._ports, lambda frames: _send(socket, frames))
-                self._converse(session, socket, monitor)
-        except Exception:  # the top loop of this thread: whatever it is, the craft flies on
-            self._counter.add(faults=1)
-            log.exception("link fault")
-            return False
+            self._uploader.path = self._paths[connection.endpoint]
+            wire = connection.wire
+            session = LinkSession(
+                self._ports,
+                lambda frames: _send(connection.socket, frames),
+                heard_bytes=wire.received_bytes if wire is not None else None,
+                patience_s=dialer.welcome_patience_s(connection),
+            )
+            return self._speak(dialer, connection, session)
         finally:
             self._counter.mark_connected(False)
-        self._report(session)
-        return session.is_welcome and not session.is_turned_away
+            connection.close()
+            was_welcome = session is not None and session.is_welcome and not session.is_turned_away
+            dialer.lost(connection, was_welcome=was_welcome)
+            self._tell(connection.endpoint, (session and session.ended) or "closed", was_up=was_welcome)
 
-    def _converse(self, session: LinkSession, socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes]) -> None:
-        poller = zmq.Poller()
-        poller.register(monitor, zmq.POLLIN)
+    def _speak(self, dialer: Dialer, connection: Connection, session: LinkSession) -> Connection | None:
+        assert self._bell is not None
+        poller, guard = zmq.Poller(), FloodGuard(self._clock.monotonic_s())
+        poller.register(connection.monitor, zmq.POLLIN)
+        poller.register(self._bell, zmq.POLLIN)
         while session.ended is None and not self._closing.is_set():
-            poller.register(socket, zmq.POLLIN if session.wants_input else 0)
+            may_read = session.wants_input and guard.allows(self._clock.monotonic_s())
+            poller.register(connection.socket, zmq.POLLIN if may_read else 0)
             ready = dict(poller.poll(_STEP_MS))
-            if socket in ready:
-                _read(session, socket)
-            if monitor in ready:
-                session.ended = session.ended or _ending(monitor)
-            self._flush_spool()
-            session.pump()
+            if connection.socket in ready:
+                self._read(session, connection.socket, guard)
+            if connection.monitor in ready:
+                session.ended = session.ended or connection.ending()
+            self._bell.silence()
+            for _ in range(session.pump()):
+                guard.note_sent()
+            self._path = self._uploader.path.state()
+            if (better := dialer.step(0, below=connection.index)) is not None:
+                session.ended = f"{better.endpoint} is back"
+                return better
+        return None
 
-    @contextlib.contextmanager
-    def _connected(
-        self, context: zmq.Context[zmq.Socket[bytes]]
-    ) -> Iterator[tuple[zmq.Socket[bytes], zmq.Socket[bytes]]]:
-        """A socket that connects once (`RECONNECT_IVL` -1): every connection is ours to begin with Hello."""
-        settings = self._settings
-        socket = context.socket(zmq.DEALER)
-        monitor = socket.get_monitor_socket(_EVENTS)
+    def _read(self, session: LinkSession, socket: zmq.Socket[bytes], guard: FloodGuard) -> None:
+        for _ in range(_MAX_READ):
+            if not session.wants_input or not guard.allows(self._clock.monotonic_s()):
+                return
+            try:
+                frames = socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            session.receive(frames)
+            if guard.note_read():
+                self._counter.add(floods=1)
+                log.warning("the cloud sends more than anything here asks for; it has to wait")
+
+    def _write_spool(self) -> None:
+        """Make cases durable as they come; a thread of its own, for a disk takes longer than many messages."""
+        while not self._closing.is_set():
+            if self._flush_spool() and self._bell is not None:
+                self._bell.ring()
+            self._spool.wait(_LOOK_S)
+
+    def _flush_spool(self) -> bool:
+        """Whether a case became durable."""
         try:
-            socket.setsockopt(zmq.LINGER, 0)
-            socket.setsockopt(zmq.IMMEDIATE, 1)
-            socket.setsockopt(zmq.RECONNECT_IVL, -1)
-            socket.setsockopt(zmq.SNDHWM, settings.send_queue)
-            socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
-            socket.setsockopt(zmq.CONNECT_TIMEOUT, round(settings.connect_timeout_s * 1000))
-            socket.setsockopt(zmq.HANDSHAKE_IVL, round(settings.connect_timeout_s * 1000))
-            if self._keys is not None and self._server_key is not None:
-                socket.curve_publickey, socket.curve_secretkey = self._keys.public, self._keys.secret
-                socket.curve_serverkey = self._server_key
-            socket.connect(settings.endpoint)
-            yield socket, monitor
-        finally:
-            socket.disable_monitor()
-            monitor.close(linger=0)
-            socket.close()
-
-    def _pause(self, failures: int) -> None:
-        """Wait before the next attempt: full jitter (Brooker, "Exponential backoff and jitter", AWS 2015)."""
-        most_s = min(self._settings.retry_most_s, self._settings.retry_first_s * 2.0 ** min(failures, 30))
-        until_s = self._ports.clock.monotonic_s() + self._random.uniform(0, most_s)
-        while not self._closing.is_set() and (left_s := until_s - self._ports.clock.monotonic_s()) > 0:
-            self._closing.wait(min(left_s, 5 * _STEP_MS / 1000))
-            self._flush_spool()
-        if not self._closing.is_set():
-            self._counter.add(reconnects=1)
-
-    def _flush_spool(self) -> None:
-        try:
-            self._spool.flush()
+            return self._spool.flush() > 0
         except SpoolError as exc:
             self._counter.add(spool_errors=1)
             log.warning("case lost", reason=str(exc))
+            return True  # others may have been written before
 
-    def _report(self, session: LinkSession) -> None:
-        ending = session.ended or "closed"
-        if session.is_welcome or ending != self._last_ending:
-            level = "info" if ending == "closed" else "warning"
-            getattr(log, level)("link down", endpoint=self._settings.endpoint, reason=ending)
-        self._last_ending = ending
+    def _on_attempt(self, endpoint: str, failure: str | None) -> None:
+        if failure is not None:
+            self._tell(endpoint, failure, was_up=False)
+            return
+        self._attempts += 1
+        if self._attempts > 1:
+            self._counter.add(reconnects=1)
+
+    def _tell(self, endpoint: str, reason: str, *, was_up: bool) -> None:
+        """Log that an endpoint is not connected, once for each reason."""
+        if was_up or self._told.get(endpoint) != reason:
+            level = "info" if reason == "closed" else "warning"
+            getattr(log, level)("link down", endpoint=endpoint, reason=reason)
+        self._told[endpoint] = reason
 
 
 def check_security(settings: LinkSettings, keys: KeyPair | None, server_key: bytes | None) -> None:
@@ -273,24 +334,16 @@ def check_security(settings: LinkSettings, keys: KeyPair | None, server_key: byt
     Raises:
         ConfigError: the endpoint is malformed, a key is missing, or it would go in plaintext beyond loopback.
     """
-    check_endpoint(settings.endpoint)
+    endpoints = split_endpoints(settings.endpoint)
     if not settings.plaintext:
         if keys is None or server_key is None:
             raise ConfigError(
                 "the link needs the craft's keys and the cloud's public key; see `skyloop-edge keys new` and `trust`"
             )
-    elif not is_loopback(settings.endpoint):
+    elif not all(map(is_loopback, endpoints)):
         raise ConfigError(f"plaintext to {settings.endpoint} is refused: only loopback goes without encryption")
     elif keys is not None:
         raise ConfigError("plaintext and keys exclude each other: leave one out")
-
-
-def _boot_id() -> str:
-    """The kernel's id of this boot; where there is none, one of this process."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return uuid.uuid4().hex
 
 
 def _send(socket: zmq.Socket[bytes], frames: Sequence[bytes]) -> bool:
@@ -299,19 +352,3 @@ def _send(socket: zmq.Socket[bytes], frames: Sequence[bytes]) -> bool:
     except zmq.Again:  # not connected yet, or the queue is full
         return False
     return True
-
-
-def _read(session: LinkSession, socket: zmq.Socket[bytes]) -> None:
-    for _ in range(_MAX_READ):
-        if not session.wants_input:
-            return
-        try:
-            frames = socket.recv_multipart(zmq.NOBLOCK)
-        except zmq.Again:
-            return
-        session.receive(frames)
-
-
-def _ending(monitor: zmq.Socket[bytes]) -> str:
-    event = parse_monitor_message(monitor.recv_multipart())["event"]
-    return _ENDINGS.get(event, "disconnected")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 
 
@@ -16,12 +17,16 @@ class LinkStats:
         bytes_sent, bytes_received: see above.
         messages_sent, messages_received: whole messages.
         cases_delivered: stored durably by the cloud.
+        cases_forgotten: stored by the cloud's own word, and wanted again when it was asked later; they are sent again.
         cases_refused: never wanted again by the cloud, or impossible to send.
         prompts_applied: updates that changed which prompts are held.
         prompts_refused: updates that did not fit, were damaged, or could not be kept.
         interpretations: handed over.
+        interpretations_unkept: that the disk refused; the cloud sends them again.
+        receipts_unknown: for cases that are not here.
         problems: `Problem` messages from the cloud.
         malformed: messages from the cloud that break the protocol.
+        floods: times the cloud sent more than anything here asks for, and had to wait.
         spool_errors: cases lost to a full or broken disk.
         faults: exceptions nobody expected, each in the log with its traceback.
     """
@@ -34,18 +39,22 @@ class LinkStats:
     messages_sent: int = 0
     messages_received: int = 0
     cases_delivered: int = 0
+    cases_forgotten: int = 0
     cases_refused: int = 0
     prompts_applied: int = 0
     prompts_refused: int = 0
     interpretations: int = 0
+    interpretations_unkept: int = 0
+    receipts_unknown: int = 0
     problems: int = 0
     malformed: int = 0
+    floods: int = 0
     spool_errors: int = 0
     faults: int = 0
 
 
 class LinkCounter:
-    """The counts while the link runs: its thread adds, anybody reads.
+    """The counts while the link runs: its threads add, anybody reads.
 
     Attributes:
         stats: the newest snapshot; replaced whole, so reading it needs no lock.
@@ -53,12 +62,15 @@ class LinkCounter:
 
     def __init__(self) -> None:
         self.stats = LinkStats()
+        self._lock = threading.Lock()  # of who adds
 
     def add(self, **increments: int) -> None:
         """Raise the named counts."""
-        stats = self.stats
-        self.stats = replace(stats, **{name: getattr(stats, name) + by for name, by in increments.items()})
+        with self._lock:
+            stats = self.stats
+            self.stats = replace(stats, **{name: getattr(stats, name) + by for name, by in increments.items()})
 
     def mark_connected(self, connected: bool) -> None:
         """Say whether the connection lives."""
-        self.stats = replace(self.stats, connected=connected)
+        with self._lock:
+            self.stats = replace(self.stats, connected=connected)

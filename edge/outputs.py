@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from typing_extensions import Self
 
+from edge.answers_file import AnswersFile
 from edge.capture import Frame
 from edge.errors import ConfigError
 from edge.raster import Picture, RasterImage
@@ -58,7 +59,8 @@ class RunOutputs:
             folder.mkdir(parents=True, exist_ok=True)
             self._lines = (folder / "detections.jsonl").open("w", buffering=1 << 16)
             self._tracks = TrackFiles(folder, ground_m)
-            self._answers = (folder / "interpretations.jsonl").open("a", buffering=1)
+            self._cases = (folder / "cases.jsonl").open("a", buffering=1)
+            self._answers = AnswersFile(folder / "interpretations.jsonl")
         except OSError as exc:
             raise ConfigError(f"{folder}: cannot write here ({exc.strerror}); choose another --out") from exc
         self.folder = folder
@@ -75,6 +77,7 @@ class RunOutputs:
         """Flush and close everything."""
         self._lines.close()
         self._tracks.close()
+        self._cases.close()
         self._answers.close()
         if self._video:
             self._video.close()
@@ -99,6 +102,8 @@ class RunOutputs:
             ConfigError: the disk is full or gone.
         """
         try:
+            if "case_id" in extra:
+                self._cases.write(case_line(frame, extra))
             self._lines.write(detection_line(frame, detections, extra))
             self._tracks.write(frame.header, targets)
             if time.monotonic() - self._flushed_s >= _FLUSH_S:
@@ -111,11 +116,15 @@ class RunOutputs:
             self._video.write(draw(frame.image, detections, extra.get("region_xyxy"), targets))
 
     def write_interpretation(self, interpretation: Interpretation) -> None:
-        """Append the cloud's answer to a case; answers to an earlier run's cases find their way here too.
+        """Append the cloud's answer to a case, durably and once, be it to a case of an earlier run.
 
-        Called in the link's thread, before the answer is acknowledged.
+        Called in the link's thread, before the answer is acknowledged. `cases.jsonl`, which later runs append to,
+        tells which frame the case was made of.
+
+        Raises:
+            OSError: the disk refused; the cloud will send it again.
         """
-        self._answers.write(interpretation.model_dump_json() + "\n")
+        self._answers.add(interpretation)
 
     def summarise(self, summary: dict[str, Any]) -> None:
         """Write `summary.json`, whole or not at all.
@@ -129,6 +138,13 @@ class RunOutputs:
             os.replace(temporary, self.folder / "summary.json")
         except OSError as exc:
             raise ConfigError(f"{self.folder}: cannot write summary.json ({exc.strerror}); free some space") from exc
+
+
+def case_line(frame: Frame, extra: dict[str, Any]) -> str:
+    """One line of `cases.jsonl`: which frame and region a case is about, for answers that come after a restart."""
+    about = {key: extra[key] for key in ("case_id", "region_xyxy")}
+    where = {"frame": frame.header.index, "source": frame.header.source_id, "time_s": frame.header.captured_at_s}
+    return json.dumps({**about, **where}, separators=(",", ":")) + "\n"
 
 
 def detection_line(frame: Frame, detections: tuple[Detection, ...], extra: dict[str, Any]) -> str:

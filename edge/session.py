@@ -49,9 +49,11 @@ MAX_OUTBOX = 64
 """Small messages waiting to be sent; while it is full nothing is read, so the cloud cannot make us grow."""
 
 _PROBLEM_INTERVAL_S = 1.0
-_LIVENESS_HEARTBEATS = 4
+_LIVENESS_BEATS = 2.8
+"""Heartbeats, or round trips, without a byte: two are missing and the third is due. A broken link is found within 3."""
 
 Send = Callable[[Sequence[bytes]], bool]
+HeardBytes = Callable[[], "int | None"]
 OnInterpretation = Callable[[Interpretation], None]
 OnBank = Callable[[PromptBank, BankChange, float], None]
 
@@ -118,19 +120,24 @@ class LinkSession:
         is_turned_away: whether the cloud refused this connection; trying again at once would not help.
     """
 
-    def __init__(self, ports: Ports, send: Send) -> None:
+    def __init__(
+        self, ports: Ports, send: Send, *, heard_bytes: HeardBytes | None = None, patience_s: float = 0.0
+    ) -> None:
         """Begin with a Hello in the outbox.
 
         Args:
             ports: what to work with.
             send: takes both frames of a message; False when there is no room now. Never waits.
+            heard_bytes: bytes that have come so far, those of unfinished messages included, where this is known.
+            patience_s: least wait for Welcome; later `Ports.liveness_s` rules alone.
         """
         self.ended: str | None = None
         self.is_welcome = self.is_turned_away = False
-        self._ports, self._send = ports, send
+        self._ports, self._send, self._heard_bytes = ports, send, heard_bytes
+        self._patience_s, self._bytes = patience_s, 0
         self._hello = first_message(ports)
         self._outbox: deque[AnyMessage] = deque([self._hello])
-        self._heartbeat_s, self._seq = 1.0, 0
+        self._heartbeat_s, self._seq, self._sent_count = 1.0, 0, 0
         self._sent_s = self._received_s = ports.clock.monotonic_s()
         self._problem_s = float("-inf")
         self._update: tuple[str, Reassembly] | None = None
@@ -160,21 +167,33 @@ class LinkSession:
         elif self.is_welcome:
             self._dispatch(message, blob)
 
-    def pump(self) -> None:
-        """Send what is due and fits; end the session when the cloud has been silent for too long."""
+    def pump(self) -> int:
+        """Send what is due and fits, and return how many messages; end the session when nothing comes for too long."""
         now_s = self._ports.clock.monotonic_s()
-        silence_s = max(self._ports.liveness_s, _LIVENESS_HEARTBEATS * self._heartbeat_s)
+        self._hear_bytes(now_s)
+        silence_s = self._silence_s()
         if now_s - self._received_s > silence_s:
             self.ended = self.ended or f"nothing received for {silence_s:.1f} s"
+        before = self._sent_count
         if self._tells_targets:
             self._outbox.extend(self._ports.orders.due(MAX_OUTBOX - len(self._outbox)))
-        if self.ended or not self._drain():
-            return
-        if self.is_welcome and now_s - self._sent_s >= self._heartbeat_s:
-            self._outbox.append(self._heartbeat())
-            if not self._drain():
-                return
-        self._send_case()
+        if self.ended is None and self._drain():
+            if self.is_welcome and now_s - self._sent_s >= self._heartbeat_s:
+                self._outbox.append(self._heartbeat())
+            if self._drain():
+                self._send_case()
+        return self._sent_count - before
+
+    def _silence_s(self) -> float:
+        """Longest time without a byte that a connection may live."""
+        beats_s = _LIVENESS_BEATS * max(self._heartbeat_s, self._ports.uploader.path.rtt_s or 0.0)
+        return max(self._ports.liveness_s, beats_s, 0.0 if self.is_welcome else self._patience_s)
+
+    def _hear_bytes(self, now_s: float) -> None:
+        """Take a part of a message for a sign of life: on a slow link the whole takes long."""
+        heard = self._heard_bytes() if self._heard_bytes is not None else None
+        if heard is not None and heard != self._bytes:
+            self._bytes, self._received_s = heard, now_s
 
     def _on_welcome(self, welcome: Welcome) -> None:
         if welcome.session_id != self._hello.session_id or self.is_welcome:
@@ -182,6 +201,9 @@ class LinkSession:
         self.is_welcome = True
         self._heartbeat_s = welcome.heartbeat_s
         self._tells_targets = "TargetStatus" in welcome.kinds
+        rtt_s = self._ports.clock.monotonic_s() - self._sent_s
+        self._ports.spool.hear_time(welcome.wall_time_s + rtt_s / 2)
+        self._ports.uploader.path.answered(rtt_s, self._ports.clock.monotonic_s())
         self._ports.uploader.reset(welcome.credit_bytes)
         self._ports.counter.add(connects=1)
         self._ports.counter.mark_connected(True)
@@ -212,7 +234,12 @@ class LinkSession:
 
     def _on_interpretation(self, interpretation: Interpretation) -> None:
         if self._ports.on_interpretation is not None:
-            self._ports.on_interpretation(interpretation)
+            try:
+                self._ports.on_interpretation(interpretation)
+            except OSError as exc:  # without a receipt the cloud sends it again at the next connect
+                self._ports.counter.add(interpretations_unkept=1)
+                log.warning("interpretation not kept", case_id=interpretation.case_id, reason=str(exc))
+                return
         self._ports.counter.add(interpretations=1)
         self._outbox.append(InterpretationReceipt(case_id=interpretation.case_id))
 
@@ -290,7 +317,7 @@ class LinkSession:
             try:
                 frames = encode(*item)
             except MessageError as exc:
-                self._ports.uploader.give_up(str(exc))
+                self._ports.uploader.give_up(item[0], str(exc))
                 continue
             if not self._transmit(frames):
                 return
@@ -299,6 +326,7 @@ class LinkSession:
     def _transmit(self, frames: list[bytes]) -> bool:
         if not self._send(frames):
             return False
+        self._sent_count += 1
         self._ports.counter.add(messages_sent=1, bytes_sent=sum(map(len, frames)))
         self._sent_s = self._ports.clock.monotonic_s()
         return True

@@ -3,29 +3,28 @@
 The frame loop calls `put`, which only remembers the case in memory; the link's thread calls `flush`, which
 writes and fsyncs. So the frame loop never waits for a disk, and what the spool promises to keep through power
 loss is what `flush` has written. Both the memory and the disk are bounded, and one order rules both: higher
-value first, older first among equals; whatever comes last in it is dropped and counted when room is needed.
+value first, older first among equals; whatever comes last in it is dropped and counted when room is needed,
+also when it is the disk that has none left.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import itertools
-import struct
+import errno
 import threading
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import msgpack
 import structlog
-from pydantic import ValidationError
 
-from edge.clock import Clock, SystemClock
-from edge.durable import PARTIAL_SUFFIX, write_durably
+from edge.boot_times import BootTimes, Moment
+from edge.case_files import CaseFiles, StoredCase
+from edge.clock import Clock, SystemClock, this_boot
+from edge.durable import make_folder
 from edge.errors import SpoolError
-from edge.ranking import first_to_drop, first_to_send, rank
-from protocols.limits import MAX_CASE_BYTES, MAX_HEADER_BYTES
+from edge.ordered import Ordered
+from edge.ranking import first_to_drop, rank
+from protocols.limits import MAX_CASE_BYTES
 from protocols.values import Case
 
 log = structlog.get_logger()
@@ -34,13 +33,7 @@ MAX_WAITING_CASES = 16
 MAX_WAITING_BYTES = 4 * MAX_CASE_BYTES
 """Bounds of what waits in memory for the next `flush`, a few times a second."""
 
-_SUFFIX, _CORRUPT_SUFFIX = ".case", ".corrupt"
-_MAX_CORRUPT_FILES = 8
-"""Damaged files kept for people to look at; older ones are removed."""
-
-_HEAD = struct.Struct("<8sII32s")
-"""magic, bytes of header, bytes of imagery, sha256 of both."""
-_MAGIC = b"SKYCASE1"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -50,21 +43,28 @@ class SpooledCase:
     Attributes:
         case: as it will be offered.
         value: what sending it is worth; any scale, only the order counts.
-        stored_at_s: wall time of `put`.
-        deadline_s: monotonic time from which an answer is of no use; None is never.
-        seq: order of arrival in this process.
+        stored: when it was put here.
+        deadline_s: monotonic time from which an answer is of no use; infinite is never.
+        seq: order of arrival, over all runs.
+        is_left_over: whether an earlier run put it here; it may have been offered then.
     """
 
     case: Case
     value: float
-    stored_at_s: float
-    deadline_s: float | None
+    stored: Moment
+    deadline_s: float
     seq: int
+    is_left_over: bool
 
     @property
     def order(self) -> tuple[float, int]:
         """Sort key: first to send, last to drop."""
         return rank(self.value, self.seq)
+
+    @property
+    def end(self) -> tuple[float, int]:
+        """Sort key: first to expire."""
+        return self.deadline_s, self.seq
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,12 @@ class SpoolStats:
     Attributes:
         cases, total_bytes: kept now, with those still in memory.
         peak_bytes: most there ever were.
-        dropped: least valuable cases given up for want of room.
-        expired: cases whose time to live ended before a link came.
+        dropped: least valuable cases given up for want of room, on the disk or in its cap.
+        expired: cases whose time to live, or the spool's cap on age, ended before a link came.
         set_aside: damaged or half-written files found.
+        newer: files of a newer version of this program found, and kept for it.
+        undated: cases of an earlier boot of which the age cannot be told; they live on from when the spool was opened.
+        clock_jumps: of the craft's wall clock or the cloud's; no deadline moved with them.
         write_errors: cases lost because the disk refused them.
     """
 
@@ -86,6 +89,9 @@ class SpoolStats:
     dropped: int = 0
     expired: int = 0
     set_aside: int = 0
+    newer: int = 0
+    undated: int = 0
+    clock_jumps: int = 0
     write_errors: int = 0
 
 
@@ -93,7 +99,14 @@ class Spool:
     """The queue; every method may be called from any thread."""
 
     def __init__(
-        self, folder: Path, max_bytes: int = 2**28, max_cases: int = 1024, *, clock: Clock | None = None
+        self,
+        folder: Path,
+        max_bytes: int = 2**28,
+        max_cases: int = 1024,
+        *,
+        max_age_s: float = float("inf"),
+        clock: Clock | None = None,
+        boot_id: str | None = None,
     ) -> None:
         """Open a folder and take in what an earlier run left.
 
@@ -101,21 +114,30 @@ class Spool:
             folder: made if missing; belongs to this spool alone.
             max_bytes: of imagery on the disk.
             max_cases: on the disk.
+            max_age_s: a case older than this is let go, whatever its time to live.
             clock: for times to live.
+            boot_id: of the computer's present run; None asks the kernel.
 
         Raises:
             SpoolError: the folder cannot be made or read.
         """
-        self._folder, self._max_bytes, self._max_cases = folder, max_bytes, max_cases
-        self._clock = clock or SystemClock()
-        self._lock = threading.Lock()  # the two dicts and the counts; never held while the disk works
+        self._folder, self._max_bytes, self._max_cases, self._max_age_s = folder, max_bytes, max_cases, max_age_s
+        self._clock, self._boot_id = clock or SystemClock(), boot_id or this_boot()
+        self._opened_s = self._clock.monotonic_s()
+        self._lock = threading.Lock()  # all that is remembered; never held while the disk works
         self._disk_lock = threading.Lock()  # one writer at a time
+        self._has_waiting = threading.Event()
         self._waiting: dict[str, tuple[SpooledCase, bytes]] = {}
         self._kept: dict[str, SpooledCase] = {}
-        self._seq = itertools.count()
-        self._peak_bytes = self._dropped = self._expired = self._set_aside = self._write_errors = 0
+        self._held: dict[str, SpooledCase] = {}  # delivered
+        self._by_rank: Ordered[SpooledCase] = Ordered(lambda entry: entry.order)  # of those kept
+        self._by_end: Ordered[SpooledCase] = Ordered(lambda entry: entry.end)  # of all
+        self._kept_bytes = self._waiting_bytes = self._peak_bytes = self._next_seq = 0
+        self._dropped = self._expired = self._undated = self._write_errors = 0
+        self._files = CaseFiles(folder)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
+            self._times = BootTimes(folder / "boots.json", self._clock, self._boot_id)
             self._take_in()
         except OSError as exc:
             raise SpoolError(f"{folder}: the spool cannot be opened ({exc}); check the folder") from exc
@@ -124,22 +146,29 @@ class Spool:
         """Cases kept, with those still in memory."""
         return len(self._kept) + len(self._waiting)
 
+    def __contains__(self, case_id: str) -> bool:
+        """Whether a case is kept: it was not delivered, dropped, nor has it expired."""
+        return case_id in self._kept or case_id in self._waiting
+
     @property
     def total_bytes(self) -> int:
         """Bytes of imagery kept, with those still in memory."""
-        with self._lock:
-            return self._bytes(self._kept.values()) + self._waiting_bytes()
+        return self._kept_bytes + self._waiting_bytes
 
     @property
     def stats(self) -> SpoolStats:
         """The counters."""
+        jumps = self._times.jumps
         return SpoolStats(
             cases=len(self),
             total_bytes=self.total_bytes,
             peak_bytes=self._peak_bytes,
             dropped=self._dropped,
             expired=self._expired,
-            set_aside=self._set_aside,
+            set_aside=self._files.set_aside,
+            newer=self._files.newer,
+            undated=self._undated,
+            clock_jumps=jumps.wall + jumps.cloud,
             write_errors=self._write_errors,
         )
 
@@ -159,14 +188,19 @@ class Spool:
         """
         if len(payload) != case.payload_bytes:
             raise SpoolError(f"case {case.case_id}: {len(payload)} bytes, {case.payload_bytes} announced")
-        entry = self._entry(case, value, self._clock.wall_s(), age_s=0.0)
+        stored = self._times.now()
         with self._lock:
-            if case.case_id in self._kept:
+            if case.case_id in self:
                 return True
-            self._waiting.setdefault(case.case_id, (entry, payload))
-            while len(self._waiting) > MAX_WAITING_CASES or self._waiting_bytes() > MAX_WAITING_BYTES:
+            entry = self._entry(StoredCase(case, value, stored, self._next_seq), is_left_over=False)
+            self._next_seq += 1
+            self._waiting[case.case_id] = entry, payload
+            self._waiting_bytes += len(payload)
+            self._by_end.add(entry)
+            self._has_waiting.set()
+            while len(self._waiting) > MAX_WAITING_CASES or self._waiting_bytes > MAX_WAITING_BYTES:
                 last, _ = max(self._waiting.values(), key=lambda item: item[0].order)
-                del self._waiting[last.case.case_id]
+                self._forget(last.case.case_id)
                 self._dropped += 1
             return case.case_id in self._waiting
 
@@ -176,21 +210,28 @@ class Spool:
         Raises:
             SpoolError: the disk refused a case; it is dropped and counted, the others still wait.
         """
-        written = 0
+        self._has_waiting.clear()
+        written: list[SpooledCase] = []
         with self._disk_lock:
             self._expire()
-            while (item := self._next_waiting()) is not None:
-                if self._make_room(item[0]):
-                    self._write(*item)
-                    written += 1
-        return written
+            try:
+                while (item := self._next_waiting()) is not None:
+                    if self._make_room(item[0]):
+                        self._write(*item)
+                        written.append(item[0])
+            finally:
+                self._make_last(written)
+        return len(written)
+
+    def wait(self, timeout_s: float) -> None:
+        """Return once something waits for `flush`, or after a time."""
+        self._has_waiting.wait(timeout_s)
 
     def best(self, skip: Collection[str] = ()) -> SpooledCase | None:
         """The most valuable durable case, or None; `skip` names cases to leave out."""
         self._expire()
         with self._lock:
-            entries = [entry for entry in self._kept.values() if entry.case.case_id not in skip]
-        return first_to_send(entries)
+            return next((entry for entry in self._by_rank if entry.case.case_id not in skip), None)
 
     def payload(self, case_id: str) -> bytes:
         """The imagery of a durable case.
@@ -198,127 +239,187 @@ class Spool:
         Raises:
             SpoolError: it is not here, or its file is damaged (then it is set aside).
         """
-        path = self._path(case_id)
         try:
-            return _unpack(path.read_bytes())[3]
+            return self._files.payload(case_id)
         except FileNotFoundError as exc:
-            self._forget(case_id)
+            self._let_go(case_id)
             raise SpoolError(f"case {case_id} is not in the spool") from exc
         except (OSError, ValueError) as exc:
-            self._forget(case_id)
-            self._put_aside(path)
+            path = self._files.path(case_id)
+            self._files.put_aside(path, str(exc))
+            self._let_go(case_id)
             raise SpoolError(f"{path}: damaged ({exc}); set aside") from exc
 
     def done(self, case_id: str) -> None:
         """Let a case go: it was delivered, or will never be taken. Unknown ids are ignored."""
-        self._forget(case_id)
-        with contextlib.suppress(OSError):  # a file that stays is offered again, and answered the same
-            self._path(case_id).unlink(missing_ok=True)
+        self._let_go(case_id)
+        self._files.remove(case_id)
 
-    def _entry(self, case: Case, value: float, stored_at_s: float, *, age_s: float) -> SpooledCase:
-        ttl_s = case.ttl_s
-        deadline_s = None if ttl_s is None else self._clock.monotonic_s() + ttl_s - age_s
-        return SpooledCase(case, value, stored_at_s, deadline_s, next(self._seq))
+    def find(self, case_id: str) -> SpooledCase | None:
+        """A durable case by its id, or None."""
+        return self._kept.get(case_id)
 
-    @staticmethod
-    def _bytes(entries: Collection[SpooledCase]) -> int:
-        return sum(entry.case.payload_bytes for entry in entries)
+    def hold(self, case_id: str) -> bool:
+        """Keep a delivered case's file for a while, out of the queue; False when it is not here.
 
-    def _waiting_bytes(self) -> int:
-        return sum(len(payload) for _, payload in self._waiting.values())
+        It counts for nothing but the bytes on the disk, and is the first to go where those run out. After a restart it
+        is a case like any other.
+        """
+        with self._lock:
+            entry = self._kept.get(case_id)
+            if entry is None:
+                return False
+            self._forget(case_id)
+            self._held[case_id] = entry
+            return True
 
-    def _path(self, case_id: str) -> Path:
-        return self._folder / f"{case_id}{_SUFFIX}"
+    def held(self, case_id: str) -> SpooledCase | None:
+        """A case that `hold` put by, or None when it had to make room."""
+        return self._held.get(case_id)
+
+    def take_back(self, case_id: str) -> None:
+        """Queue a case again that `hold` put by; nothing happens where it had to make room."""
+        with self._lock:
+            entry = self._held.pop(case_id, None)
+            if entry is not None:
+                self._keep(entry)
+
+    def hear_time(self, true_s: float) -> None:
+        """Take the cloud's word for the time, and date the cases of earlier boots by it.
+
+        Args:
+            true_s: Unix seconds, now.
+        """
+        self._times.hear(true_s)
+        with self._lock:
+            earlier = [entry for entry in self._kept.values() if entry.stored.boot_id != self._boot_id]
+            self._undated = 0
+            for old in earlier:
+                self._forget(old.case.case_id)
+                self._keep(self._entry(old))
+        self._expire()
+
+    def _entry(self, found: StoredCase | SpooledCase, *, is_left_over: bool = True) -> SpooledCase:
+        """A case with its deadline, as far as it can be told how old it is."""
+        age_s = self._times.age_s(found.stored)
+        if age_s is None:
+            self._undated += 1
+        since_s = self._opened_s if age_s is None else self._clock.monotonic_s() - age_s
+        life_s = min(self._max_age_s, float("inf") if found.case.ttl_s is None else found.case.ttl_s)
+        return SpooledCase(found.case, found.value, found.stored, since_s + life_s, found.seq, is_left_over)
+
+    def _keep(self, entry: SpooledCase, *, is_durable: bool = True) -> None:
+        self._kept[entry.case.case_id] = entry
+        self._kept_bytes += entry.case.payload_bytes
+        self._by_end.add(entry)
+        if is_durable:
+            self._by_rank.add(entry)
 
     def _forget(self, case_id: str) -> None:
+        self._held.pop(case_id, None)
+        if (entry := self._kept.pop(case_id, None)) is not None:
+            self._kept_bytes -= entry.case.payload_bytes
+            self._by_rank.remove(entry)
+            self._by_end.remove(entry)
+        if (item := self._waiting.pop(case_id, None)) is not None:
+            self._waiting_bytes -= len(item[1])
+            self._by_end.remove(item[0])
+
+    def _let_go(self, case_id: str) -> None:
         with self._lock:
-            self._kept.pop(case_id, None)
-            self._waiting.pop(case_id, None)
+            self._forget(case_id)
 
     def _next_waiting(self) -> tuple[SpooledCase, bytes] | None:
         with self._lock:
             if not self._waiting:
                 return None
-            best, _ = min(self._waiting.values(), key=lambda item: item[0].order)
-            return self._waiting.pop(best.case.case_id)
+            item = min(self._waiting.values(), key=lambda item: item[0].order)
+            self._forget(item[0].case.case_id)
+            return item
 
     def _make_room(self, entry: SpooledCase) -> bool:
+        """Whether there is room under the caps for one more, once the least valuable are gone."""
         while True:
             with self._lock:
-                total = self._bytes(self._kept.values()) + entry.case.payload_bytes
+                held = sum(other.case.payload_bytes for other in self._held.values())
+                total = self._kept_bytes + held + entry.case.payload_bytes
                 if len(self._kept) < self._max_cases and total <= self._max_bytes:
                     self._peak_bytes = max(self._peak_bytes, total)
                     return True
+            if not self._drop_held() and not self._drop_below(entry):
                 self._dropped += 1
-                last = first_to_drop(self._kept.values(), entry)
-                if last is entry:
-                    return False
-            self.done(last.case.case_id)
+                return False
+
+    def _drop_held(self) -> bool:
+        """Whether a delivered case that was put by is gone."""
+        with self._lock:
+            case_id = next(iter(self._held), None)
+        if case_id is not None:
+            self.done(case_id)
+        return case_id is not None
+
+    def _drop_below(self, entry: SpooledCase) -> bool:
+        """Whether the least valuable case was worth less than this one, and is gone."""
+        with self._lock:
+            last = self._by_rank.last
+        if last is None or first_to_drop([last], entry) is entry:
+            return False
+        self._dropped += 1
+        self.done(last.case.case_id)
+        return True
 
     def _write(self, entry: SpooledCase, payload: bytes) -> None:
-        header: bytes = msgpack.packb(
-            {"case": entry.case.model_dump(), "value": entry.value, "stored_at_s": entry.stored_at_s}
-        )
-        digest = hashlib.sha256(header + payload).digest()
-        path = self._path(entry.case.case_id)
-        try:
-            write_durably(path, _HEAD.pack(_MAGIC, len(header), len(payload), digest), header, payload)
-        except OSError as exc:
-            self._write_errors += 1
-            raise SpoolError(f"{path}: not written ({exc.strerror}); free some space") from exc
+        """Write a case's file; where the disk is full, what is worth less makes room."""
+        stored = StoredCase(entry.case, entry.value, entry.stored, entry.seq)
+        while True:
+            try:
+                self._files.write(stored, payload)
+                break
+            except OSError as exc:
+                is_full = exc.errno in _NO_ROOM
+                if is_full and (self._files.clear_aside() or self._drop_held() or self._drop_below(entry)):
+                    continue
+                self._write_errors += 1
+                path = self._files.path(entry.case.case_id)
+                raise SpoolError(f"{path}: not written ({exc.strerror}); free some space") from exc
         with self._lock:
-            self._kept[entry.case.case_id] = entry
+            self._keep(entry, is_durable=False)
+
+    def _make_last(self, written: list[SpooledCase]) -> None:
+        """Sync the folder once for all files of a flush; only then may their cases be offered."""
+        if not written:
+            return
+        try:
+            self._files.sync()
+        except OSError as exc:
+            for entry in written:
+                self.done(entry.case.case_id)
+            self._write_errors += len(written)
+            raise SpoolError(f"{self._folder}: {len(written)} cases not kept ({exc.strerror}); check the disk") from exc
+        with self._lock:
+            for entry in written:
+                if entry.case.case_id in self._kept:
+                    self._by_rank.add(entry)
 
     def _expire(self) -> None:
         now_s = self._clock.monotonic_s()
-        with self._lock:
-            entries = [*self._kept.values(), *(entry for entry, _ in self._waiting.values())]
-        for entry in entries:
-            if entry.deadline_s is not None and entry.deadline_s <= now_s:
+        while True:
+            with self._lock:
+                first = self._by_end.first
+                if first is None or first.deadline_s > now_s:
+                    return
+                self._forget(first.case.case_id)
                 self._expired += 1
-                self.done(entry.case.case_id)
+            self._files.remove(first.case.case_id)
 
     def _take_in(self) -> None:
-        for path in sorted(self._folder.glob(f"*{PARTIAL_SUFFIX}")):
-            path.unlink()
-            self._set_aside += 1
-        found = []
-        for path in self._folder.glob(f"*{_SUFFIX}"):
-            try:
-                case, value, stored_at_s, _ = _unpack(path.read_bytes())
-                if path != self._path(case.case_id):
-                    raise ValueError("its name is not its case_id")
-                found.append((stored_at_s, value, case))
-            except (OSError, ValueError) as exc:
-                self._put_aside(path)
-                log.warning("spooled case damaged, set aside", path=str(path), reason=str(exc)[:200])
-        for stored_at_s, value, case in sorted(found, key=lambda item: item[0]):
-            age_s = max(0.0, self._clock.wall_s() - stored_at_s)  # clocks may jump back
-            self._kept[case.case_id] = self._entry(case, value, stored_at_s, age_s=age_s)
-        self._peak_bytes = self._bytes(self._kept.values())
-
-    def _put_aside(self, path: Path) -> None:
-        self._set_aside += 1
-        with contextlib.suppress(OSError):
-            path.replace(path.with_suffix(_CORRUPT_SUFFIX))
-            corrupt = sorted(self._folder.glob(f"*{_CORRUPT_SUFFIX}"), key=lambda old: old.stat().st_mtime)
-            for old in corrupt[:-_MAX_CORRUPT_FILES]:
-                old.unlink()
-
-
-def _unpack(data: bytes) -> tuple[Case, float, float, bytes]:
-    """(case, value, wall time stored, imagery) of a spool file; ValueError when anything is wrong with it."""
-    if len(data) < _HEAD.size:
-        raise ValueError(f"{len(data)} bytes are too few")
-    magic, header_bytes, payload_bytes, digest = _HEAD.unpack_from(data)
-    body = memoryview(data)[_HEAD.size :]
-    if magic != _MAGIC or header_bytes > 2 * MAX_HEADER_BYTES or len(body) != header_bytes + payload_bytes:
-        raise ValueError("its length or magic is wrong")
-    if hashlib.sha256(body).digest() != digest:
-        raise ValueError("its digest does not match")
-    try:
-        header = msgpack.unpackb(bytes(body[:header_bytes]))
-        case = Case.model_validate(header["case"])
-        return case, float(header["value"]), float(header["stored_at_s"]), bytes(body[header_bytes:])
-    except (ValidationError, msgpack.UnpackException, KeyError, TypeError) as exc:
-        raise ValueError(f"its header is not valid: {type(exc).__name__}") from exc
+        for found in self._files.take_in():
+            # Numbers may repeat where power loss brought back a file that had been removed.
+            seq = max(found.seq, self._next_seq)
+            self._keep(self._entry(replace(found, seq=seq)))
+            self._next_seq = seq + 1
+        while self._kept_bytes > self._max_bytes or len(self._kept) > self._max_cases:  # the caps were lowered
+            assert self._by_rank.last is not None
+            self._dropped += 1
+            self.done(self._by_rank.last.case.case_id)
+        self._peak_bytes = self._kept_bytes

@@ -1,27 +1,33 @@
-"""One spooled case at a time to the cloud: offer, chunks within the credit, receipt.
+"""Spooled cases to the cloud: offer, chunks within the credit and what the path takes, receipt.
 
-No sockets here: the session asks `next_message` what to send, and tells `sent`, `on_receipt` and `on_problem`
-what happened. Until the cloud says `stored` the case stays in the spool, so a lost link costs nothing.
+A few cases are on their way at a time, so that the next one's offer and its receipt cross the link while the last of
+the others' imagery does; chunks go out of the most valuable that the cloud has agreed to. No sockets here: the session
+asks `next_message` what to send, and tells `sent`, `on_receipt` and `on_problem` what happened. Until the cloud says
+`stored` a case stays in the spool, so a lost link costs nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 
 import structlog
 
 from edge.clock import Clock
 from edge.errors import SpoolError
 from edge.link_stats import LinkCounter
-from edge.spool import Spool
-from protocols.limits import CHUNK_BYTES
+from edge.path_estimate import PathEstimate, SentChunk
+from edge.receipt_audit import ReceiptAudit
+from edge.spool import Spool, SpooledCase
 from protocols.messages import AnyMessage, CaseChunk, CaseOffer, CaseReceipt, Problem
-from protocols.values import Case
 
 log = structlog.get_logger()
 
 RETRY_S = 5.0
 """Pause before a case is offered again when the cloud gave a reason but no time."""
+
+MAX_ON_THE_WAY = 4
+"""Cases offered and not stored yet: as many unfinished uploads of one craft as our gateway holds (`max_partials`)."""
 
 _HOPELESS = ("case_conflict", "too_large", "bad_value", "bad_blob", "version", "unknown_kind")
 """Problem codes after which sending the same case again cannot help."""
@@ -32,17 +38,28 @@ _STALE = ("gap", "unknown_case")
 _MAX_TRIES = 5
 """Problems with one case in one connection, after which it has to wait for the next one."""
 
+_PATIENCE_RTTS = 4
+_MAX_ENDED = 64
+
 
 @dataclass
 class _Upload:
-    case: Case
+    spooled: SpooledCase
     payload: bytes
+    is_audit: bool = False
     is_offered: bool = False
-    is_accepted: bool = False
+    is_accepted: bool = False  # or sent on trust: a case that is new cannot be anything but wanted from its beginning
+    is_answered: bool = False
     sent: int = 0  # bytes of imagery, from 0
     covered: int = 0  # by receipts
+    offered_s: float = 0.0
     progress_s: float = 0.0
     tries: int = 0
+    chunks: deque[tuple[int, SentChunk]] = field(default_factory=deque)  # (offset behind it, …), not covered yet
+
+    @property
+    def case_id(self) -> str:
+        return self.spooled.case.case_id
 
 
 class Uploader:
@@ -50,138 +67,272 @@ class Uploader:
 
     Attributes:
         window_bytes: the cloud's newest credit.
+        path: what the receipts tell about the way.
     """
 
-    def __init__(self, spool: Spool, clock: Clock, counter: LinkCounter, *, patience_s: float) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        clock: Clock,
+        counter: LinkCounter,
+        *,
+        patience_s: float,
+        audit: ReceiptAudit | None = None,
+    ) -> None:
         """Start with nothing on its way.
 
         Args:
             spool: where cases come from.
             clock: for pauses.
             counter: delivered and refused cases are counted here.
-            patience_s: without a receipt for so long, the case is offered again.
+            patience_s: without a receipt for so long, and some round trips, a case is offered again.
+            audit: asks again about a few cases that the cloud says it has; None believes it.
         """
         self.window_bytes = 0
+        self.path = PathEstimate()
         self._spool, self._clock, self._counter, self._patience_s = spool, clock, counter, patience_s
-        self._upload: _Upload | None = None
+        self._audit = audit
+        self._uploads: dict[str, _Upload] = {}
+        self._most = MAX_ON_THE_WAY
         self._not_before_s: dict[str, float] = {}  # by case_id
+        self._offered: set[str] = set()  # once or more: the cloud may have some of it
+        self._ended: deque[str] = deque(maxlen=_MAX_ENDED)  # cases just let go, of which receipts may be under way
         self._paused_until_s = 0.0
 
     def reset(self, window_bytes: int) -> None:
         """Begin a connection: nothing is on its way, and the cloud allows so many bytes."""
         self.window_bytes = window_bytes
-        self._upload = None
+        self._uploads.clear()
+        self._offered = {case_id for case_id in self._offered if case_id in self._spool}
+        self._most = MAX_ON_THE_WAY
         self._paused_until_s = 0.0
+        self.path.begin()
+        if self._audit is not None:
+            self._audit.begin()
 
     def next_message(self) -> tuple[AnyMessage, bytes] | None:
         """(message, blob) to send now, or None; say `sent` once it is under way."""
         now_s = self._clock.monotonic_s()
         if now_s < self._paused_until_s:
             return None
-        upload = self._upload or self._pick(now_s)
-        if upload is None:
-            return None
-        if upload.is_offered and now_s - upload.progress_s > self._patience_s:
-            upload.is_offered = upload.is_accepted = False
-        if not upload.is_offered:
-            return CaseOffer(case=upload.case), b""
-        blob = self._next_chunk(upload)
-        return (CaseChunk(case_id=upload.case.case_id, offset=upload.sent), blob) if blob else None
+        self._look_after(now_s)
+        while len(self._uploads) < self._most and self._pick(now_s):
+            pass
+        uploads = sorted(self._uploads.values(), key=lambda upload: upload.spooled.order)
+        for upload in uploads:
+            if not upload.is_offered:
+                return CaseOffer(case=upload.spooled.case), b""
+        return self._next_chunk(uploads)
 
     def sent(self, message: AnyMessage, blob: bytes) -> None:
         """Note that the message of `next_message` is under way."""
-        assert self._upload is not None
+        now_s = self._clock.monotonic_s()
         if isinstance(message, CaseOffer):
-            self._upload.is_offered = True
-            self._upload.progress_s = self._clock.monotonic_s()
-        else:
-            self._upload.sent += len(blob)
+            upload = self._uploads[message.case.case_id]
+            upload.is_offered = True
+            upload.offered_s = upload.progress_s = now_s
+            is_new = not (upload.spooled.is_left_over or upload.is_audit or upload.case_id in self._offered)
+            upload.is_accepted = is_new
+            self._offered.add(upload.case_id)
+        elif isinstance(message, CaseChunk):
+            upload = self._uploads[message.case_id]
+            upload.sent += len(blob)
+            upload.chunks.append((upload.sent, self.path.sent(len(blob), now_s)))
 
-    def give_up(self, reason: str) -> None:
-        """Drop the case on its way: it can never be sent."""
-        assert self._upload is not None
-        self._counter.add(cases_refused=1)
-        log.warning("case refused", case_id=self._upload.case.case_id, reason=reason)
-        self._let_go(self._upload.case.case_id)
+    def give_up(self, message: AnyMessage, reason: str) -> None:
+        """Drop the case that a message of `next_message` is about: it can never be sent."""
+        assert isinstance(message, CaseOffer | CaseChunk)
+        case_id = message.case.case_id if isinstance(message, CaseOffer) else message.case_id
+        self._refuse(self._uploads[case_id], reason)
 
     def on_receipt(self, receipt: CaseReceipt) -> None:
         """Go on, finish or pause as the cloud says."""
         self.window_bytes = receipt.credit_bytes
-        upload = self._upload
-        if upload is None or (receipt.case_id, receipt.payload_sha256) != (
-            upload.case.case_id,
-            upload.case.payload_sha256,
-        ):
+        upload = self._uploads.get(receipt.case_id)
+        if upload is None or receipt.payload_sha256 != upload.spooled.case.payload_sha256:
+            self._on_stray_receipt(receipt)
             return
         if receipt.retry_after_s is not None:
             self._postpone(upload, receipt.retry_after_s, whole=receipt.state != "refused")
         if receipt.state == "stored":
-            self._counter.add(cases_delivered=1)
-            self._let_go(receipt.case_id)
+            self._on_stored(upload)
         elif receipt.state == "partial":
             self._go_on(upload, receipt.next_offset)
         elif receipt.retry_after_s is None:
-            self.give_up(receipt.reason)
+            self._refuse(upload, receipt.reason)
 
     def on_problem(self, problem: Problem) -> None:
-        """Drop the case, or offer it again later, where the problem is about the one on its way."""
-        upload = self._upload
-        if upload is None or problem.about != upload.case.case_id:
+        """Drop the case, or offer it again later, where the problem is about one on its way."""
+        upload = self._uploads.get(problem.about or "")
+        if upload is None:
             if problem.code == "busy" and problem.about is None:
                 self._paused_until_s = self._clock.monotonic_s() + (problem.retry_after_s or RETRY_S)
             return
-        if not upload.is_accepted and problem.code in _STALE:
+        if not upload.is_answered and problem.code in _STALE:
             return
         if problem.code in _HOPELESS:
-            self.give_up(f"{problem.code}: {problem.detail}")
+            self._refuse(upload, f"{problem.code}: {problem.detail}")
             return
+        if problem.code in ("busy", "unknown_case"):  # it holds fewer unfinished uploads than we thought
+            self._most = max(1, self._most // 2)
         upload.tries += 1
-        upload.is_offered = upload.is_accepted = False
-        upload.sent = upload.covered = 0
+        self._begin_again(upload)
         if problem.code == "busy" or upload.tries >= _MAX_TRIES:
             self._postpone(upload, problem.retry_after_s or RETRY_S * upload.tries, whole=False)
 
-    def _pick(self, now_s: float) -> _Upload | None:
-        waiting = {case_id: until_s for case_id, until_s in self._not_before_s.items() if until_s > now_s}
-        self._not_before_s = waiting
-        best = self._spool.best(skip=waiting)
-        if best is None:
-            return None
+    def _look_after(self, now_s: float) -> None:
+        """Forget what left the spool, and offer again what nobody answered."""
+        patience_s = max(self._patience_s, _PATIENCE_RTTS * (self.path.rtt_s or 0.0))
+        for upload in list(self._uploads.values()):
+            if self._is_vain(upload, now_s):
+                self._forget(upload)
+            elif upload.is_offered and now_s - upload.progress_s > patience_s:
+                self._begin_again(upload)
+
+    def _is_vain(self, upload: _Upload, now_s: float) -> bool:
+        """Whether a case on its way expired, or had to make room for a better one before any of it was sent.
+
+        What has begun goes on, from memory: where each case is soon replaced by a newer one, none would ever arrive.
+        """
+        if upload.is_audit or upload.case_id in self._spool:
+            return False
+        return upload.sent == 0 or upload.spooled.deadline_s <= now_s
+
+    def _pick(self, now_s: float) -> bool:
+        """Whether one more case is on its way now."""
+        if self._audit is not None and (held := self._audit.due(now_s)) is not None:
+            self._uploads[held.case.case_id] = _Upload(held, b"", is_audit=True)
+            return True
+        self._not_before_s = {case_id: until_s for case_id, until_s in self._not_before_s.items() if until_s > now_s}
+        best = self._spool.best(skip=self._not_before_s.keys() | self._uploads.keys())
+        if best is None or not self._is_its_turn(best):
+            return False
         try:
             payload = self._spool.payload(best.case.case_id)
         except SpoolError as exc:
             self._counter.add(spool_errors=1)
             log.warning("spooled case lost", reason=str(exc))
-            return None
-        self._upload = _Upload(best.case, payload)
-        return self._upload
+            return True
+        self._uploads[best.case.case_id] = _Upload(best, payload)
+        return True
 
-    def _next_chunk(self, upload: _Upload) -> bytes:
-        if not upload.is_accepted:
-            return b""
-        in_flight = upload.sent - upload.covered
-        room = max(0, self.window_bytes - in_flight)
-        chunk = upload.payload[upload.sent : upload.sent + CHUNK_BYTES]
-        # A smaller slice only where the whole window is smaller: else slices would shrink with every receipt.
-        return chunk if len(chunk) <= room else chunk[:room] if in_flight == 0 else b""
+    def _is_its_turn(self, spooled: SpooledCase) -> bool:
+        """Whether a case goes beside those on their way: what is left of them leaves soon, or it is worth more.
+
+        Offering further ahead would fill the cloud's few places with cases that a better one may come before.
+        """
+        left = sum(len(upload.payload) - upload.sent for upload in self._uploads.values())
+        is_better = all(spooled.order < upload.spooled.order for upload in self._uploads.values())
+        return is_better or left < self.path.allowance_bytes
+
+    def _next_chunk(self, uploads: list[_Upload]) -> tuple[AnyMessage, bytes] | None:
+        """A chunk of the most valuable case that the cloud has agreed to, if there is room for it on the way."""
+        in_flight = sum(upload.sent - upload.covered for upload in uploads)
+        allowed = min(self.window_bytes, self.path.allowance_bytes)
+        room = max(0, allowed - in_flight)
+        for upload in uploads:
+            if not upload.is_accepted or upload.sent >= len(upload.payload):
+                continue
+            chunk = upload.payload[upload.sent : upload.sent + self.path.chunk_bytes]
+            # A smaller slice only where the whole window is smaller: else slices would shrink with every receipt.
+            blob = chunk if len(chunk) <= room else chunk[:room] if in_flight == 0 else b""
+            return (CaseChunk(case_id=upload.case_id, offset=upload.sent), blob) if blob else None
+        if room:
+            self.path.ran_dry()
+        return None
 
     def _go_on(self, upload: _Upload, next_offset: int) -> None:
-        upload.progress_s = self._clock.monotonic_s()
+        now_s = self._clock.monotonic_s()
+        upload.progress_s = now_s
+        if upload.is_audit:
+            self._on_forgotten(upload)
+            return
+        if not upload.is_answered and upload.tries == 0 and not upload.chunks:
+            self.path.answered(now_s - upload.offered_s, now_s)
+        upload.is_answered = True
         if not upload.is_accepted:
             upload.is_accepted, upload.is_offered = True, True
             upload.sent = upload.covered = min(next_offset, len(upload.payload))
             return
+        if (newest := self._cover(upload, next_offset, now_s)) is not None:
+            self.path.answered(now_s - newest.sent_s, now_s, newest.in_flight)
+        if next_offset > upload.sent:  # it was not new to the cloud after all
+            upload.sent = upload.covered = min(next_offset, len(upload.payload))
+
+    def _cover(self, upload: _Upload, next_offset: int, now_s: float) -> SentChunk | None:
+        """The last chunk that a receipt covers, if it covers any that was on the way."""
+        newest = None
+        while upload.chunks and upload.chunks[0][0] <= next_offset:
+            _, newest = upload.chunks.popleft()
+            self.path.covered(newest, now_s)
         upload.covered = max(upload.covered, min(next_offset, upload.sent))
+        return newest
+
+    def _on_stored(self, upload: _Upload) -> None:
+        if upload.is_audit:
+            assert self._audit is not None
+            self._audit.passed(upload.case_id)
+            self._forget(upload)
+            return
+        self._cover(upload, len(upload.payload), self._clock.monotonic_s())  # waited for a disk: no round trip time
+        self._delivered(upload.case_id)
+        self._forget(upload)
+
+    def _delivered(self, case_id: str) -> None:
+        self._counter.add(cases_delivered=1)
+        self._not_before_s.pop(case_id, None)
+        if self._audit is None or not self._audit.hold(case_id, self._clock.monotonic_s()):
+            self._spool.done(case_id)
+        self._offered.discard(case_id)
+
+    def _on_forgotten(self, upload: _Upload) -> None:
+        """The cloud said that it stored this case, and now wants it anew."""
+        assert self._audit is not None
+        self._counter.add(cases_forgotten=1)
+        log.error("the cloud stored a case and forgot it; sending it again", case_id=upload.case_id)
+        self._audit.failed(upload.case_id)
+        self._forget(upload)
+
+    def _on_stray_receipt(self, receipt: CaseReceipt) -> None:
+        """A receipt for nothing on its way: late, for a case that is in the spool still, or for none that we know."""
+        spooled = self._spool.find(receipt.case_id)
+        if spooled is None and receipt.case_id in self._ended:
+            return
+        if spooled is None or spooled.case.payload_sha256 != receipt.payload_sha256:
+            self._counter.add(receipts_unknown=1)
+            log.debug("receipt for an unknown case", case_id=receipt.case_id, state=receipt.state)
+        elif receipt.state == "stored":
+            self._delivered(receipt.case_id)
+
+    def _refuse(self, upload: _Upload, reason: str) -> None:
+        self._counter.add(cases_refused=1)
+        log.warning("case refused", case_id=upload.case_id, reason=reason)
+        self._not_before_s.pop(upload.case_id, None)
+        if upload.is_audit and self._audit is not None:
+            self._audit.passed(upload.case_id)
+        else:
+            self._spool.done(upload.case_id)
+        self._forget(upload)
 
     def _postpone(self, upload: _Upload, delay_s: float, *, whole: bool) -> None:
         until_s = self._clock.monotonic_s() + delay_s
         if whole:  # the cloud wants nothing at all for now
             self._paused_until_s = until_s
             return
-        self._not_before_s[upload.case.case_id] = until_s
-        self._upload = None
+        self._not_before_s[upload.case_id] = until_s
+        self._forget(upload)
 
-    def _let_go(self, case_id: str) -> None:
-        self._spool.done(case_id)
-        self._not_before_s.pop(case_id, None)
-        self._upload = None
+    def _begin_again(self, upload: _Upload) -> None:
+        """Offer a case anew: where the cloud wants it from is not known any more."""
+        for _, chunk in upload.chunks:
+            self.path.lost(chunk.size)
+        upload.chunks.clear()
+        upload.is_offered = upload.is_accepted = upload.is_answered = False
+        upload.sent = upload.covered = 0
+
+    def _forget(self, upload: _Upload) -> None:
+        self._begin_again(upload)
+        self._uploads.pop(upload.case_id, None)
+        if upload.case_id not in self._spool:
+            self._offered.discard(upload.case_id)
+            self._ended.append(upload.case_id)

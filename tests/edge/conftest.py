@@ -37,6 +37,20 @@ def make_case_fixture():
 
 
 @pytest.fixture
+def fill(make_case):
+    """Puts one case per value and flushes; returns their ids in order."""
+
+    def put(spool, values, payload=b"imagery", **changes):
+        cases = [make_case(payload, **changes) for _ in values]
+        for case, value in zip(cases, values, strict=True):
+            spool.put(case, payload, value)
+        spool.flush()
+        return [case.case_id for case in cases]
+
+    return put
+
+
+@pytest.fixture
 def make_bank():
     def make(revision=1, labels=("debris",), epoch="e1"):
         vectors = Vectors.from_array(np.eye(2, 8, dtype=np.float32))

@@ -1,6 +1,6 @@
 import pytest
 
-from edge.endpoints import check_endpoint, is_loopback
+from edge.endpoints import check_endpoint, is_loopback, split_endpoints
 from edge.errors import ConfigError
 
 
@@ -30,3 +30,21 @@ def test_only_loopback_endpoints_count_as_local(endpoint, loopback):
 def test_text_that_is_no_endpoint_is_refused(endpoint):
     with pytest.raises(ConfigError, match="tcp://HOST:PORT"):
         check_endpoint(endpoint)
+
+
+def test_endpoints_are_taken_in_their_order():
+    assert split_endpoints("tcp://b:2, tcp://a:1") == ("tcp://b:2", "tcp://a:1")
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("tcp://a:1,a:2", "tcp://HOST:PORT"),
+        ("tcp://a:1,", "tcp://HOST:PORT"),
+        ("tcp://a:1,tcp://a:1", "twice"),
+        (",".join(f"tcp://a:{port}" for port in range(1, 10)), "at most 8"),
+    ],
+)
+def test_list_of_endpoints_that_cannot_work_is_refused(text, fault):
+    with pytest.raises(ConfigError, match=fault):
+        split_endpoints(text)

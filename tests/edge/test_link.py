@@ -8,9 +8,19 @@ import zmq
 from edge.bank import BankStore
 from edge.errors import ConfigError
 from edge.keys import new_keys
-from edge.link import HelloProfile, Link, LinkSettings
+from edge.link import HelloProfile, Link, LinkSettings, PathState
 from edge.spool import Spool
-from protocols import KINDS, CaseReceipt, Heartbeat, Welcome, decode, encode
+from protocols import (
+    KINDS,
+    CaseReceipt,
+    Heartbeat,
+    Interpretation,
+    InterpretationMessage,
+    Welcome,
+    decode,
+    encode,
+    new_case_id,
+)
 
 PROFILE = HelloProfile("space", "fp32", ("Car",))
 FAST = {"retry_first_s": 0.02, "retry_most_s": 0.1, "plaintext": True}
@@ -149,22 +159,6 @@ def test_dead_endpoint_is_tried_again_and_nobody_waits(start_link, make_case, un
     assert not link.stats().connected
 
 
-def test_pauses_are_random_and_bounded(tmp_path, monkeypatch):
-    link = Link(
-        LinkSettings(endpoint="tcp://127.0.0.1:9", plaintext=True, retry_first_s=0.5, retry_most_s=8),
-        None,
-        None,
-        Spool(tmp_path / "spool"),
-        BankStore(tmp_path / "bank"),
-        PROFILE,
-    )
-    bounds = []
-    monkeypatch.setattr(link._random, "uniform", lambda low, high: bounds.append((low, high)) or 0.0)
-    for failures in (0, 1, 2, 3, 4, 5, 10_000):
-        link._pause(failures)
-    assert bounds == [(0, 0.5), (0, 1), (0, 2), (0, 4), (0, 8), (0, 8), (0, 8)]
-
-
 def test_random_bytes_from_the_cloud_are_counted_and_survived(cloud, start_link, until):
     link, _ = start_link(cloud.endpoint)
     route = cloud.greet()
@@ -201,6 +195,8 @@ def test_fault_in_a_callback_is_logged_counted_and_survived(cloud, start_link, u
         pytest.param("tcp://127.0.0.1:7600", False, False, "keys new", id="no-keys"),
         pytest.param("tcp://127.0.0.1:7600", True, True, "exclude", id="plaintext-with-keys"),
         pytest.param("cloud:7600", True, False, "tcp://HOST:PORT", id="no-endpoint"),
+        pytest.param("tcp://127.0.0.1:1,tcp://192.0.2.1:1", True, False, "only loopback", id="second-off-loopback"),
+        pytest.param("tcp://127.0.0.1:1,", True, False, "tcp://HOST:PORT", id="empty-second-endpoint"),
     ],
 )
 def test_insecure_or_impossible_settings_are_refused(tmp_path, endpoint, plaintext, with_keys, fault):
@@ -209,6 +205,50 @@ def test_insecure_or_impossible_settings_are_refused(tmp_path, endpoint, plainte
     spool, bank = Spool(tmp_path / "spool"), BankStore(tmp_path / "bank")
     with pytest.raises(ConfigError, match=fault):
         Link(settings, keys, keys and keys.public, spool, bank, PROFILE)
+
+
+def test_flood_is_counted_and_made_to_wait_while_the_craft_goes_on(cloud, start_link, make_case, until, capsys):
+    link, spool = start_link(cloud.endpoint)
+    route = cloud.greet()
+    until(lambda: link.stats().connected)
+    for seq in range(1500):
+        cloud.send(route, Heartbeat(seq=seq, wall_time_s=1.7e9))
+    until(lambda: link.stats().floods == 1)
+    assert "more than anything here asks for" in capsys.readouterr().out
+    case = make_case()
+    spool.put(case, b"imagery", 1.0)
+    assert cloud.receive_case(route, case) == b"imagery"
+    until(lambda: link.stats().cases_delivered == 1)
+
+
+def test_answer_that_cannot_be_kept_costs_neither_the_link_nor_the_answer(cloud, start_link, until, monkeypatch):
+    link, _ = start_link(cloud.endpoint)
+
+    def refuse(_):
+        raise OSError(28, "No space left on device")
+
+    object.__setattr__(link._ports, "on_interpretation", refuse)
+    route = cloud.greet()
+    answer = Interpretation(case_id=new_case_id(), confidence=1, by="teacher", interpreter="test", made_at_s=1.7e9)
+    cloud.send(route, InterpretationMessage(interpretation=answer))
+    until(lambda: link.stats().interpretations_unkept == 1)
+    object.__setattr__(link._ports, "on_interpretation", lambda _: None)
+    cloud.send(route, InterpretationMessage(interpretation=answer))
+    assert cloud.receive("InterpretationReceipt")[1].case_id == answer.case_id
+    assert (link.stats().connected, link.stats().faults) == (True, 0)
+
+
+def test_path_is_told_to_whoever_decides_what_to_send(cloud, start_link, make_case, until):
+    link, spool = start_link(cloud.endpoint)
+    assert link.path() == PathState()
+    route = cloud.greet()
+    payload = bytes(range(256)) * 300
+    case = make_case(payload)
+    spool.put(case, payload, 1.0)
+    cloud.receive_case(route, case)
+    state = until(lambda: link.path() if link.path().edge_to_cloud_bps else None)
+    assert state.connected
+    assert 0 < state.rtt_least_s <= 20
 
 
 def test_profile_beyond_the_limits_is_a_config_error(tmp_path):

@@ -1,9 +1,12 @@
+import json
+
 import numpy as np
+import pytest
 
 from edge import outputs
 from edge.capture import Frame
 from edge.outputs import RunOutputs
-from protocols.values import FrameHeader
+from protocols.values import FrameHeader, Interpretation, new_case_id
 
 
 def frame(index: int) -> Frame:
@@ -19,3 +22,51 @@ def test_lines_are_on_disk_while_the_run_goes_on(tmp_path, monkeypatch):
         monkeypatch.setattr(outputs, "_FLUSH_S", 0.0)
         out.write(frame(1), (), {})
         assert len(path.read_text().splitlines()) == 2
+
+
+def test_case_and_answer_of_an_earlier_run_are_still_there_after_a_restart(tmp_path):
+    case_id = new_case_id()
+    with RunOutputs(tmp_path, fps=10, video=False) as out:
+        out.write(frame(7), (), {"case_id": case_id, "region_xyxy": [0, 0, 32, 32]})
+    answer = Interpretation(case_id=case_id, confidence=1, by="teacher", interpreter="test", made_at_s=1.7e9)
+    with RunOutputs(tmp_path, fps=10, video=False) as out:
+        out.write_interpretation(answer)
+        (case,), (told,) = (
+            [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
+            for name in ("cases.jsonl", "interpretations.jsonl")
+        )
+    assert (case["case_id"], case["frame"], case["source"]) == (told["case_id"], 7, "flight")
+
+
+def test_answer_that_the_cloud_repeats_is_kept_once_also_by_a_later_run(tmp_path):
+    answer = Interpretation(case_id=new_case_id(), confidence=1, by="teacher", interpreter="test", made_at_s=1.7e9)
+    other = answer.model_copy(update={"by": "person"})
+    for _ in range(2):
+        with RunOutputs(tmp_path, fps=10, video=False) as out:
+            for told in (answer, answer, other):
+                out.write_interpretation(told)
+    lines = (tmp_path / "interpretations.jsonl").read_text().splitlines()
+    assert [json.loads(line)["by"] for line in lines] == ["teacher", "person"]
+
+
+def test_line_cut_by_power_loss_spoils_no_other(tmp_path):
+    path = tmp_path / "interpretations.jsonl"
+    path.write_text('{"case_id": "12')
+    answer = Interpretation(case_id=new_case_id(), confidence=1, by="teacher", interpreter="test", made_at_s=1.7e9)
+    with RunOutputs(tmp_path, fps=10, video=False) as out:
+        out.write_interpretation(answer)
+    assert Interpretation.model_validate_json(path.read_text().splitlines()[1]) == answer
+
+
+def test_full_disk_is_told_and_leaves_no_half_line(tmp_path, files_at_most):
+    answer = Interpretation(case_id=new_case_id(), confidence=1, by="teacher", interpreter="test", made_at_s=1.7e9)
+    later = answer.model_copy(update={"by": "person"})
+    with RunOutputs(tmp_path, fps=10, video=False) as out:
+        out.write_interpretation(answer)
+        size = (tmp_path / "interpretations.jsonl").stat().st_size
+        with files_at_most(size + 20), pytest.raises(OSError, match="too large"):
+            out.write_interpretation(later)
+        assert (tmp_path / "interpretations.jsonl").stat().st_size == size
+        out.write_interpretation(later)
+    lines = (tmp_path / "interpretations.jsonl").read_text().splitlines()
+    assert [json.loads(line)["by"] for line in lines] == ["teacher", "person"]

@@ -1,30 +1,19 @@
+import hashlib
 import itertools
 import os
 import signal
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
+import msgpack
 import pytest
 
 from edge.errors import SpoolError
 from edge.spool import MAX_WAITING_CASES, Spool
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def fill(make_case):
-    """Puts one case per value and flushes; returns their ids in order."""
-
-    def put(spool, values, payload=b"imagery", **changes):
-        cases = [make_case(payload, **changes) for _ in values]
-        for case, value in zip(cases, values, strict=True):
-            spool.put(case, payload, value)
-        spool.flush()
-        return [case.case_id for case in cases]
-
-    return put
 
 
 def test_most_valuable_case_comes_first_and_ties_by_age(tmp_path, fill):
@@ -80,25 +69,6 @@ def test_memory_before_flush_is_bounded(tmp_path, make_case):
     assert spool.stats.dropped == 3
 
 
-def test_case_expires_by_its_time_to_live_also_across_a_restart(tmp_path, fill, fake_clock):
-    spool = Spool(tmp_path, clock=fake_clock)
-    ids = fill(spool, [1.0, 2.0], ttl_s=10)
-    fake_clock.advance(6)
-    spool = Spool(tmp_path, clock=fake_clock)
-    assert spool.best().case.case_id == ids[1]
-    fake_clock.advance(5)
-    assert spool.best() is None
-    assert (spool.stats.expired, len(spool)) == (2, 0)
-
-
-def test_wall_clock_set_back_does_not_lengthen_a_life(tmp_path, fill, fake_clock):
-    fill(Spool(tmp_path, clock=fake_clock), [1.0], ttl_s=10)
-    fake_clock.wall_now_s -= 1e6
-    spool = Spool(tmp_path, clock=fake_clock)
-    fake_clock.advance(11)
-    assert spool.best() is None
-
-
 @pytest.mark.parametrize(
     "damage",
     [
@@ -127,22 +97,55 @@ def test_file_damaged_later_is_set_aside_when_read(tmp_path, fill):
     assert spool.best() is None
 
 
-def test_half_written_file_is_removed_and_counted(tmp_path):
+def test_half_written_file_is_named_counted_and_set_aside(tmp_path, capsys):
     (tmp_path / "aaaa.case.partial").write_bytes(b"half")
     spool = Spool(tmp_path)
-    assert (len(spool), spool.stats.set_aside, list(tmp_path.iterdir())) == (0, 1, [])
+    assert (len(spool), spool.stats.set_aside, (tmp_path / "aaaa.corrupt").read_bytes()) == (0, 1, b"half")
+    assert "aaaa.case.partial" in capsys.readouterr().out
 
 
-def test_full_disk_is_an_error_that_loses_one_case_and_leaves_no_rest(tmp_path, fill, make_case, files_at_most):
+def test_file_of_a_newer_version_is_named_counted_and_kept_for_it(tmp_path, fill, capsys):
+    (case_id,) = fill(Spool(tmp_path), [1.0])
+    path = tmp_path / f"{case_id}.case"
+    ours = path.read_bytes()
+    path.write_bytes(ours[:7] + b"2" + ours[8:])
     spool = Spool(tmp_path)
-    (kept,) = fill(spool, [1.0])
-    spool.put(make_case(), b"imagery", 2.0)
-    with files_at_most(64), pytest.raises(SpoolError, match="free some space"):
-        spool.flush()
-    assert spool.stats.write_errors == 1
-    assert [path.stem for path in tmp_path.iterdir()] == [kept]
-    fill(spool, [3.0])
-    assert len(Spool(tmp_path)) == 2
+    assert (len(spool), spool.stats.newer, spool.stats.set_aside) == (0, 1, 0)
+    assert "newer version" in capsys.readouterr().out
+    path.with_suffix(".newer").write_bytes(ours)  # as if that version, which reads it, were back
+    assert Spool(tmp_path).best().case.case_id == case_id
+
+
+def test_file_of_the_first_release_is_read(tmp_path, make_case):
+    case = make_case()
+    header = msgpack.packb({"case": case.model_dump(), "value": 2.5, "stored_at_s": 1.7e9})
+    digest = hashlib.sha256(header + b"imagery").digest()
+    head = struct.pack("<8sII32s", b"SKYCASE1", len(header), 7, digest)
+    (tmp_path / f"{case.case_id}.case").write_bytes(head + header + b"imagery")
+    spool = Spool(tmp_path)
+    best = spool.best()
+    assert (best.case, best.value, spool.payload(case.case_id)) == (case, 2.5, b"imagery")
+
+
+def test_order_of_equals_survives_restarts_and_a_wall_clock_set_back(tmp_path, fill, fake_clock):
+    ids = []
+    for _ in range(3):
+        spool = Spool(tmp_path, clock=fake_clock)
+        ids += fill(spool, [1.0, 1.0])
+        fake_clock.wall_now_s -= 3600
+    spool.done(ids.pop(0))
+    found = []
+    spool = Spool(tmp_path, clock=fake_clock)
+    while (best := spool.best()) is not None:
+        found.append(best.case.case_id)
+        spool.done(best.case.case_id)
+    assert found == ids
+
+
+def test_caps_lowered_between_runs_hold_from_the_start(tmp_path, fill):
+    ids = fill(Spool(tmp_path), [1.0, 3.0, 2.0])
+    spool = Spool(tmp_path, max_cases=1)
+    assert ([path.stem for path in tmp_path.iterdir()], spool.stats.dropped) == ([ids[1]], 2)
 
 
 def test_imagery_of_another_size_is_refused(tmp_path, make_case):

@@ -1,8 +1,12 @@
+import random
+
 import pytest
+from builders import make_case
 
 from edge.link_stats import LinkCounter
+from edge.receipt_audit import ReceiptAudit
 from edge.spool import Spool
-from edge.uploader import Uploader
+from edge.uploader import MAX_ON_THE_WAY, Uploader
 from protocols import CaseChunk, CaseOffer, CaseReceipt, Problem
 from protocols.limits import CHUNK_BYTES
 
@@ -10,23 +14,42 @@ PAYLOAD = bytes(range(256)) * 256  # four chunks
 
 
 @pytest.fixture
-def spool(tmp_path, fake_clock):
+def case(tmp_path, make_case, fake_clock):
+    """A case that an earlier run left, so that the cloud is asked from where it wants it."""
+    case, spool = make_case(PAYLOAD), Spool(tmp_path, clock=fake_clock)
+    spool.put(case, PAYLOAD, 1.0)
+    spool.flush()
+    return case
+
+
+@pytest.fixture
+def spool(tmp_path, case, fake_clock):
     return Spool(tmp_path, clock=fake_clock)
 
 
 @pytest.fixture
-def uploader(spool, fake_clock):
-    uploader = Uploader(spool, fake_clock, LinkCounter(), patience_s=20)
+def counter():
+    return LinkCounter()
+
+
+@pytest.fixture
+def uploader(spool, counter, fake_clock):
+    uploader = Uploader(spool, fake_clock, counter, patience_s=20)
     uploader.reset(window_bytes=2 * CHUNK_BYTES)
     return uploader
 
 
 @pytest.fixture
-def case(spool, make_case):
-    case = make_case(PAYLOAD)
-    spool.put(case, PAYLOAD, 1.0)
-    spool.flush()
-    return case
+def put(spool, make_case):
+    """Puts a new case of a value into the spool."""
+
+    def make(value, payload=PAYLOAD):
+        case = make_case(payload)
+        spool.put(case, payload, value)
+        spool.flush()
+        return case
+
+    return make
 
 
 def receipt(case, state="partial", next_offset=0, credit_bytes=2 * CHUNK_BYTES, **more):
@@ -132,3 +155,170 @@ def test_new_connection_starts_with_an_offer(uploader, case):
     send(uploader)
     uploader.reset(CHUNK_BYTES)
     assert send(uploader) == [CaseOffer(case=case)]
+
+
+def test_new_case_is_sent_without_waiting_and_an_earlier_one_is_asked_about(uploader, case, spool, put):
+    new = put(2.0, b"imagery")
+    assert send(uploader) == [CaseOffer(case=new), CaseOffer(case=case), CaseChunk(case_id=new.case_id, offset=0)]
+
+
+def test_new_case_offered_on_a_lost_connection_is_asked_about(uploader, case, spool, put):
+    spool.done(case.case_id)
+    new = put(2.0)
+    send(uploader)
+    uploader.reset(2 * CHUNK_BYTES)
+    assert send(uploader) == [CaseOffer(case=new)]
+    uploader.on_receipt(receipt(new, next_offset=CHUNK_BYTES))
+    assert [chunk.offset for chunk in send(uploader)] == [CHUNK_BYTES, 2 * CHUNK_BYTES]
+
+
+def test_several_small_cases_are_on_their_way_and_share_one_window(uploader, case, put):
+    cases = [put(value, b"x" * 10_000) for value in (6.0, 5.0, 4.0, 3.0, 2.0)]
+    sent = send(uploader)
+    assert [message.case for message in sent[:MAX_ON_THE_WAY]] == cases[:MAX_ON_THE_WAY]
+    assert [message.case_id for message in sent[MAX_ON_THE_WAY:]] == [one.case_id for one in cases[:3]]  # 30 of 32 KiB
+    uploader.on_receipt(receipt(cases[0], "stored", 10_000))
+    assert [message.kind for message in send(uploader)] == ["CaseOffer", "CaseChunk"]
+
+
+def test_no_case_is_offered_long_before_its_turn(uploader, case, put):
+    first, second = put(3.0), put(2.0)
+    assert [message.kind for message in send(uploader)] == ["CaseOffer", "CaseChunk", "CaseChunk"]
+    uploader.on_receipt(receipt(first, next_offset=CHUNK_BYTES, credit_bytes=2 * CHUNK_BYTES))
+    assert [getattr(message, "case", None) for message in send(uploader)] == [None, second]
+
+
+def test_more_valuable_case_goes_first_between_two_chunks(uploader, case, put):
+    send(uploader)
+    uploader.on_receipt(receipt(case))
+    send(uploader)
+    better = put(9.0)
+    assert send(uploader) == [CaseOffer(case=better)]
+    uploader.on_receipt(receipt(case, next_offset=2 * CHUNK_BYTES))
+    assert {message.case_id for message in send(uploader)} == {better.case_id}
+
+
+def test_cloud_that_holds_fewer_unfinished_uploads_gets_fewer(uploader, case, put):
+    for value in (5.0, 4.0, 3.0, 2.0):
+        put(value, b"x" * 1000)
+    offered = [message.case for message in send(uploader) if isinstance(message, CaseOffer)]
+    for one in offered[1:]:
+        uploader.on_problem(Problem(code="busy", detail="", about=one.case_id, retry_after_s=0.001))
+    assert [message for message in send(uploader) if isinstance(message, CaseOffer)] == []
+
+
+def test_case_that_expired_on_its_way_is_sent_no_further(uploader, case, spool, make_case, fake_clock):
+    spool.done(case.case_id)
+    short = make_case(PAYLOAD, ttl_s=10)
+    spool.put(short, PAYLOAD, 1.0)
+    spool.flush()
+    assert len(send(uploader)) == 3
+    fake_clock.advance(11)
+    uploader.on_receipt(receipt(short, next_offset=2 * CHUNK_BYTES))
+    spool.flush()
+    assert (send(uploader), spool.stats.expired) == ([], 1)
+
+
+def test_case_that_made_room_is_finished_where_it_has_begun_and_left_where_not(tmp_path, case, counter, fake_clock):
+    spool = Spool(tmp_path, max_cases=1, clock=fake_clock)
+    uploader = Uploader(spool, fake_clock, counter, patience_s=20)
+    uploader.reset(window_bytes=2**20)
+    send(uploader)
+    uploader.on_receipt(receipt(case, credit_bytes=2**20))
+    send(uploader)
+    newer = [make_case(PAYLOAD) for _ in range(2)]
+    for value, one in enumerate(newer, 2):
+        spool.put(one, PAYLOAD, float(value))
+        spool.flush()
+    kinds = [(message.kind, getattr(message, "case_id", "")) for message in send(uploader)]
+    assert case.case_id not in spool
+    assert newer[0].case_id not in {case_id for _, case_id in kinds}
+    uploader.on_receipt(receipt(case, "stored", len(PAYLOAD)))
+    assert counter.stats.cases_delivered == 1
+
+
+def test_receipt_for_an_unknown_case_is_counted_and_its_credit_heeded(uploader, case, make_case, counter):
+    uploader.on_receipt(receipt(make_case(b"another"), "stored", 7, credit_bytes=5))
+    assert (counter.stats.receipts_unknown, counter.stats.cases_delivered, uploader.window_bytes) == (1, 0, 5)
+
+
+def test_receipt_that_crossed_the_end_of_its_case_is_no_unknown_one(uploader, case, counter):
+    send(uploader)
+    for _ in range(2):
+        uploader.on_receipt(receipt(case, "stored", len(PAYLOAD)))
+    assert (counter.stats.receipts_unknown, counter.stats.cases_delivered) == (0, 1)
+
+
+def test_late_receipt_delivers_a_case_that_waits_in_the_spool(uploader, case, spool, counter):
+    uploader.on_receipt(receipt(case, "stored", len(PAYLOAD)))
+    assert (len(spool), counter.stats.cases_delivered, send(uploader)) == (0, 1, [])
+
+
+def test_round_trip_and_bandwidth_are_learned_from_receipts(uploader, case, fake_clock):
+    uploader.window_bytes = 2**20
+    send(uploader)
+    fake_clock.advance(0.5)
+    uploader.on_receipt(receipt(case, credit_bytes=2**20))
+    for covered in range(1, 5):
+        send(uploader)
+        fake_clock.advance(0.25)
+        uploader.on_receipt(receipt(case, next_offset=covered * CHUNK_BYTES, credit_bytes=2**20))
+    state = uploader.path.state()
+    assert 0.25 <= state.rtt_least_s <= 0.5
+    assert state.edge_to_cloud_bps == pytest.approx(8 * CHUNK_BYTES / 0.25)
+    assert state.in_flight_bytes == 0
+
+
+# --- a cloud that acknowledges and forgets ---
+
+
+@pytest.fixture
+def audited(spool, counter, fake_clock):
+    audit = ReceiptAudit(spool, 1.0, rng=random.Random(1))
+    uploader = Uploader(spool, fake_clock, counter, patience_s=20, audit=audit)
+    uploader.reset(window_bytes=2**20)
+    return uploader
+
+
+def deliver(uploader, case):
+    sent = send(uploader)
+    uploader.on_receipt(receipt(case, "stored", len(PAYLOAD)))
+    return sent
+
+
+def test_delivered_case_is_asked_about_once_and_then_let_go(audited, case, spool, fake_clock, tmp_path, counter):
+    deliver(audited, case)
+    assert (len(spool), spool.total_bytes, send(audited)) == (0, 0, [])
+    fake_clock.advance(61)
+    assert deliver(audited, case) == [CaseOffer(case=case)]
+    assert list(tmp_path.iterdir()) == []
+    assert (counter.stats.cases_delivered, counter.stats.cases_forgotten) == (1, 0)
+
+
+def test_forgotten_case_is_named_counted_and_sent_again(audited, case, spool, counter, capsys):
+    deliver(audited, case)
+    audited.reset(2**20)  # the cloud started again
+    assert send(audited) == [CaseOffer(case=case)]
+    audited.on_receipt(receipt(case))
+    assert (counter.stats.cases_forgotten, len(spool)) == (1, 1)
+    assert "forgot" in capsys.readouterr().out
+    sent = deliver(audited, case)
+    assert sent[0] == CaseOffer(case=case)
+    assert counter.stats.cases_delivered == 2
+
+
+def test_cloud_that_forgot_one_is_asked_about_all_until_it_has_proven_itself(spool, case, put, counter, fake_clock):
+    audit = ReceiptAudit(spool, 0.0)
+    audit.failed("0" * 32)
+    assert audit.hold(case.case_id, 0.0)
+    for _ in range(20):
+        audit.passed("0" * 32)
+    assert not audit.hold(put(1.0).case_id, 0.0)
+
+
+def test_cases_held_for_the_audit_are_bounded_and_make_room_first(tmp_path, spool, put):
+    audit = ReceiptAudit(spool, 1.0, rng=random.Random(1))
+    cases = [put(1.0) for _ in range(12)]
+    assert [audit.hold(one.case_id, 0.0) for one in cases] == [True] * 8 + [False] * 4
+    small = Spool(tmp_path, max_cases=100, max_bytes=spool.total_bytes + 8 * len(PAYLOAD))
+    assert len(small) == 13  # after a restart they are cases like any other: offered, and answered the same

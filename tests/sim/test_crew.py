@@ -3,6 +3,7 @@ from tiny_run import pretend, rendered, tiny_scenario
 
 from edge.cli import RunConfig
 from edge.config import read_toml
+from edge.link import LinkSettings
 from sim.crew import EdgeProgram, Launcher, edge_config
 from sim.errors import ProcessError
 from sim.run_folder import RunFolder
@@ -25,7 +26,7 @@ def test_a_default_scenario_leaves_the_schedulers_defaults(tmp_path):
 
 
 def test_patience_follows_a_slow_link(tmp_path):
-    assert config_of(tmp_path).link.liveness_s == 5
+    assert config_of(tmp_path).link.liveness_s == LinkSettings().liveness_s
     assert config_of(tmp_path, link={"latency_ms": 2000}).link.liveness_s == 21
 
 

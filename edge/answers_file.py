@@ -1,0 +1,61 @@
+"""The cloud's answers on disk: each once, however often the cloud repeats it, and durable before it is acknowledged."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+
+from protocols.values import Interpretation
+
+
+class AnswersFile:
+    """`interpretations.jsonl`: later runs append to it, and know what earlier ones have."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it, and take note of what is in it.
+
+        Raises:
+            OSError: it cannot be read or written.
+        """
+        kept = path.read_bytes() if path.exists() else b""
+        self._kept = {_digest(line) for line in kept.splitlines()}
+        self._path, self._file = path, path.open("ab")
+        if kept and not kept.endswith(b"\n"):  # the power went in the middle of a line
+            self._file.write(b"\n")
+
+    def add(self, interpretation: Interpretation) -> None:
+        """Append an answer, unless it is there already.
+
+        Raises:
+            OSError: the disk refused; nothing may be acknowledged then.
+        """
+        line = interpretation.model_dump_json().encode()
+        digest = _digest(line)
+        if digest in self._kept:
+            return
+        before = os.fstat(self._file.fileno()).st_size
+        try:
+            self._file.write(line + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError:
+            self._reopen(before)
+            raise
+        self._kept.add(digest)
+
+    def _reopen(self, size: int) -> None:
+        """Take back half a line, and what is still buffered of it."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+        os.truncate(self._path, size)
+        self._file = self._path.open("ab")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _digest(line: bytes) -> bytes:
+    return hashlib.sha256(line).digest()[:16]

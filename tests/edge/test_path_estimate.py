@@ -1,0 +1,95 @@
+import pytest
+
+from edge.path_estimate import PathEstimate
+from protocols.limits import CHUNK_BYTES
+
+
+class Pipe:
+    """A path of a rate and a delay, and a sender that fills what it may."""
+
+    def __init__(self, bytes_per_s, rtt_s, path=None):
+        self.bytes_per_s, self.rtt_s, self.path = bytes_per_s, rtt_s, path or PathEstimate()
+        self.now_s = self.free_s = 0.0
+        self.flying = []
+        self.begun_s = self.now_s
+
+    def run(self, seconds):
+        end_s = self.now_s + seconds
+        while self.now_s < end_s:
+            self.fill()
+            _, arrives_s, chunk = self.flying.pop(0)
+            self.now_s = arrives_s
+            self.path.covered(chunk, self.now_s)
+            self.path.answered(self.now_s - chunk.sent_s, self.now_s, chunk.in_flight)
+
+    def fill(self):
+        while self.path.state().in_flight_bytes + self.path.chunk_bytes <= self.path.allowance_bytes:
+            size = self.path.chunk_bytes
+            self.free_s = max(self.free_s, self.now_s) + size / self.bytes_per_s
+            self.flying.append((size, self.free_s + self.rtt_s, self.path.sent(size, self.now_s)))
+
+
+@pytest.mark.parametrize(
+    ("bytes_per_s", "rtt_s"),
+    [
+        pytest.param(1_200, 0.7, id="9.6 kbit/s"),
+        pytest.param(16_000, 0.6, id="geo-satcom"),
+        pytest.param(250_000, 0.05, id="lte"),
+        pytest.param(12_500_000, 0.002, id="lan"),
+    ],
+)
+def test_rate_of_the_path_is_found_and_its_queue_kept_short(bytes_per_s, rtt_s):
+    pipe = Pipe(bytes_per_s, rtt_s)
+    pipe.run(60 * max(rtt_s, CHUNK_BYTES / bytes_per_s, 0.1))
+    state = pipe.path.state()
+    assert state.edge_to_cloud_bps == pytest.approx(8 * bytes_per_s, rel=0.05)
+    assert not state.is_bps_floor
+    # Twice what the path holds, measured with two chunks on it: so long waits who comes behind.
+    assert pipe.path.chunk_bytes / bytes_per_s <= 1.05
+    assert state.rtt_s <= 2 * (rtt_s + 0.05 + 2 * pipe.path.chunk_bytes / bytes_per_s)
+
+
+def test_path_that_grew_narrow_is_believed_after_ten_seconds():
+    pipe = Pipe(1_000_000, 0.05)
+    pipe.run(5)
+    pipe.bytes_per_s = 50_000
+    pipe.run(25)
+    assert pipe.path.state().edge_to_cloud_bps == pytest.approx(8 * 50_000, rel=0.1)
+
+
+def test_little_to_send_gives_a_floor_and_never_lowers_what_was_found():
+    path = PathEstimate()
+    chunk = path.sent(1000, 0.0)
+    path.ran_dry()
+    path.covered(chunk, 1.0)
+    assert (path.state().edge_to_cloud_bps, path.state().is_bps_floor) == (8000, True)
+    slower = path.sent(1000, 10.0)
+    path.ran_dry()
+    path.covered(slower, 15.0)
+    assert path.state().edge_to_cloud_bps == 8000
+
+
+def test_round_trip_is_smoothed_as_in_rfc_6298():
+    path = PathEstimate()
+    path.answered(0.8, 0.0)
+    assert (path.rtt_s, path.state().rtt_spread_s) == (0.8, 0.4)
+    path.answered(1.6, 1.0)
+    assert (path.rtt_s, path.state().rtt_spread_s) == pytest.approx((0.9, 0.5))
+    assert path.state().rtt_least_s == 0.8
+
+
+def test_least_round_trip_is_looked_at_anew_with_an_empty_path_after_a_minute():
+    pipe = Pipe(1_000_000, 0.05)
+    pipe.run(5)
+    pipe.rtt_s = 0.2
+    pipe.run(60)
+    assert pipe.path.state().rtt_least_s == pytest.approx(0.2, rel=0.2)
+    assert pipe.path.state().edge_to_cloud_bps == pytest.approx(8e6, rel=0.05)
+
+
+def test_new_connection_has_nothing_in_flight_and_keeps_what_was_learned():
+    path = PathEstimate()
+    path.covered(path.sent(CHUNK_BYTES, 0.0), 0.5)
+    path.sent(CHUNK_BYTES, 0.5)
+    path.begin()
+    assert (path.state().in_flight_bytes, path.state().edge_to_cloud_bps) == (0, 16 * CHUNK_BYTES)

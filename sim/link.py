@@ -74,6 +74,11 @@ class LinkProxy:
         return self._relay.state in ("up", "half-open")
 
     @property
+    def state(self) -> LinkState:
+        """What the link is like now."""
+        return self._relay.state
+
+    @property
     def edge_to_cloud_bytes(self) -> int:
         """Bytes delivered so far, encryption included."""
         return self._relay.delivered["edge_to_cloud"]

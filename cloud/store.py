@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Float, func, select, update
+from sqlalchemy import cast as cast_column
 from sqlalchemy.orm import Session
 
 from cloud.background_shelf import BackgroundShelf
@@ -132,10 +133,24 @@ class CaseStore(CraftShelf, BankShelf, BackgroundShelf, ReviewShelf):
             row.confidence = row.confidence if confidence is None else confidence
 
     def waiting_cases(self, limit: int) -> list[StoredCase]:
-        """Cases that no teacher has interpreted yet, oldest first."""
-        query = select(CaseRow).where(CaseRow.state == "stored").order_by(CaseRow.id).limit(limit)
+        """Cases that no teacher has interpreted yet, those worth most now, in the order in which they came.
+
+        A case with a time to live loses worth as it waits, so under overload the newest is answered while its answer is
+        of use. One without keeps its worth: the oldest comes first, and one place of a batch is always theirs. Where
+        the time to live is over, since it came in, a case waits for all others.
+
+        Args:
+            limit: at most this many.
+        """
+        ttl_s = cast_column(func.json_extract(CaseRow.case_json, "$.ttl_s"), Float)
+        is_live = ttl_s.is_not(None) & (CaseRow.received_at_s + ttl_s > time.time())
+        waiting = select(CaseRow).where(CaseRow.state == "stored").limit(limit)
         with self._db.reading() as session:
-            return [_stored(row) for row in session.scalars(query)]
+            live = session.scalars(waiting.where(is_live).order_by(CaseRow.id.desc())).all()
+            rest = session.scalars(waiting.where(~is_live).order_by(ttl_s.is_not(None), CaseRow.id)).all()
+        kept = live[: limit - (1 if rest and limit > 1 else 0)]
+        rows = [*kept, *rest[: limit - len(kept)]]
+        return [_stored(row) for row in sorted(rows, key=lambda row: row.id)]
 
     def list_cases(self, unsure_only: bool = True, limit: int = 100) -> list[StoredCase]:
         """Cases for a person to look at, newest first.

@@ -237,6 +237,22 @@ class CaseStore(CraftShelf, BankShelf, BackgroundShelf, ReviewShelf):
             session.add(InterpretationRow(craft=craft, case_id=case_id, by=by, interpretation_json=packed))
         return True
 
+    def news(self) -> dict[str, tuple[int, int, int]]:
+        """Numbers by craft that differ from their last values when there is something new for it.
+
+        Returns:
+            (newest bank's row, newest unacknowledged answer's row, how many of these); 0 where there is none.
+        """
+        query = (
+            "SELECT craft, max(bank), max(answer), sum(answers) FROM ("
+            "SELECT craft, max(id) AS bank, 0 AS answer, 0 AS answers FROM banks GROUP BY craft UNION ALL "
+            "SELECT craft, 0, max(id), count(*) FROM interpretations WHERE NOT is_delivered GROUP BY craft) "
+            "GROUP BY craft"
+        )
+        with self._db.reading() as session:
+            rows = session.connection().exec_driver_sql(query)
+            return {craft: (bank, answer, answers) for craft, bank, answer, answers in rows}
+
     def undelivered(self, craft: str, limit: int) -> list[Interpretation]:
         """Answers a craft has not acknowledged, oldest first."""
         query = (

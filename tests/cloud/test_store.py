@@ -158,7 +158,7 @@ def test_data_version_moves_when_another_process_writes(store):
     process.start()
     process.join(60)
     assert store.data_version() != before
-    assert store.craft_of_key(KEY_A) is None
+    assert store.enrolled().get(KEY_A) is None
 
 
 def test_data_version_moves_on_own_writes(store):
@@ -170,11 +170,11 @@ def test_data_version_moves_on_own_writes(store):
 def test_enroll_revoke_and_enroll_again(store):
     store.enroll("uav", KEY_A)
     store.enroll("uav", KEY_A)
-    assert store.craft_of_key(KEY_A) == "uav"
+    assert store.enrolled().get(KEY_A) == "uav"
     store.revoke("uav")
-    assert store.craft_of_key(KEY_A) is None
+    assert store.enrolled().get(KEY_A) is None
     store.enroll("uav", KEY_B)
-    assert (store.craft_of_key(KEY_A), store.craft_of_key(KEY_B)) == (None, "uav")
+    assert (store.enrolled().get(KEY_A), store.enrolled().get(KEY_B)) == (None, "uav")
 
 
 @pytest.mark.parametrize(
@@ -380,3 +380,17 @@ def test_a_live_case_that_came_too_long_ago_waits_for_all_others(tmp_path):
     with closing(CaseStore(tmp_path)) as store:
         _, survey, live = kept_cases(store, 1e-6, None, 60.0)
         assert waiting(store, 2) == [survey, live]
+
+
+def test_news_differs_for_the_craft_that_has_some_alone(tmp_path):
+    with closing(CaseStore(tmp_path)) as store:
+        assert store.news() == {}
+        before = [store.bank(craft) and store.news() for craft in ("alpha", "beta")][-1]
+        (case_id,) = kept_cases(store, None)
+        store.add_interpretation("alpha", make_interpretation(case_id))
+        answered = store.news()
+        store.mark_delivered("alpha", case_id)
+        store.save_bank("alpha", PromptBank(epoch=store.bank("alpha").epoch, revision=1))
+        taught = store.news()
+    assert before["beta"] == answered["beta"] == taught["beta"]
+    assert len({before["alpha"], answered["alpha"], taught["alpha"]}) == 3

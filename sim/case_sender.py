@@ -1,4 +1,4 @@
-"""The edge's end of the link benchmark: the real link and the real spool, fed with pictures that are encoded already."""
+"""The edge's end of the link benchmark: the real link and the real spool, fed with pictures encoded before."""
 
 from __future__ import annotations
 

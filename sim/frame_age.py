@@ -18,9 +18,7 @@ _GRACE_S = 5.0
 OURS = "skyloop, CURVE, durable"
 
 
-def frame_ages_ms(
-    seconds: float, folder: Path, peers: Path, say: Callable[[str], None]
-) -> dict[str, dict[str, float]]:
+def frame_ages_ms(seconds: float, folder: Path, peers: Path, say: Callable[[str], None]) -> dict[str, dict[str, float]]:
     """`p50` and `p99` of ours and of each peer: 30 frames a second to a consumer that takes 100 ms for each.
 
     Args:
@@ -44,7 +42,7 @@ def frame_ages_ms(
 
 def _ours_s(seconds: float, folder: Path, pictures: list[Path]) -> list[float]:
     site = Site.build(folder / "ours")
-    reader, ages = JournalReader(site.cloud_journal), []
+    reader, ages = JournalReader(site.cloud_journal), list[float]()
     with site.cloud(CASE_S, max_batch=1, max_wait_s=0.0) as cloud:
         begin_s = time.monotonic() + _START_S
         with site.sender(pictures, way="newest", fps=FPS, begin_s=begin_s) as sender:

@@ -1,7 +1,7 @@
 """The cloud's end of the link benchmark: the real gateway, store and engine, with a consumer in the teacher's place.
 
-The consumer looks at nothing: it notes how old each case is when its turn comes, takes its time, and answers. So what is
-measured is the way there, not a network's arithmetic.
+The consumer looks at nothing: it notes how old each case is when its turn comes, takes its time, and answers. So what
+is measured is the way there, not a network's arithmetic.
 """
 
 from __future__ import annotations

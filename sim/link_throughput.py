@@ -28,9 +28,11 @@ def ours_mb_s(seconds: float, folder: Path, *, is_durable: bool) -> float:
     pictures = write_pictures(folder / "pictures")
     case_bytes = sum(path.stat().st_size for path in pictures) / len(pictures)
     with tempfile.TemporaryDirectory(prefix="skyloop-", dir=None if is_durable else MEMORY) as state:
-        site = Site.build(folder / ("durable" if is_durable else "memory"), (folder if is_durable else Path(state)) / "s")
+        site = Site.build(
+            folder / ("durable" if is_durable else "memory"), (folder if is_durable else Path(state)) / "s"
+        )
         with site.cloud(None) as cloud, site.sender(pictures, way="flood") as sender:
-            reader, counts = JournalReader(site.edge_journal), []
+            reader, counts = JournalReader(site.edge_journal), list[tuple[float, int]]()
             deadline_s = time.monotonic() + _PATIENCE_S + seconds
             while not counts or counts[-1][0] - counts[0][0] < seconds:
                 counts += [(event["s"], event["count"]) for event in reader.new() if event.get("count")]

@@ -87,7 +87,7 @@ def _reply_after(hub: Any) -> Receive:  # noqa: ANN401 - another environment's t
 
 
 def _latest(hub: Any) -> Receive:  # noqa: ANN401
-    """The pattern of its documentation, "PUB/SUB Multithreaded Fast Subscribers": a thread receives, the newest stays."""
+    """Its documentation's "PUB/SUB Multithreaded Fast Subscribers": a thread receives, and the newest stays."""
     newest: list[tuple[int, int]] = []
     is_ready = threading.Event()
 

@@ -36,8 +36,8 @@ LIBRARIES = (
     "tqdm==4.70.1",
 )
 BARE = ("imagezmq==1.2.0", "vidgear==0.3.6")
-"""Installed without what they ask for: neither says that it needs OpenCV, vidgear's extras would bring a downloader of
-films and a screen grabber, and nothing may put `opencv-python` beside `opencv-contrib-python`. What they do need is above.
+"""Installed without what they ask for, so that nothing can put `opencv-python` beside `opencv-contrib-python`; and
+vidgear's extras would bring a downloader of films and a screen grabber. What the two do need is above.
 """
 PEER_PACKAGES = (*LIBRARIES, *BARE)
 

@@ -18,6 +18,7 @@ from cloud.cli import configure_logging
 from edge.bank import BankStore
 from edge.keys import EDGE_NAME, load_keys, load_server_key
 from edge.link import HelloProfile, Link, LinkSettings
+from edge.outputs import RunOutputs
 from edge.spool import Spool
 from protocols.values import Case, FrameHeader, new_case_id
 from sim.camera_clock import CameraClock
@@ -38,8 +39,8 @@ class SenderSettings:
             of is of use, so that the spool holds one; `flood` keeps the spool full.
         endpoint: of the cloud, or of the link before it.
         keys: folder of the craft's keys, with the server's.
-        state: folder for spool and bank.
-        journal: the file that gets `started`, `accepted`, `delivered` and `answer`.
+        state: folder for spool, bank and outputs.
+        journal: the file that gets `started`, `accepted` and `delivered`.
         pictures: files of encoded images, sent in turn.
         fps: cases a second of `paced`, frames of `newest`.
         begin_s: monotonic time of the camera's first frame.
@@ -60,8 +61,13 @@ class SenderSettings:
 class Sender:
     """Spool, link, and what goes in."""
 
-    def __init__(self, settings: SenderSettings) -> None:
-        """Open the spool; nothing is sent yet."""
+    def __init__(self, settings: SenderSettings, outputs: RunOutputs) -> None:
+        """Open the spool; nothing is sent yet.
+
+        Args:
+            settings: what is sent.
+            outputs: the agent's own, which keep the cloud's answers.
+        """
         self._settings, self._journal = settings, Journal(Path(settings.journal))
         self._payloads = [Path(path).read_bytes() for path in settings.pictures]
         state, keys = Path(settings.state), Path(settings.keys)
@@ -73,7 +79,7 @@ class Sender:
             self._spool,
             BankStore(state / "bank"),
             HelloProfile("bench-space", "bench"),
-            on_interpretation=lambda answer: self._journal.note("answer", case_id=answer.case_id),
+            on_interpretation=outputs.write_interpretation,
         )
         self._stopping = threading.Event()
         self._draining = threading.Event()
@@ -149,4 +155,6 @@ class Sender:
 def main() -> None:
     """Send. Argument: JSON of `SenderSettings`."""
     configure_logging(as_json=False)
-    Sender(SenderSettings(**json.loads(sys.argv[1]))).run()
+    settings = SenderSettings(**json.loads(sys.argv[1]))
+    with RunOutputs(Path(settings.state) / "out", fps=settings.fps, video=False) as outputs:
+        Sender(settings, outputs).run()

@@ -131,13 +131,19 @@ def _await(child: Child, is_ready: Callable[[], bool]) -> None:
         time.sleep(_POLL_S)
 
 
-def write_pictures(folder: Path, seed: int = 1) -> list[Path]:
-    """Encoded pictures of 640x512 px, smooth with some grain, of about 60 kB each; the same for the same seed."""
+def write_pictures(folder: Path, seed: int = 1, size: tuple[int, int] = (WIDTH, HEIGHT)) -> list[Path]:
+    """Encoded pictures, smooth with some grain, about 86 kB for 640x512 px; the same for the same seed.
+
+    Args:
+        folder: made if missing.
+        seed: of what they show.
+        size: width and height, px.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rng, paths = np.random.default_rng(seed), []
     for number in range(_PICTURES):
-        coarse = rng.integers(0, 256, (HEIGHT // 16, WIDTH // 16, 3)).astype(np.uint8)
-        smooth = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC).astype(np.int16)
+        coarse = rng.integers(0, 256, (size[1] // 16, size[0] // 16, 3)).astype(np.uint8)
+        smooth = cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC).astype(np.int16)
         image = np.clip(smooth + rng.integers(-6, 7, smooth.shape), 0, 255).astype(np.uint8)
         path = folder / f"{number:02d}.jpg"
         path.write_bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes())

@@ -24,6 +24,10 @@ class Journal:
         """Append an event; the operating system has it when this returns."""
         self._file.write(json.dumps({"kind": kind, "s": time.monotonic(), **values}) + "\n")
 
+    def close(self) -> None:
+        """Note nothing more."""
+        self._file.close()
+
 
 class JournalReader:
     """Follows a journal that another process writes."""

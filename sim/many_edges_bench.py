@@ -22,7 +22,6 @@ _CASE_BYTES = 15_000
 """A crop of the demo, to the next five thousand."""
 
 _RAMP_S = 120.0
-_SETTLE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -33,11 +32,13 @@ class ManyEdges:
         edges: connections, each of its own craft.
         every_s: between two cases of one.
         seconds: measured, once all are welcome.
+        settle_s: from then until it is measured.
     """
 
     edges: int = 1000
     every_s: float = 60.0
     seconds: float = 60.0
+    settle_s: float = 5.0
 
 
 def bench_many_edges(options: ManyEdges, folder: Path) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def bench_many_edges(options: ManyEdges, folder: Path) -> dict[str, Any]:
         with Child("the edges", command, site.folder / "edges.log") as edges:
             reader = JournalReader(site.edge_journal)
             _wait_until_welcome(reader, options.edges, (cloud, edges))
-            time.sleep(_SETTLE_S)
+            time.sleep(options.settle_s)
             list(reader.new())
             begin_s, before_s = time.monotonic(), processor_s(cloud.pid)
             while time.monotonic() < begin_s + options.seconds:

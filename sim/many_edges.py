@@ -59,8 +59,7 @@ class SimulatedEdge:
         """
         self._socket, self._payload, self._journal = socket, payload, journal
         self._sha256 = hashlib.sha256(payload).hexdigest()
-        self._case: Case | None = None
-        self._offered_s = 0.0
+        self._offered_s: dict[str, float] = {}
         self._update: Reassembly | None = None
         self._bank = PromptBank(epoch=uuid.uuid4().hex, revision=0).ref
 
@@ -97,7 +96,7 @@ class SimulatedEdge:
     async def _offer(self, every_s: float, first_s: float) -> None:
         await asyncio.sleep(first_s)
         while True:
-            self._case = Case(
+            case = Case(
                 case_id=new_case_id(),
                 frame=FrameHeader(index=0, source_id="bench", captured_at_s=time.time(), width=640, height=512),
                 region_xyxy=(0, 0, 640, 512),
@@ -108,8 +107,8 @@ class SimulatedEdge:
                 payload_bytes=len(self._payload),
                 payload_sha256=self._sha256,
             )
-            self._offered_s = time.monotonic()
-            await self._send(CaseOffer(case=self._case))
+            self._offered_s[case.case_id] = time.monotonic()
+            await self._send(CaseOffer(case=case))
             await asyncio.sleep(every_s)
 
     async def _receive(self) -> None:
@@ -125,16 +124,13 @@ class SimulatedEdge:
                 self._journal.note("welcome")
 
     async def _on_receipt(self, receipt: CaseReceipt) -> None:
-        case = self._case
-        if case is None or receipt.case_id != case.case_id:
-            return
+        case_id = receipt.case_id
         if receipt.state == "stored":
-            self._journal.note("receipt", took_s=time.monotonic() - self._offered_s)
-            self._case = None
+            self._journal.note("receipt", took_s=time.monotonic() - self._offered_s.pop(case_id))
         elif receipt.next_offset == 0:
             for offset in range(0, len(self._payload), CHUNK_BYTES):
                 chunk = self._payload[offset : offset + CHUNK_BYTES]
-                await self._send(CaseChunk(case_id=case.case_id, offset=offset), chunk)
+                await self._send(CaseChunk(case_id=case_id, offset=offset), chunk)
 
     async def _on_update(self, update: PromptUpdate, blob: bytes) -> None:
         if self._update is None or update.offset == 0:

@@ -22,6 +22,8 @@ _CASE_BYTES = 15_000
 """A crop of the demo, to the next five thousand."""
 
 _RAMP_S = 120.0
+_LEAST = 0.5
+"""Share of the receipts that must come in time: with fewer, those that came say little."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def bench_many_edges(options: ManyEdges, folder: Path) -> dict[str, Any]:
             used_s, took_s = processor_s(cloud.pid) - before_s, time.monotonic() - begin_s
             receipts_ms = [1000 * event["took_s"] for event in reader.new() if event["kind"] == "receipt"]
     expected = options.edges * options.seconds / options.every_s
-    if len(receipts_ms) < 0.8 * expected:
+    if len(receipts_ms) < _LEAST * expected:
         raise ProcessError(f"{len(receipts_ms)} receipts of about {expected:.0f}: the gateway does not keep up")
     return {"edges": options.edges, "cores": round(used_s / took_s, 3), "receipt_ms": percentiles(receipts_ms)}
 

@@ -45,6 +45,7 @@ class SenderSettings:
         fps: cases a second of `paced`, frames of `newest`.
         begin_s: monotonic time of the camera's first frame.
         link: further settings of the link.
+        most: cases of `paced`; 0 is without end.
     """
 
     way: Literal["paced", "newest", "flood"]
@@ -56,6 +57,7 @@ class SenderSettings:
     fps: float
     begin_s: float
     link: dict[str, Any]
+    most: int = 0
 
 
 class Sender:
@@ -111,12 +113,14 @@ class Sender:
 
     def _feed_all(self) -> None:
         camera = CameraClock(time.monotonic(), self._settings.fps)
-        while not self._draining.is_set():
+        for number in itertools.count(1):
             index = camera.newest()
             case, payload = self._case(index, camera.captured_s(index), ttl_s=None)
             if self._spool.put(case, payload, 1.0):
                 self._spool.flush()
                 self._journal.note("accepted", case_id=case.case_id)
+            if number == self._settings.most or self._draining.is_set():
+                return
 
     def _feed_newest(self) -> None:
         camera = CameraClock(self._settings.begin_s, self._settings.fps)

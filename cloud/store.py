@@ -12,9 +12,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
-from sqlalchemy import Float, func, select, update
+from sqlalchemy import Float, func, insert, select, update
 from sqlalchemy import cast as cast_column
 from sqlalchemy.orm import Session
 
@@ -97,17 +97,17 @@ class CaseStore(CraftShelf, BankShelf, BackgroundShelf, ReviewShelf):
         """
         with self._db.writing() as session:
             verdicts: list[Kept] = []
-            fresh: dict[tuple[str, str], str] = {}
+            held = _digests(session, [case.case_id for _, case, _ in items])
             for craft, case, _ in items:
                 key = (craft, case.case_id)
-                held = fresh.get(key) or _digest(session, *key)
-                fresh.setdefault(key, case.payload_sha256)
-                verdicts.append(_verdict(held, case.payload_sha256))
+                verdicts.append(_verdict(held.get(key), case.payload_sha256))
+                held.setdefault(key, case.payload_sha256)
             new = [item for item, verdict in zip(items, verdicts, strict=True) if verdict == "stored"]
             # Before the rows: a crash in between leaves a file without a row, which the next offer replaces.
             self._files.write((craft, case.case_id, payload) for craft, case, payload in new)
             try:
-                session.add_all(_case_row(craft, case) for craft, case, _ in new)
+                if new:
+                    session.execute(insert(CaseRow), [_case_row(craft, case) for craft, case, _ in new])
                 session.commit()
             except BaseException:
                 self._files.remove(self._files.path(craft, case.case_id) for craft, case, _ in new)
@@ -116,9 +116,9 @@ class CaseStore(CraftShelf, BankShelf, BackgroundShelf, ReviewShelf):
 
     def case_state(self, craft: str, case_id: str) -> tuple[str, CaseState] | None:
         """(payload_sha256, state) of a case; None when it is not here."""
-        with self._db.reading() as session:
-            row = _case_of(session, craft, case_id)
-            return None if row is None else (row.payload_sha256, cast(CaseState, row.state))
+        query = "SELECT payload_sha256, state FROM cases WHERE craft = ? AND case_id = ?"
+        rows = self._db.fetch(query, (craft, case_id))
+        return (rows[0][0], cast(CaseState, rows[0][1])) if rows else None
 
     def set_case_state(
         self, craft: str, case_id: str, state: CaseState, reason: str = "", confidence: float | None = None
@@ -249,9 +249,7 @@ class CaseStore(CraftShelf, BankShelf, BackgroundShelf, ReviewShelf):
             "SELECT craft, 0, max(id), count(*) FROM interpretations WHERE NOT is_delivered GROUP BY craft) "
             "GROUP BY craft"
         )
-        with self._db.reading() as session:
-            rows = session.connection().exec_driver_sql(query)
-            return {craft: (bank, answer, answers) for craft, bank, answer, answers in rows}
+        return {craft: (bank, answer, answers) for craft, bank, answer, answers in self._db.fetch(query)}
 
     def undelivered(self, craft: str, limit: int) -> list[Interpretation]:
         """Answers a craft has not acknowledged, oldest first."""
@@ -285,24 +283,25 @@ def _verdict(held: str | None, offered: str) -> Kept:
     return "duplicate" if held == offered else "conflict"
 
 
-def _digest(session: Session, craft: str, case_id: str) -> str | None:
-    query = select(CaseRow.payload_sha256).where(CaseRow.craft == craft, CaseRow.case_id == case_id)
-    return session.scalar(query)
+def _digests(session: Session, case_ids: Sequence[str]) -> dict[tuple[str, str], str]:
+    """Digests of the cases of these ids that are kept, by craft and id."""
+    query = select(CaseRow.craft, CaseRow.case_id, CaseRow.payload_sha256).where(CaseRow.case_id.in_(case_ids))
+    return {(craft, case_id): digest for craft, case_id, digest in session.execute(query)}
 
 
 def _case_of(session: Session, craft: str, case_id: str) -> CaseRow | None:
     return session.scalar(select(CaseRow).where(CaseRow.craft == craft, CaseRow.case_id == case_id))
 
 
-def _case_row(craft: str, case: Case) -> CaseRow:
-    return CaseRow(
-        craft=craft,
-        case_id=case.case_id,
-        payload_sha256=case.payload_sha256,
-        case_json=case.model_dump_json(),
-        received_at_s=time.time(),
-        state="stored",
-    )
+def _case_row(craft: str, case: Case) -> dict[str, Any]:
+    return {
+        "craft": craft,
+        "case_id": case.case_id,
+        "payload_sha256": case.payload_sha256,
+        "case_json": case.model_dump_json(),
+        "received_at_s": time.time(),
+        "state": "stored",
+    }
 
 
 def _stored(row: CaseRow) -> StoredCase:

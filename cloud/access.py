@@ -18,15 +18,12 @@ log = structlog.get_logger()
 
 ZAP_DOMAIN = "skyloop"
 
-_MAX_CACHED = 4096
-"""Keys whose answer is remembered; strangers may try any number."""
-
 
 class Access:
     """Which craft a key belongs to.
 
-    Answers are remembered until anybody, in this process or another, writes to the store: so a revoked key is
-    out from its next message on, and asking costs microseconds.
+    All enrolled keys are read at once, and again when anybody, in this process or another, has written to the store:
+    so a revoked key is out from its next message on, and asking costs microseconds however many crafts write.
 
     Attributes:
         handshakes: `accepted` and `refused` ones.
@@ -36,7 +33,7 @@ class Access:
         self.handshakes: Counter[str] = Counter()
         self._store = store
         self._version: int | None = None
-        self._crafts: dict[str, str | None] = {}
+        self._crafts: dict[str, str] = {}
 
     def craft_of(self, public_key_z85: str) -> str | None:
         """Name of the enrolled craft with this key, else None.
@@ -45,12 +42,10 @@ class Access:
             StoreError: the store cannot be asked.
         """
         version = self._store.data_version()
-        if version != self._version or len(self._crafts) >= _MAX_CACHED:
-            self._crafts.clear()
+        if version != self._version:
+            self._crafts = self._store.enrolled()
             self._version = version
-        if public_key_z85 not in self._crafts:
-            self._crafts[public_key_z85] = self._store.craft_of_key(public_key_z85)
-        return self._crafts[public_key_z85]
+        return self._crafts.get(public_key_z85)
 
     def callback(self, domain: str, key: bytes) -> bool:
         """Whether a key may connect; the name and the signature are pyzmq's.

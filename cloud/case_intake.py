@@ -61,7 +61,7 @@ class CaseIntake:
         """
         desk = self._desk
         upload = desk.uploads.find(self._craft, case.case_id)
-        known = None if upload else await desk.ask(desk.store.case_state, self._craft, case.case_id)
+        known = None if upload else desk.store.case_state(self._craft, case.case_id)
         if known is not None:
             await self._tell_verdict(case, "duplicate" if known[0] == case.payload_sha256 else "conflict")
             return

@@ -16,6 +16,7 @@ from cloud.bank_sender import BankSender
 from cloud.case_intake import CaseIntake
 from cloud.desk import Desk
 from cloud.errors import CloudError, StoreError
+from cloud.news import Token
 from cloud.target_sender import TargetSender
 from protocols.errors import MessageError
 from protocols.messages import (
@@ -44,6 +45,9 @@ MAX_OUTBOX = 256
 
 _STEP_S = 0.02
 """How soon a full socket is tried again; also the pace of update slices."""
+
+_LEAST_PAUSE_S = 0.001
+"""A pause that ends a little too early is taken again; no less than this, so that it is not taken for ever."""
 
 _LIVENESS_HEARTBEATS = 6
 _PROBLEMS_PER_S = 10.0
@@ -85,7 +89,8 @@ class CraftSession:
         self._banks: BankSender | None = None  # from Hello on
         self._unreceipted: dict[str, str] = {}  # case_id -> who made the interpretation on its way
         self._received_s = self._sent_s = self._looked_s = desk.clock.monotonic_s()
-        self._seen_version: int | None = None
+        self._seen: Token | None = None
+        self._is_news = True
         self._problems_left, self._problems_s = _PROBLEMS_PER_S, self._sent_s
         self._seq = 0
 
@@ -104,7 +109,7 @@ class CraftSession:
 
     def notify(self) -> None:
         """Look at the store again soon: there is news for this craft."""
-        self._seen_version = None
+        self._is_news = True
         self._looked_s = float("-inf")
         self._wake.set()
 
@@ -155,12 +160,23 @@ class CraftSession:
             await self._send(problem)
 
     async def _wait(self) -> None:
-        busy = self._outbox or (self._banks is not None and self._banks.is_sending)
+        """Return when a message came, or something is due."""
+        timer = asyncio.get_running_loop().call_later(self._pause_s(), self._wake.set)
         try:
-            await asyncio.wait_for(self._wake.wait(), _STEP_S if busy else self._desk.settings.heartbeat_s / 2)
-        except asyncio.TimeoutError:
-            return
+            await self._wake.wait()
+        finally:
+            timer.cancel()
         self._wake.clear()
+
+    def _pause_s(self) -> float:
+        """Until something is due: a heartbeat, or a look at the store."""
+        heartbeat_s = self._desk.settings.heartbeat_s
+        if self._banks is None:
+            return heartbeat_s / 2
+        if self._outbox or self._banks.is_sending:
+            return _STEP_S
+        due_s = min(self._sent_s, self._looked_s) + heartbeat_s - self._desk.clock.monotonic_s()
+        return min(max(due_s, _LEAST_PAUSE_S), heartbeat_s)
 
     async def _handle(self, message: AnyMessage, blob: bytes) -> None:
         try:
@@ -241,16 +257,16 @@ class CraftSession:
         self._looked_s = now_s
         if banks.give_up_unanswered():
             desk.stats.prompts["unanswered"] += 1
-            self._seen_version = None
+            self._is_news = True
         try:
-            version = desk.store.data_version()
-            if version != self._seen_version:
-                self._seen_version = version
+            seen = await desk.news.of(self.craft)
+            if self._is_news or seen != self._seen:
+                self._is_news, self._seen = False, seen
                 await self._look_for_bank(banks)
                 await self._look_for_answers()
                 await self._targets.look()
         except StoreError as exc:
-            self._seen_version = None
+            self._is_news = True
             log.warning("store error", craft=self.craft, reason=str(exc))
 
     async def _look_for_bank(self, banks: BankSender) -> None:

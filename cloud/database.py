@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,19 @@ class Database:
         """
         with self._translated(), self._watch_lock:
             return int(self._watcher.execute("PRAGMA data_version").fetchone()[0])
+
+    def fetch(self, query: str, values: Sequence[str] = ()) -> list[Any]:
+        """Rows of a small query, some ten microseconds where a session takes a millisecond.
+
+        Args:
+            query: SQL that only reads.
+            values: for its question marks.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        with self._translated(), self._watch_lock:
+            return self._watcher.execute(query, values).fetchall()
 
     def close(self) -> None:
         """Close every connection; the last one folds the write-ahead log back into the file."""

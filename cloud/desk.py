@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
 from cloud.gateway_settings import GatewaySettings, GatewayStats
+from cloud.news import News
 from cloud.store import CaseStore
 from cloud.uploads import GroupCommit, Uploads
 from edge.clock import Clock
@@ -29,6 +30,7 @@ class Desk:
         uploads: unfinished uploads of all crafts.
         commits: makes cases durable.
         clock: for pauses and stamps.
+        news: says which crafts there is something new for.
         software: name and version for Welcome.
     """
 
@@ -39,7 +41,13 @@ class Desk:
     uploads: Uploads
     commits: GroupCommit
     clock: Clock
+    news: News = field(init=False)
     software: str = "skyloop"
+
+    def __post_init__(self) -> None:
+        """Ask for news no more than four times a heartbeat."""
+        news = News(self.store, self.ask, self.clock, self.settings.heartbeat_s / 4)
+        object.__setattr__(self, "news", news)
 
     async def ask(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of a call of the store, made in another thread."""

@@ -13,9 +13,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Float, func, insert, select, update
+from sqlalchemy import cast as cast_column
 from sqlalchemy.orm import Session
 
 from cloud.background_shelf import BackgroundShelf
@@ -98,17 +99,17 @@ class CaseStore(CraftShelf, BankShelf, BackgroundShelf, ReviewShelf, TargetShelf
         """
         with self._db.writing() as session:
             verdicts: list[Kept] = []
-            fresh: dict[tuple[str, str], str] = {}
+            held = _digests(session, [case.case_id for _, case, _ in items])
             for craft, case, _ in items:
                 key = (craft, case.case_id)
-                held = fresh.get(key) or _digest(session, *key)
-                fresh.setdefault(key, case.payload_sha256)
-                verdicts.append(_verdict(held, case.payload_sha256))
+                verdicts.append(_verdict(held.get(key), case.payload_sha256))
+                held.setdefault(key, case.payload_sha256)
             new = [item for item, verdict in zip(items, verdicts, strict=True) if verdict == "stored"]
             # Before the rows: a crash in between leaves a file without a row, which the next offer replaces.
             self._files.write((craft, case.case_id, payload) for craft, case, payload in new)
             try:
-                session.add_all(_case_row(craft, case) for craft, case, _ in new)
+                if new:
+                    session.execute(insert(CaseRow), [_case_row(craft, case) for craft, case, _ in new])
                 session.commit()
             except BaseException:
                 self._files.remove(self._files.path(craft, case.case_id) for craft, case, _ in new)
@@ -117,9 +118,9 @@ class CaseStore(CraftShelf, BankShelf, BackgroundShelf, ReviewShelf, TargetShelf
 
     def case_state(self, craft: str, case_id: str) -> tuple[str, CaseState] | None:
         """(payload_sha256, state) of a case; None when it is not here."""
-        with self._db.reading() as session:
-            row = _case_of(session, craft, case_id)
-            return None if row is None else (row.payload_sha256, cast(CaseState, row.state))
+        query = "SELECT payload_sha256, state FROM cases WHERE craft = ? AND case_id = ?"
+        rows = self._db.fetch(query, (craft, case_id))
+        return (rows[0][0], cast(CaseState, rows[0][1])) if rows else None
 
     def set_case_state(
         self, craft: str, case_id: str, state: CaseState, reason: str = "", confidence: float | None = None
@@ -134,10 +135,24 @@ class CaseStore(CraftShelf, BankShelf, BackgroundShelf, ReviewShelf, TargetShelf
             row.confidence = row.confidence if confidence is None else confidence
 
     def waiting_cases(self, limit: int) -> list[StoredCase]:
-        """Cases that no teacher has interpreted yet, oldest first."""
-        query = select(CaseRow).where(CaseRow.state == "stored").order_by(CaseRow.id).limit(limit)
+        """Cases that no teacher has interpreted yet, those worth most now, in the order in which they came.
+
+        A case with a time to live loses worth as it waits, so under overload the newest is answered while its answer is
+        of use. One without keeps its worth: the oldest comes first, and one place of a batch is always theirs. Where
+        the time to live is over, since it came in, a case waits for all others.
+
+        Args:
+            limit: at most this many.
+        """
+        ttl_s = cast_column(func.json_extract(CaseRow.case_json, "$.ttl_s"), Float)
+        is_live = ttl_s.is_not(None) & (CaseRow.received_at_s + ttl_s > time.time())
+        waiting = select(CaseRow).where(CaseRow.state == "stored").limit(limit)
         with self._db.reading() as session:
-            return [_stored(row) for row in session.scalars(query)]
+            live = session.scalars(waiting.where(is_live).order_by(CaseRow.id.desc())).all()
+            rest = session.scalars(waiting.where(~is_live).order_by(ttl_s.is_not(None), CaseRow.id)).all()
+        kept = live[: limit - (1 if rest and limit > 1 else 0)]
+        rows = [*kept, *rest[: limit - len(kept)]]
+        return [_stored(row) for row in sorted(rows, key=lambda row: row.id)]
 
     def list_cases(self, unsure_only: bool = True, limit: int = 100) -> list[StoredCase]:
         """Cases for a person to look at, newest first.
@@ -224,6 +239,26 @@ class CaseStore(CraftShelf, BankShelf, BackgroundShelf, ReviewShelf, TargetShelf
             session.add(InterpretationRow(craft=craft, case_id=case_id, by=by, interpretation_json=packed))
         return True
 
+    def news(self) -> dict[str, tuple[int, int, int, int]]:
+        """Numbers by craft that differ from their last values when there is something new for it.
+
+        Returns:
+            (newest bank's row, newest unacknowledged answer's row, how many of these, unanswered orders' rows added up,
+            twice where they are to stop); 0 where there is none.
+        """
+        query = (
+            "SELECT craft, max(bank), max(answer), sum(answers), sum(orders) FROM ("
+            "SELECT craft, max(id) AS bank, 0 AS answer, 0 AS answers, 0 AS orders FROM banks GROUP BY craft "
+            "UNION ALL "
+            "SELECT craft, 0, max(id), count(*), 0 FROM interpretations WHERE NOT is_delivered GROUP BY craft "
+            "UNION ALL "
+            "SELECT craft, 0, 0, 0, sum(id * (1 + is_stopping)) FROM targets WHERE NOT is_answered GROUP BY craft) "
+            "GROUP BY craft"
+        )
+        return {
+            craft: (bank, answer, answers, orders) for craft, bank, answer, answers, orders in self._db.fetch(query)
+        }
+
     def undelivered(self, craft: str, limit: int) -> list[Interpretation]:
         """Answers a craft has not acknowledged, oldest first."""
         query = (
@@ -256,24 +291,25 @@ def _verdict(held: str | None, offered: str) -> Kept:
     return "duplicate" if held == offered else "conflict"
 
 
-def _digest(session: Session, craft: str, case_id: str) -> str | None:
-    query = select(CaseRow.payload_sha256).where(CaseRow.craft == craft, CaseRow.case_id == case_id)
-    return session.scalar(query)
+def _digests(session: Session, case_ids: Sequence[str]) -> dict[tuple[str, str], str]:
+    """Digests of the cases of these ids that are kept, by craft and id."""
+    query = select(CaseRow.craft, CaseRow.case_id, CaseRow.payload_sha256).where(CaseRow.case_id.in_(case_ids))
+    return {(craft, case_id): digest for craft, case_id, digest in session.execute(query)}
 
 
 def _case_of(session: Session, craft: str, case_id: str) -> CaseRow | None:
     return session.scalar(select(CaseRow).where(CaseRow.craft == craft, CaseRow.case_id == case_id))
 
 
-def _case_row(craft: str, case: Case) -> CaseRow:
-    return CaseRow(
-        craft=craft,
-        case_id=case.case_id,
-        payload_sha256=case.payload_sha256,
-        case_json=case.model_dump_json(),
-        received_at_s=time.time(),
-        state="stored",
-    )
+def _case_row(craft: str, case: Case) -> dict[str, Any]:
+    return {
+        "craft": craft,
+        "case_id": case.case_id,
+        "payload_sha256": case.payload_sha256,
+        "case_json": case.model_dump_json(),
+        "received_at_s": time.time(),
+        "state": "stored",
+    }
 
 
 def _stored(row: CaseRow) -> StoredCase:

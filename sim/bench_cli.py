@@ -131,7 +131,7 @@ def fewshot(
 
 @bench_app.command()
 def setup(out: Annotated[Path, typer.Option(help="Folder of the environment")] = Path("runs/peers")) -> None:
-    """Make the virtual environment of the trackers that `bench tracking` measures ours against (90 MB to fetch).
+    """Make the virtual environment of what `bench tracking` and `bench link` measure ours against (95 MB to fetch).
 
     They need opencv-contrib-python, which must never be installed beside our own opencv-python.
 
@@ -180,6 +180,71 @@ def tracking(
         typer.echo(json.dumps(result))
     else:
         console.print(_tracking_table(result))
+
+
+@bench_app.command()
+def link(
+    parts: Annotated[str, typer.Option(help="Which, with commas: recovery, age, throughput, edges; default all")] = "",
+    points: Annotated[int, typer.Option(min=0, help="Random faults, beside outages of 1 and 20 s")] = 100,
+    long: Annotated[bool, typer.Option("--long", help="With outages of ten minutes too")] = False,
+    seconds: Annotated[float, typer.Option(min=2, max=600, help="Of each row of age and throughput")] = 20.0,
+    edges: Annotated[int, typer.Option(min=1, max=5000, help="Simulated edges on one gateway")] = 1000,
+    peers: Annotated[Path, typer.Option(help="Environment that bench setup made")] = Path("runs/peers"),
+    seed: Annotated[int, typer.Option(min=0, help="Of the faults")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """The link between real processes on loopback: recovery, frame age, throughput beside others', a thousand edges.
+
+    Example:  skyloop-sim bench setup && skyloop-sim bench link --parts age,throughput
+    """
+    from sim.bench_link import PARTS, LinkBench, bench_link
+
+    quiet_logs()
+    end_children_on_sigterm()
+    names = tuple(name.strip() for name in parts.split(",")) if parts else PARTS
+    options = LinkBench(names, points, long, seconds, edges, peers, seed)
+    result, recovery = bench_link(options, Display())
+    if as_json:
+        typer.echo(json.dumps(result))
+        return
+    for table in _link_tables(result, recovery.by_kind() if recovery else {}):
+        console.print(table)
+
+
+def _link_tables(result: dict[str, Any], by_kind: dict[str, dict[str, float]]) -> list[Table]:
+    tables = []
+    if "recovery" in result:
+        found = result["recovery"]
+        title = f"Recovery: {found['points']} faults, {found['lost']} cases lost, {found['doubled']} applied twice"
+        tables.append(_table(title, "fault", "times", "median s", "most s"))
+        for name, row in {**by_kind, "all": {"points": found["points"], **found["resume_s"]}}.items():
+            tables[-1].add_row(name, str(row["points"]), f"{row['p50']:.2f}", f"{row['max']:.2f}")
+    if "age_ms" in result:
+        tables.append(
+            _table("Age of a frame when its turn comes: 30 a second, 10 consumed", "system", "median ms", "p99 ms")
+        )
+        for name, row in result["age_ms"].items():
+            tables[-1].add_row(name, f"{row['p50']:.0f}", f"{row['p99']:.0f}")
+    if "throughput_mb_s" in result:
+        tables.append(_table("Throughput of encoded 640x512 pictures on loopback", "system", "MB/s"))
+        for name, rate in result["throughput_mb_s"].items():
+            tables[-1].add_row(name, f"{rate:.1f}")
+    if "many_edges" in result:
+        found = result["many_edges"]
+        tables.append(_table("One gateway", "edges", "cores", "receipt, median ms", "p99 ms"))
+        receipt = found["receipt_ms"]
+        tables[-1].add_row(
+            str(found["edges"]), f"{found['cores']:.2f}", f"{receipt['p50']:.0f}", f"{receipt['p99']:.0f}"
+        )
+    return tables
+
+
+def _table(title: str, first: str, *others: str) -> Table:
+    table = Table(title=title)
+    table.add_column(first)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
 
 
 def _tracking_table(result: dict[str, Any]) -> Table:

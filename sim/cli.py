@@ -16,6 +16,7 @@ from sim.bench_cli import bench_app
 from sim.compare_cli import compare
 from sim.display import Display, console, quiet_logs
 from sim.errors import OptionError
+from sim.link_cli import link
 from sim.mission_cli import mission
 from sim.processes import end_children_on_sigterm
 from sim.render_cli import render
@@ -32,6 +33,7 @@ app.add_typer(bench_app, name="bench")
 app.command()(mission)
 app.command()(compare)
 app.command()(render)
+app.command()(link)
 
 # None: an image library that says no more than that it could not write.
 _OUTPUT_ERRNOS = (None, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR)

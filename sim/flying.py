@@ -15,6 +15,7 @@ from sim.errors import ProcessError
 from sim.hurry import hurried
 from sim.legs import flown_frames, joined_summary
 from sim.link import LinkProxy
+from sim.link_schedule import in_spans
 from sim.operator import Given, Operator
 from sim.processes import LOOPBACK, free_ports
 from sim.record import FlightRecord
@@ -186,7 +187,7 @@ def _ready(
     for number, craft in enumerate(folder.craft):
         jitter = rng_for("link-jitter", seed, number)
         spans = [(start / speed, end / speed) for start, end in link_spans(scenario, craft.name)]
-        link = stack.enter_context(LinkProxy(told.link, wire_port, jitter, spans))
+        link = stack.enter_context(LinkProxy(in_spans(told.link, spans), (LOOPBACK, wire_port), jitter))
         log = folder.log("edge" if len(folder.craft) == 1 else f"edge-{craft.name}")
         program = EdgeProgram(craft, told, f"tcp://{LOOPBACK}:{link.port}", log, launcher, speed=speed)
         edge = stack.enter_context(program)

@@ -1,6 +1,7 @@
-"""A slow, far, broken link: a TCP proxy on loopback between the real edge and the real cloud.
+"""A slow, far, broken link: a TCP proxy between the real edge and the real cloud.
 
-It runs in a thread of its own. While the link is down its port refuses connections, and those there were are cut.
+It runs in a thread of its own and keeps a schedule (`link_schedule.py`); `become` overrides it at any moment. Below it
+lie `relay.py` (connections), `delay_line.py` (rate, delay, errors of one direction) and `fates.py` (chance).
 """
 
 from __future__ import annotations
@@ -11,47 +12,56 @@ import math
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from types import TracebackType
 
 import numpy as np
 from typing_extensions import Self
 
-from sim.errors import ProcessError
+from sim.errors import OptionError, ProcessError
+from sim.link_schedule import LinkState, Stretch
 from sim.processes import LOOPBACK
 from sim.record import BytesSeen
 from sim.relay import Relay, small_socket
 from sim.scenario.conditions import LinkProfile
-from sim.scenario.intervals import Span
 
-ALWAYS: tuple[Span, ...] = ((0.0, math.inf),)
 _SAMPLE_S = 0.25
 _PATIENCE_S = 5.0
 
 
 class LinkProxy:
-    """A link to one port of this machine; use as a context manager.
+    """A link to one port; use as a context manager.
 
     Attributes:
         port: where the edge connects.
     """
 
     def __init__(
-        self, profile: LinkProfile, target_port: int, rng: np.random.Generator, up: Sequence[Span] = ALWAYS
+        self,
+        schedule: Iterable[Stretch],
+        target: tuple[str, int],
+        rng: np.random.Generator,
+        listen: tuple[str, int] = (LOOPBACK, 0),
     ) -> None:
-        """Take a port of loopback.
+        """Take a port.
 
         Args:
-            profile: rates, latency and jitter; its windows count only as far as they are in `up`.
-            target_port: the cloud's.
-            rng: draws the jitter.
-            up: when the link is up, in seconds since `begin`, in order and without overlap.
+            schedule: how the link is from when on, in seconds since `begin`; the first from second 0. May be endless.
+            target: host and port of the cloud.
+            rng: seeds jitter, losses and flips.
+            listen: host and port to take; port 0 is any that is free.
+
+        Raises:
+            OptionError: that port cannot be taken.
         """
-        self._up = tuple(up)
-        self._relay = Relay(profile, target_port, rng)
-        # Bound but not listening: nobody else gets the port, and who connects while the link is down is refused.
-        self._reserved = _bound(0)
+        self._schedule = iter(schedule)
+        self._first = next(self._schedule)
+        self._host, wanted = listen
+        # Bound but not listening: nobody else gets the port, and who connects while the link is cut is refused.
+        self._reserved = _bound(self._host, wanted)
         self.port: int = self._reserved.getsockname()[1]
+        self._relay = Relay(self._first.profile, target, rng, lambda: _bound(self._host, self.port))
+        self._profile = self._first.profile
         self._begin_s: float | None = None
         self._samples: list[tuple[float, int, int]] = []
         self._loop = asyncio.new_event_loop()
@@ -61,7 +71,12 @@ class LinkProxy:
     @property
     def is_up(self) -> bool:
         """Whether connections are let through now."""
-        return self._relay.is_open
+        return self._relay.state in ("up", "half-open")
+
+    @property
+    def state(self) -> LinkState:
+        """What the link is like now."""
+        return self._relay.state
 
     @property
     def edge_to_cloud_bytes(self) -> int:
@@ -98,6 +113,26 @@ class LinkProxy:
         self._begin_s = time.monotonic()
         self._call(self._begun.set)
 
+    def become(self, state: LinkState, profile: LinkProfile | None = None) -> None:
+        """Change the link now, whatever its schedule says until its next stretch; returns once it is so.
+
+        Args:
+            state: see `LinkState`.
+            profile: rates, delays and errors; None leaves them.
+        """
+        done = threading.Event()
+
+        def change() -> None:
+            self._change(state, profile or self._profile)
+            done.set()
+
+        self._call(change)
+        done.wait(_PATIENCE_S)
+
+    def _change(self, state: LinkState, profile: LinkProfile) -> None:
+        self._profile = profile
+        self._relay.change(state, profile)
+
     def traffic(self) -> list[BytesSeen]:
         """Bytes delivered over time since `begin`, looked at four times a second."""
         begin_s = self._begin_s
@@ -127,24 +162,18 @@ class LinkProxy:
         await asyncio.sleep(0)  # lets the transports close their sockets
 
     async def _keep_schedule(self) -> None:
-        for start_s, end_s in self._up:
-            await self._reach(start_s)
-            await self._open_until(end_s)
-        self._ready.set()
-
-    async def _open_until(self, end_s: float) -> None:
-        """Let connections through up to a moment, then cut them."""
-        self._relay.open(_bound(self.port))
         try:
-            await self._reach(end_s)
+            self._change(self._first.state, self._first.profile)
+            self._ready.set()
+            for stretch in self._schedule:
+                await self._reach(stretch.from_s)
+                self._change(stretch.state, stretch.profile)
+            await asyncio.Event().wait()
         finally:
-            self._relay.close()
+            self._change("cut", self._profile)
 
     async def _reach(self, at_s: float) -> None:
-        """Return at a second of the schedule; second 0 is there before the clock runs."""
-        if at_s <= 0:
-            return
-        self._ready.set()
+        """Return at a second of the schedule."""
         await self._begun.wait()
         assert self._begin_s is not None
         if math.isinf(at_s):
@@ -157,9 +186,13 @@ class LinkProxy:
             await asyncio.sleep(_SAMPLE_S)
 
 
-def _bound(port: int) -> socket.socket:
-    """A socket on a port of loopback, which another one may share as long as neither listens."""
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket on a port, which another one may share as long as neither listens."""
     sock = small_socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind((LOOPBACK, port))
+    try:
+        sock.bind((host, port))
+    except OSError as exc:
+        sock.close()
+        raise OptionError(f"{host}:{port}: cannot be taken ({exc.strerror}); give another host or port") from exc
     return sock

@@ -1,4 +1,4 @@
-"""Trackers that people use, to measure ours against: their own virtual environment, and any tracker as a process.
+"""Software that people use, to measure ours against: its own virtual environment, and any tracker as a process.
 
 `opencv-contrib-python` overwrites the files of `opencv-python`, so it must never be installed beside it.
 """
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -24,8 +25,21 @@ from sim.display import Display
 from sim.errors import OutputError, ProcessError
 
 PEERS_FOLDER = Path("runs/peers")
-PEER_PACKAGES = ("opencv-contrib-python==5.0.0.93", "numpy==2.4.6")
-"""The newest that both agree on, of the same OpenCV as `constraints.txt` names for ourselves."""
+LIBRARIES = (
+    "opencv-contrib-python==5.0.0.93",  # with `numpy` the newest that both agree on, of our own OpenCV's version
+    "numpy==2.4.6",
+    "pyzmq==27.3.0",  # of both below, and the one that `constraints.txt` names for ourselves
+    "simplejpeg==1.9.0",  # with it NetGear compresses, as its documentation advises
+    "colorlog==6.12.0",
+    "packaging==26.3",
+    "requests==2.34.2",
+    "tqdm==4.70.1",
+)
+BARE = ("imagezmq==1.2.0", "vidgear==0.3.6")
+"""Installed without what they ask for, so that nothing can put `opencv-python` beside `opencv-contrib-python`; and
+vidgear's extras would bring a downloader of films and a screen grabber. What the two do need is above.
+"""
+PEER_PACKAGES = (*LIBRARIES, *BARE)
 
 _WORKER = Path(__file__).with_name("tracking_worker.py")
 _LAUNCH = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from sim.{module} import main; main()"
@@ -58,22 +72,23 @@ def set_up_peers(folder: Path, display: Display) -> bool:
     except (OSError, subprocess.CalledProcessError) as exc:
         raise OutputError(f"{folder}: no virtual environment can be made there ({exc}); choose another --out") from exc
     with display.stage(f"pip install {' '.join(PEER_PACKAGES)}"):
-        _pip(folder)
+        _pip(folder, LIBRARIES)
+        _pip(folder, ("--no-deps", *BARE))
     _stamp(folder).write_text("\n".join(PEER_PACKAGES) + "\n")
     return True
 
 
-def _pip(folder: Path) -> None:
-    command = [str(python_of(folder)), "-m", "pip", "install", "--quiet", "--only-binary", ":all:", *PEER_PACKAGES]
+def _pip(folder: Path, packages: Sequence[str]) -> None:
+    command = [str(python_of(folder)), "-m", "pip", "install", "--quiet", "--only-binary", ":all:", *packages]
     try:
         done = subprocess.run(  # noqa: S603 - our own arguments
-            command, capture_output=True, text=True, timeout=_INSTALL_S, check=False, env=_environment(1)
+            command, capture_output=True, text=True, timeout=_INSTALL_S, check=False, env=environment(1)
         )
     except subprocess.TimeoutExpired as exc:
         raise ProcessError(f"pip: not done after {_INSTALL_S:g} s; check the network and run it again") from exc
     if done.returncode:
         lines = [line for line in done.stderr.strip().splitlines() if line.startswith("ERROR")] or ["no reason given"]
-        raise ProcessError(f"pip: {' '.join(PEER_PACKAGES)} cannot be installed: {lines[-1]}; check network and index")
+        raise ProcessError(f"pip: {' '.join(packages)} cannot be installed: {lines[-1]}; check network and index")
 
 
 def python_of(folder: Path) -> Path:
@@ -103,7 +118,8 @@ def _is_ready(folder: Path) -> bool:
     return False
 
 
-def _environment(threads: int) -> dict[str, str]:
+def environment(threads: int) -> dict[str, str]:
+    """Variables for a process in the peers' environment, which must find none of our packages."""
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     return kept | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
 
@@ -146,7 +162,7 @@ class TrackerProcess:
             command = [str(python), "-I", str(_WORKER), *arguments]  # -I: our package's files shadow no module
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self._process = subprocess.Popen(  # noqa: S603 - our own arguments
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, env=_environment(threads)
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, env=environment(threads)
         )
 
     def __enter__(self) -> Self:

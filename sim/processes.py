@@ -22,6 +22,9 @@ PROGRAMS = {
     "skyloop-edge": "edge.cli",
     "skyloop-cloud": "cloud.cli",
     "quiet-cloud": "sim.quiet_cloud",  # of the overhead benchmark
+    "link-cloud": "sim.link_cloud",  # these three of the link benchmark
+    "case-sender": "sim.case_sender",
+    "many-edges": "sim.many_edges",
 }
 """Module of each program; its function `main` is the entry point."""
 

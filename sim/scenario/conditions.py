@@ -21,7 +21,9 @@ class LinkProfile(Settings):
         edge_to_cloud_bps: bits per second; what follows on the wire counts, encryption included.
         cloud_to_edge_bps: the other way.
         latency_ms: one way.
-        jitter_ms: each piece of data may come so much later, never before an earlier one.
+        jitter_ms: each packet may come so much later, never before an earlier one.
+        loss: share of packets that TCP has to send again: they, and all behind them, come later.
+        bit_error_rate: share of bits that arrive flipped, unnoticed by TCP.
         windows: seconds of flight during which the link is up, `[[from_s, to_s], ...]`; empty is always.
     """
 
@@ -29,6 +31,8 @@ class LinkProfile(Settings):
     cloud_to_edge_bps: Rate = 16_000_000.0
     latency_ms: float = Field(default=20.0, ge=0, le=5000)
     jitter_ms: float = Field(default=0.0, ge=0, le=5000)
+    loss: float = Field(default=0.0, ge=0, le=0.5)
+    bit_error_rate: float = Field(default=0.0, ge=0, le=1e-2)
     windows: tuple[tuple[Moment, Moment], ...] = ()
 
 

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,9 @@ from protocols import Case, Detection, FrameHeader, Interpretation, Prompt, Prom
 KEY_A, KEY_B = "a" * 40, "b" * 40
 
 
-def make_case(payload: bytes, case_id: str | None = None) -> Case:
+def make_case(payload: bytes, case_id: str | None = None, ttl_s: float | None = None) -> Case:
     return Case(
+        ttl_s=ttl_s,
         case_id=case_id or new_case_id(),
         frame=FrameHeader(index=0, source_id="test", captured_at_s=1.0, width=640, height=512),
         region_xyxy=(0, 0, 640, 512),
@@ -156,7 +158,7 @@ def test_data_version_moves_when_another_process_writes(store):
     process.start()
     process.join(60)
     assert store.data_version() != before
-    assert store.craft_of_key(KEY_A) is None
+    assert store.enrolled().get(KEY_A) is None
 
 
 def test_data_version_moves_on_own_writes(store):
@@ -168,11 +170,11 @@ def test_data_version_moves_on_own_writes(store):
 def test_enroll_revoke_and_enroll_again(store):
     store.enroll("uav", KEY_A)
     store.enroll("uav", KEY_A)
-    assert store.craft_of_key(KEY_A) == "uav"
+    assert store.enrolled().get(KEY_A) == "uav"
     store.revoke("uav")
-    assert store.craft_of_key(KEY_A) is None
+    assert store.enrolled().get(KEY_A) is None
     store.enroll("uav", KEY_B)
-    assert (store.craft_of_key(KEY_A), store.craft_of_key(KEY_B)) == (None, "uav")
+    assert (store.enrolled().get(KEY_A), store.enrolled().get(KEY_B)) == (None, "uav")
 
 
 @pytest.mark.parametrize(
@@ -344,3 +346,52 @@ def test_teacher_detections_leave_out_the_persons(store):
         store.add_interpretation("a", make_interpretation(case.case_id, by, by))
     assert [found.label for found in store.teacher_detections(stored)] == ["teacher"]
     assert store.imagery_path(stored).read_bytes() == b"one"
+
+
+def kept_cases(store: CaseStore, *ttls_s: float | None) -> list[str]:
+    """Cases kept one after the other; their ids."""
+    cases = [make_case(bytes([number]), ttl_s=ttl_s) for number, ttl_s in enumerate(ttls_s, 1)]
+    store.add_cases([("alpha", case, bytes([number])) for number, case in enumerate(cases, 1)])
+    return [case.case_id for case in cases]
+
+
+def waiting(store: CaseStore, limit: int) -> list[str]:
+    return [stored.case.case_id for stored in store.waiting_cases(limit)]
+
+
+def test_where_all_fit_waiting_cases_come_in_order(tmp_path):
+    with closing(CaseStore(tmp_path)) as store:
+        ids = kept_cases(store, None, 60.0, 1e-6, 60.0)
+        assert waiting(store, 9) == ids
+
+
+def test_under_overload_the_newest_live_case_comes_first(tmp_path):
+    with closing(CaseStore(tmp_path)) as store:
+        _, _, newest = kept_cases(store, None, 60.0, 60.0)
+        assert waiting(store, 1) == [newest]
+
+
+def test_a_survey_case_keeps_its_place_in_every_batch(tmp_path):
+    with closing(CaseStore(tmp_path)) as store:
+        survey, _, live, newest, _ = kept_cases(store, None, 60.0, 60.0, 60.0, None)
+        assert waiting(store, 3) == [survey, live, newest]
+
+
+def test_a_live_case_that_came_too_long_ago_waits_for_all_others(tmp_path):
+    with closing(CaseStore(tmp_path)) as store:
+        _, survey, live = kept_cases(store, 1e-6, None, 60.0)
+        assert waiting(store, 2) == [survey, live]
+
+
+def test_news_differs_for_the_craft_that_has_some_alone(tmp_path):
+    with closing(CaseStore(tmp_path)) as store:
+        assert store.news() == {}
+        before = [store.bank(craft) and store.news() for craft in ("alpha", "beta")][-1]
+        (case_id,) = kept_cases(store, None)
+        store.add_interpretation("alpha", make_interpretation(case_id))
+        answered = store.news()
+        store.mark_delivered("alpha", case_id)
+        store.save_bank("alpha", PromptBank(epoch=store.bank("alpha").epoch, revision=1))
+        taught = store.news()
+    assert before["beta"] == answered["beta"] == taught["beta"]
+    assert len({before["alpha"], answered["alpha"], taught["alpha"]}) == 3

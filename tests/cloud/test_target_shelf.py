@@ -38,6 +38,18 @@ def test_order_waits_until_the_craft_has_answered(open_store):
     assert (unanswered, target.state, target.reason, target.heard_at_s) == ([], "tentative", "why", 1001.0)
 
 
+def test_order_and_its_end_are_news_until_the_craft_has_answered(open_store):
+    told = [open_store.news().get("uav")]
+    add(open_store)
+    told.append(open_store.news()["uav"])
+    say(open_store, 1, "tracked")
+    assert open_store.news().get("uav") == told[0]
+    open_store.mark_target_sent("uav", key_of(1), 1001.0)
+    open_store.stop_target("uav", key_of(1), 1002.0)
+    told.append(open_store.news()["uav"])
+    assert len(set(told)) == 3
+
+
 def test_order_outlives_the_process(open_store):
     add(open_store)
     again = CaseStore(open_store.data_dir)

@@ -1,6 +1,7 @@
 """The link with real sockets on loopback: an echo server behind it, a client before it."""
 
 import contextlib
+import math
 import socket
 import socketserver
 import threading
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from sim.link import LinkProxy
+from sim.link_schedule import Stretch, in_spans
 from sim.scenario.conditions import LinkProfile
 
 FAST = {"edge_to_cloud_bps": 1e9, "cloud_to_edge_bps": 1e9, "latency_ms": 0, "jitter_ms": 0}
@@ -37,9 +39,9 @@ def echo():
         thread.join()
 
 
-def proxy(port: int, up=None, seed: int = 1, **profile) -> LinkProxy:
-    spans = {} if up is None else {"up": up}
-    return LinkProxy(LinkProfile(**{**FAST, **profile}), port, np.random.default_rng(seed), **spans)
+def proxy(port: int, up=((0, math.inf),), seed: int = 1, **profile) -> LinkProxy:
+    link = LinkProfile(**{**FAST, **profile})
+    return LinkProxy(in_spans(link, up), ("127.0.0.1", port), np.random.default_rng(seed))
 
 
 def client(link: LinkProxy) -> socket.socket:
@@ -119,7 +121,7 @@ def test_jitter_varies_the_latency_and_keeps_the_order(echo):
     data = bytes(range(256)) * 400
     with proxy(echo, latency_ms=5, jitter_ms=40) as link, client(link) as sock:
         assert exchange(sock, data)[0] == data
-        trips_s = [exchange(sock, b"x")[1] for _ in range(8)]
+        trips_s = [exchange(sock, bytes(100))[1] for _ in range(8)]
     assert max(trips_s) - min(trips_s) > 0.01
     assert min(trips_s) >= 0.01
 
@@ -195,3 +197,87 @@ def test_leaving_the_context_frees_port_and_thread(echo):
         item.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         item.bind(("127.0.0.1", link.port))
         item.listen()
+
+
+def test_in_an_outage_nothing_passes_and_nothing_is_lost(echo):
+    with proxy(echo, latency_ms=5) as link, client(link) as sock:
+        exchange(sock, b"before")
+        link.become("outage")
+        sock.sendall(b"during")
+        sock.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            sock.recv(10)
+        link.become("up")
+        sock.settimeout(10)
+        assert sock.recv(10) == b"during"
+
+
+def test_tcp_finds_the_end_of_an_outage_by_itself(echo):
+    """First sent in vain at 0, again after 0.2, 0.6 and 1.4 s: an outage of 0.7 s ends at 1.4."""
+    with proxy(echo) as link, client(link) as sock:
+        exchange(sock, b"before")
+        link.become("outage")
+        begin_s = time.monotonic()
+        sock.sendall(b"x")
+        time.sleep(0.7)
+        link.become("up")
+        sock.recv(1)
+        assert 1.35 < time.monotonic() - begin_s < 2.2
+
+
+def test_who_connects_in_an_outage_waits_for_a_connection(echo):
+    with proxy(echo) as link:
+        link.become("outage")
+        with client(link) as sock:
+            sock.sendall(b"hello")
+            link.become("up")
+            assert sock.recv(10) == b"hello"  # the second packet that asks for a connection comes after a second
+
+
+def test_a_black_hole_accepts_and_swallows_and_cuts_afterwards(echo):
+    with proxy(echo) as link, client(link) as old:
+        exchange(old, b"before")
+        link.become("black-hole")
+        with client(link) as new:
+            for sock in (old, new):
+                sock.sendall(b"lost")
+                sock.settimeout(0.2)
+                with pytest.raises(TimeoutError):
+                    sock.recv(10)
+                sock.settimeout(10)
+            link.become("up")
+            old.sendall(b"anybody?")
+            assert is_cut(old)
+            assert is_cut(new)
+        with client(link) as after:
+            assert exchange(after, b"after")[0] == b"after"
+
+
+def test_half_open_forgets_the_connections_there_are_and_tells_nobody(echo):
+    with proxy(echo) as link, client(link) as old:
+        exchange(old, b"before")
+        link.become("half-open")
+        old.sendall(b"lost")
+        old.settimeout(0.2)
+        with client(link) as new:
+            assert exchange(new, b"new")[0] == b"new"
+        with pytest.raises(TimeoutError):  # neither an answer nor an end
+            old.recv(10)
+
+
+def test_flipped_bits_arrive(echo):
+    data = bytes(200_000)
+    with proxy(echo, bit_error_rate=1e-5) as link, client(link) as sock:
+        back = exchange(sock, data)[0]
+    flips = int(np.unpackbits(np.frombuffer(back, np.uint8)).sum())
+    assert 5 < flips < 80  # 32 expected, both ways together
+
+
+def test_the_schedule_changes_rates_and_delays(echo):
+    fast, far = LinkProfile(**FAST), LinkProfile(**{**FAST, "latency_ms": 150})
+    schedule = [Stretch(0, "up", fast), Stretch(0.2, "up", far)]
+    with LinkProxy(schedule, ("127.0.0.1", echo), np.random.default_rng(1)) as link, client(link) as sock:
+        assert exchange(sock, b"x")[1] < 0.15
+        link.begin()
+        time.sleep(0.3)
+        assert exchange(sock, b"x")[1] >= 0.3

@@ -259,13 +259,14 @@ def _offload_table(result: dict[str, Any], split: str) -> Table:
 
 
 @bench_app.command()
-def frontier(
+def frontier(  # noqa: PLR0913 - options of a command line
     data: Data = DATA_DEFAULT,
     plot: Annotated[Path | None, typer.Option(help="PNG file of the curves")] = None,
     student: Annotated[str, typer.Option(help="Bundle folder, or the bundled `student`")] = "student",
     teacher: Annotated[str, typer.Option(help="Bundle folder, or the bundled `teacher`")] = "teacher",
     images: Annotated[int | None, typer.Option(min=1, help="Images of each split; default all")] = None,
     draws: Annotated[int, typer.Option(min=20, help="Of the bootstrap")] = 200,
+    threads: Annotated[int, typer.Option(min=0, help="ONNX Runtime threads; 0 is all cores")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Which images are worth their bytes: accuracy over bytes, ours beside chance, an oracle and published rules.
@@ -278,7 +279,7 @@ def frontier(
     from sim.bench_frontier import FrontierBench, bench_frontier
     from sim.frontier_report import frontier_picture, frontier_tables
 
-    options = FrontierBench(data, bundle_folder(student), bundle_folder(teacher), images, draws)
+    options = FrontierBench(data, bundle_folder(student), bundle_folder(teacher), images, draws, threads=threads)
     result = bench_frontier(options, Display())
     if plot is not None:
         write_whole(plot, frontier_picture(result))

@@ -7,7 +7,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -40,7 +40,11 @@ _TARGET_BGR: dict[TargetState, tuple[int, int, int]] = {
 
 
 class RunOutputs:
-    """The output folder of one run; use as a context manager."""
+    """The output folder of one run; use as a context manager.
+
+    Attributes:
+        on_interpretation: called in the link's thread with every answer that was written.
+    """
 
     def __init__(self, folder: Path, *, fps: float, video: bool) -> None:
         """Create the folder and open the files.
@@ -58,6 +62,7 @@ class RunOutputs:
         self.folder = folder
         self._flushed_s = time.monotonic()
         self._video = VideoWriter(folder / "video.mp4", fps) if video else None
+        self.on_interpretation: Callable[[Interpretation], None] | None = None
 
     def __enter__(self) -> Self:
         """These outputs."""
@@ -110,6 +115,8 @@ class RunOutputs:
         Called in the link's thread, before the answer is acknowledged.
         """
         self._answers.write(interpretation.model_dump_json() + "\n")
+        if self.on_interpretation is not None:
+            self.on_interpretation(interpretation)
 
     def summarise(self, summary: dict[str, Any]) -> None:
         """Write `summary.json`, whole or not at all.

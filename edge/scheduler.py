@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from edge.capture import Frame
 from edge.config import Settings
@@ -22,6 +24,8 @@ from edge.student import Perception, as_picture
 from protocols.arrays import FloatArray, ImageArray
 from protocols.imagery import encode_image
 from protocols.values import Case, best_detections, new_case_id
+
+PolicyName: TypeAlias = Literal["threshold", "reward", "budget-quantile", "random", "all", "none"]
 
 _ALIGN_PX = 32
 _REMEMBERED = 64
@@ -41,6 +45,7 @@ class SchedulerSettings(Settings):
         region_side_px: least side of a region crop.
         jpeg_quality: of the imagery.
         ttl_s: a case older than this is worth nothing to a live mission; None keeps it for ever.
+        policy, random_share, audit_share, seed: see `edge.policies`.
     """
 
     budget_bytes_per_s: float = 20_000
@@ -53,6 +58,10 @@ class SchedulerSettings(Settings):
     region_side_px: int = 320
     jpeg_quality: int = 85
     ttl_s: float | None = 3600.0
+    policy: PolicyName = "threshold"
+    random_share: float = Field(default=0.1, ge=0, le=1)
+    audit_share: float = Field(default=0.01, ge=0, le=1)
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -88,19 +97,27 @@ class CasePace:
             hardness: of the frame, 0 to 1.
             is_new: False where everything strange in it was asked about within the cooldown.
         """
-        self._refill(now_s)
+        can_pay = self.affords(now_s)
         is_worth = hardness >= self.settings.min_hardness and is_new
         self._streak = self._streak + 1 if is_worth else 0
         if self._streak < self.settings.patience_frames or now_s - self._last_case_s < self.settings.min_interval_s:
             return False
-        if self._tokens <= 0:
+        if not can_pay:
             self.deferred += 1
-            return False
-        return True
+        return can_pay
+
+    def affords(self, now_s: float) -> bool:
+        """Whether anything of the byte budget is left at a capture time."""
+        self._refill(now_s)
+        return self._tokens > 0
+
+    def charge(self, payload_bytes: int) -> None:
+        """Take what was sent off the byte budget."""
+        self._tokens -= payload_bytes
 
     def spend(self, now_s: float, payload_bytes: int) -> None:
         """Note that a case was made of the frame that was just allowed."""
-        self._tokens -= payload_bytes
+        self.charge(payload_bytes)
         self._last_case_s, self._streak = now_s, 0
 
     def _refill(self, now_s: float) -> None:
@@ -111,18 +128,22 @@ class CasePace:
 
 
 class Scheduler:
-    """Decides frame by frame; time is the frame's capture time on the monotonic clock."""
+    """Decides frame by frame; time is the frame's capture time on the monotonic clock.
+
+    Attributes:
+        pace: the byte budget, which questions about targets share (`edge/target_questions.py`).
+    """
 
     def __init__(self, settings: SchedulerSettings, space_id: str, variant: str) -> None:
         self.settings = settings
-        self._pace = CasePace(settings)
+        self.pace = CasePace(settings)
         self._space_id, self._variant = space_id, variant
         self._asked: deque[tuple[float, FloatArray]] = deque(maxlen=_REMEMBERED)
 
     @property
     def deferred(self) -> int:
         """Frames worth a case that the budget could not afford."""
-        return self._pace.deferred
+        return self.pace.deferred
 
     def consider(self, frame: Frame, result: FrameResult) -> PlannedCase | None:
         """A case for this frame, or None when it is not worth it or not affordable now."""
@@ -130,7 +151,7 @@ class Scheduler:
         fresh = self._fresh(result, now_s)
         # Where nothing stands out, the whole frame is the case; a scene of a satellite is too large for one.
         is_new = len(fresh) > 0 or not (len(result.hardness.rows) or isinstance(frame.image, RasterImage))
-        return self._plan(frame, result, fresh) if self._pace.allows(now_s, result.hardness.score, is_new) else None
+        return self._plan(frame, result, fresh) if self.pace.allows(now_s, result.hardness.score, is_new) else None
 
     def _fresh(self, result: FrameResult, now_s: float) -> NDArray[np.int64]:
         """Unexplained candidates that were not asked about lately."""
@@ -148,7 +169,7 @@ class Scheduler:
         crop = crop if frame.header.bands in (1, 3) else as_picture(crop)
         payload = encode_image(crop, "image/jpeg", self.settings.jpeg_quality)
         case = describe_case(frame, result, region, payload, (self._space_id, self._variant), self.settings.ttl_s)
-        self._pace.spend(frame.captured_s, len(payload))
+        self.pace.spend(frame.captured_s, len(payload))
         inside = _inside(result.seen, result.hardness, region)
         self._asked.extend((frame.captured_s, vector) for vector in result.seen.embeddings[inside])
         return PlannedCase(case, payload, result.hardness.score)

@@ -259,7 +259,7 @@ def _offload_table(result: dict[str, Any], split: str) -> Table:
 
 
 @bench_app.command()
-def frontier(  # noqa: PLR0913 - options of a command line
+def frontier(
     data: Data = DATA_DEFAULT,
     plot: Annotated[Path | None, typer.Option(help="PNG file of the curves")] = None,
     student: Annotated[str, typer.Option(help="Bundle folder, or the bundled `student`")] = "student",

@@ -66,7 +66,7 @@ class RewardModel(BaseModel):
     weights: tuple[float, ...]
     looks: dict[str, tuple[float, ...]]
     full: float
-    fitted: dict[str, str | int | float | None] = {}
+    fitted: dict[str, str | int | float | list[float]] = {}
 
     @model_validator(mode="after")
     def _check(self) -> Self:

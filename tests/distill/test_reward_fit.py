@@ -9,6 +9,7 @@ from distill.evaluate import ImageDetections, ImageTruth
 from distill.reward_fit import (
     Seen,
     agreed_truth,
+    by_fifth,
     fit_reward,
     gains_of,
     rank_correlation,
@@ -99,6 +100,13 @@ def test_fit_learns_where_the_cloud_helps_on_flights_it_has_not_seen(student):
     assert fit.held_out[::2].min() > fit.held_out[1::2].max()
     assert fit.gains[::2].min() > 0.9
     assert rewards_of(student, fit.model, looked)[::2].min() > rewards_of(student, fit.model, looked)[1::2].max()
+
+
+def test_fifths_tell_whether_what_is_expected_is_gained(student):
+    looked, truths = stream()
+    fifths = by_fifth(fit_reward(student, looked, truths))
+    assert fifths["expected_by_fifth"] == sorted(fifths["expected_by_fifth"])
+    assert fifths["gained_by_fifth"][-1] > fifths["gained_by_fifth"][0]
 
 
 def test_one_flight_is_too_few(student):

@@ -102,10 +102,12 @@ class Frontier:
         sent = np.mean(self.chosen[name][budget], axis=0)
         return np.asarray(self._edge_f1 + sent * (self._both_f1 - self._edge_f1), dtype=np.float32)
 
-    def map50(self, name: str, budget: float, rows: Sequence[int], most: int = RANDOM_DRAWS) -> float:
-        """Of some images, a mean over at most so many draws."""
+    def map50(self, name: str, budget: float, rows: Sequence[int], draw: int | None = None) -> float:
+        """Of some images: of one draw of what is random, or a mean over all."""
         edge, both = self.stream.edge, self.stream.both
-        mixtures = ([both[i] if chosen[i] else edge[i] for i in rows] for chosen in self.chosen[name][budget][:most])
+        drawn = self.chosen[name][budget]
+        drawn = drawn if draw is None else [drawn[draw % len(drawn)]]
+        mixtures = ([both[i] if chosen[i] else edge[i] for i in rows] for chosen in drawn)
         return float(np.mean([map50_of(mixture) for mixture in mixtures]))
 
     def ends(self) -> dict[str, dict[str, float]]:
@@ -164,9 +166,9 @@ class Frontier:
         self, picks: Sequence[NDArray[np.int64]], others: Sequence[str], on_draw: Callable[[int], None]
     ) -> dict[str, Any]:
         """The gap recovered in mAP50, and how far ours is ahead: value, low, high."""
-        whole, drawn = self._map50_row(range(len(self.stream.edge)), others, RANDOM_DRAWS), []
+        whole, drawn = self._map50_row(range(len(self.stream.edge)), others), []
         for number, rows in enumerate(picks):
-            drawn.append(self._map50_row(rows.tolist(), others, 1))
+            drawn.append(self._map50_row(rows.tolist(), others, number))
             on_draw(number)
         spread = {key: [whole[key], *_interval([row[key] for row in drawn])] for key in whole}
         return {
@@ -176,8 +178,10 @@ class Frontier:
             "map50_ahead": {name: {str(b): spread[name, b] for b in BUDGETS} for name in others},
         }
 
-    def _map50_row(self, rows: Sequence[int], others: Sequence[str], most: int) -> dict[tuple[str, float], float]:
-        """Of some images, by what and budget; of what is random at most so many draws."""
+    def _map50_row(
+        self, rows: Sequence[int], others: Sequence[str], draw: int | None = None
+    ) -> dict[tuple[str, float], float]:
+        """Of some images, by what and budget; see `map50`."""
         edge = map50_of([self.stream.edge[i] for i in rows])
         cloud = map50_of([self.stream.cloud[i] for i in rows])
         values: dict[tuple[str, float], float] = {}
@@ -186,7 +190,7 @@ class Frontier:
             values["gap", budget] = round((ours - edge) / (cloud - edge), 4) if cloud != edge else 0.0
             values["share", budget] = round(ours / cloud, 4) if cloud else 0.0
             for name in others:
-                values[name, budget] = round(ours - self.map50(name, budget, rows, most), 4)
+                values[name, budget] = round(ours - self.map50(name, budget, rows, draw), 4)
         return values
 
 

@@ -232,7 +232,7 @@ def rank_correlation(a: FloatArray, b: FloatArray) -> float:
 
 def by_fifth(fit: Fit) -> dict[str, list[float]]:
     """Whether it is calibrated: reward and real gain, means over the fifths of the images by reward, lowest first."""
-    fifths = np.array_split(np.argsort(fit.held_out, kind="stable"), 5)
+    fifths = np.array_split(np.argsort(fit.held_out, kind="stable"), min(5, len(fit.held_out)))
     columns = {"expected_by_fifth": fit.held_out, "gained_by_fifth": fit.gains}
     return {name: [round(float(v[rows].mean()), 2) for rows in fifths] for name, v in columns.items()}
 

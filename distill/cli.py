@@ -233,6 +233,42 @@ def bundle(
 
 
 @app.command()
+def calibrate(
+    bundle: Annotated[str, typer.Argument(help="Bundle folder, or the bundled `student`")] = "student",
+    teacher: Annotated[str, typer.Option(help="Bundle that answers on the ground")] = "teacher",
+    data: Annotated[Path, typer.Option("--data", help="Images that the student was not trained on")] = DATA_DEFAULT
+    / "hit_uav",
+    split: Annotated[str, typer.Option(help="dev (other folders: all)")] = "dev",
+    labels: Annotated[bool, typer.Option(help="Right is what the data say; without, what the teacher says")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
+) -> None:
+    """Fit what asking the cloud about a frame is worth, and keep it beside a bundle as hardness.json.
+
+    The bundle's space and digests stay as they are. Example: skyloop-distill calibrate student
+    """
+    from distill.dataset import read_data_set
+    from distill.evaluate import bundle_folder
+    from distill.reward_fit import calibrate_reward
+    from edge.bundle import load_bundle
+    from edge.student import Student
+
+    if split == "val":
+        raise DistillError("split 'val' is for reporting: what is chosen on it says nothing there; give dev")
+    student, answering = (Student.open(load_bundle(bundle_folder(name))) for name in (bundle, teacher))
+    data_set = read_data_set(data, split)
+    with progress_bar() as progress:
+        task = progress.add_task("both models", total=len(data_set))
+        fit = calibrate_reward(student, answering, data_set, lambda _: progress.advance(task), with_labels=labels)
+    if as_json:
+        typer.echo(json.dumps(fit.model.fitted | {"full": fit.model.full}))
+    else:
+        typer.echo(
+            f"{bundle}: rank correlation {fit.model.fitted['rank_correlation_held_out']} with what the cloud put right "
+            f"on flights that the fit had not seen ({len(data_set)} images)"
+        )
+
+
+@app.command()
 def restore(
     bundle: Annotated[
         str, typer.Argument(help="Bundle folder with the variant fp32, or the bundled `student` or `teacher`")

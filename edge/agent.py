@@ -28,7 +28,8 @@ from edge.errors import SpoolError, TargetError
 from edge.link import Link
 from edge.outputs import RunOutputs
 from edge.pipeline import FramePipeline, FrameResult, PipelineSettings
-from edge.scheduler import PlannedCase, Scheduler, SchedulerSettings
+from edge.policies import PolicyScheduler
+from edge.scheduler import PlannedCase, SchedulerSettings
 from edge.spool import Spool
 from edge.student import Perception, Student
 from protocols.values import PromptBank
@@ -92,9 +93,11 @@ class Agent:
         """
         self.settings = settings or AgentSettings()
         self.pipeline = FramePipeline(student, self.settings.pipeline)
-        self.scheduler = Scheduler(self.settings.scheduler, student.manifest.space_id, student.bundle.variant)
+        self.scheduler = PolicyScheduler(self.settings.scheduler, student.manifest.space_id, student.bundle.variant)
         self.statistics = LoopStatistics()
         self._bank_store, self._spool, self._link, self._outputs = bank, spool, link, outputs
+        if outputs is not None:
+            outputs.on_interpretation = self.scheduler.audit.answered
         self._bank: PromptBank | None = None
         self._chips = ChipCheck(student, bank.current)
         self._flown: PromptBank | None = None  # what is matched: the bank, or with prompts rebuilt
@@ -266,6 +269,7 @@ class Agent:
                 "refused": s.cases_refused,
                 "deferred": self.scheduler.deferred,
             },
+            "audit": asdict(self.scheduler.audit.report()),
             "spool": asdict(self._spool.stats) if self._spool is not None else None,
             "link": asdict(self._link.stats()) if self._link else None,
             "questions": {

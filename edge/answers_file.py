@@ -25,8 +25,8 @@ class AnswersFile:
         if kept and not kept.endswith(b"\n"):  # the power went in the middle of a line
             self._file.write(b"\n")
 
-    def add(self, interpretation: Interpretation) -> None:
-        """Append an answer, unless it is there already.
+    def add(self, interpretation: Interpretation) -> bool:
+        """Append an answer, unless it is there already; whether it was new.
 
         Raises:
             OSError: the disk refused; nothing may be acknowledged then.
@@ -34,7 +34,7 @@ class AnswersFile:
         line = interpretation.model_dump_json().encode()
         digest = _digest(line)
         if digest in self._kept:
-            return
+            return False
         before = os.fstat(self._file.fileno()).st_size
         try:
             self._file.write(line + b"\n")
@@ -44,6 +44,7 @@ class AnswersFile:
             self._reopen(before)
             raise
         self._kept.add(digest)
+        return True
 
     def _reopen(self, size: int) -> None:
         """Take back half a line, and what is still buffered of it."""

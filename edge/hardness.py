@@ -1,8 +1,8 @@
 """Hardness: how much the cloud would help with this frame, estimated on the edge.
 
 Three signs, each in [0, 1], combined as independent reasons: *unexplained* (something is here but neither a known class
-nor a prompt says what; fires on frames without any detection too), *doubt* (a known class near its decision point) and
-*flicker* (tracks that come and go).
+nor a prompt says what; fires on frames without any detection too), *doubt* (a known class near its decision point, or
+what a fit beside the bundle expects of asking) and *flicker* (tracks that come and go).
 """
 
 from __future__ import annotations
@@ -47,11 +47,13 @@ class Hardness:
         score: in [0, 1].
         reasons: the three signs.
         rows: candidates that are unexplained, strongest first.
+        reward: detections that the cloud would put right, where a fit of that flies (see `edge.reward`).
     """
 
     score: float
     reasons: dict[str, float]
     rows: NDArray[np.int64]
+    reward: float | None = None
 
 
 def estimate_hardness(
@@ -81,12 +83,30 @@ def estimate_hardness(
         "doubt": _doubt(_best_class(seen)),
         "flicker": min(max(flicker, 0.0), 1.0),
     }
+    return Hardness(_combined(reasons, settings), reasons, rows[order])
+
+
+def with_reward(hardness: Hardness, reward: float, full: float, settings: HardnessSettings) -> Hardness:
+    """The same frame with a fitted estimate in place of the bare doubt.
+
+    Args:
+        hardness: by the three signs alone.
+        reward: detections that the cloud would put right.
+        full: reward that counts as full doubt.
+        settings: weights.
+    """
+    reasons = hardness.reasons | {"doubt": min(max(reward / full, 0.0), 1.0)}
+    return Hardness(_combined(reasons, settings), reasons, hardness.rows, reward)
+
+
+def _combined(reasons: dict[str, float], settings: HardnessSettings) -> float:
+    """The signs as independent reasons."""
     calm = (
         (1 - settings.unexplained_weight * reasons["unexplained"])
         * (1 - settings.doubt_weight * reasons["doubt"])
         * (1 - settings.flicker_weight * reasons["flicker"])
     )
-    return Hardness(float(min(max(1 - calm, 0.0), 1.0)), reasons, rows[order])
+    return float(min(max(1 - calm, 0.0), 1.0))
 
 
 def _best_class(seen: Perception) -> FloatArray:

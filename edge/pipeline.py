@@ -17,11 +17,12 @@ from edge.camera_motion import CameraMotion
 from edge.capture import Frame
 from edge.config import Settings
 from edge.errors import TargetError
-from edge.hardness import Hardness, HardnessSettings, estimate_hardness
+from edge.hardness import Hardness, HardnessSettings, estimate_hardness, with_reward
 from edge.opencv_trackers import open_short_term
 from edge.prompting import PromptMatcher
 from edge.raster import RasterImage
 from edge.recent_frames import RecentFrames, RecentFramesSettings
+from edge.reward import frame_reward, load_reward
 from edge.student import Perception, Student
 from edge.target_places import Beginning, Present, begin, followable
 from edge.target_questions import Budget, Question, QuestionSettings, Surroundings, TargetQuestions
@@ -97,6 +98,7 @@ class FramePipeline:
         self.questions = TargetQuestions(self.settings.questions)
         self._requests: list[TargetRequest] = []
         self._motion = CameraMotion()
+        self._reward = load_reward(student.bundle)
         self._flicker = 0.0
 
     @property
@@ -179,6 +181,9 @@ class FramePipeline:
         self._flicker += 0.1 * (self._tracker.ended_young / max(len(self._tracker.tracks), 1) - self._flicker)
         size = (frame.header.width, frame.header.height)
         hardness = estimate_hardness(seen, known, match, self._flicker, size, self.settings.hardness)
+        if self._reward is not None:
+            reward = frame_reward(self._reward, self.student, seen, match)
+            hardness = with_reward(hardness, reward, self._reward.full, self.settings.hardness)
         rows = zip(boxes.tolist(), labels, scores.tolist(), sources, ids, strict=True)
         detections = tuple(
             Detection(box_xyxy=tuple(box), label=label, score=min(score, 1.0), provenance=source, track_id=track_id)

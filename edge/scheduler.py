@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from edge.capture import Frame
 from edge.config import Settings
@@ -22,6 +24,8 @@ from edge.student import Perception, as_picture
 from protocols.arrays import FloatArray, ImageArray
 from protocols.imagery import encode_image
 from protocols.values import Case, best_detections, new_case_id
+
+PolicyName: TypeAlias = Literal["threshold", "reward", "budget-quantile", "random", "all", "none"]
 
 _ALIGN_PX = 32
 _REMEMBERED = 64
@@ -41,6 +45,7 @@ class SchedulerSettings(Settings):
         region_side_px: least side of a region crop.
         jpeg_quality: of the imagery.
         ttl_s: a case older than this is worth nothing to a live mission; None keeps it for ever.
+        policy, random_share, audit_share, seed: see `edge.policies`.
     """
 
     budget_bytes_per_s: float = 20_000
@@ -53,6 +58,10 @@ class SchedulerSettings(Settings):
     region_side_px: int = 320
     jpeg_quality: int = 85
     ttl_s: float | None = 3600.0
+    policy: PolicyName = "threshold"
+    random_share: float = Field(default=0.1, ge=0, le=1)
+    audit_share: float = Field(default=0.01, ge=0, le=1)
+    seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,13 @@ _SCENE_FROM_S = 12.0
 _BANK_PATIENCE_S = 60.0
 
 _ONE_CASE_A_SECOND = SchedulerSettings(
-    budget_bytes_per_s=1e9, burst_bytes=1e9, min_hardness=0.0, patience_frames=1, min_interval_s=1.0, cooldown_s=0.0
+    budget_bytes_per_s=1e9,
+    burst_bytes=1e9,
+    min_hardness=0.0,
+    patience_frames=1,
+    min_interval_s=1.0,
+    cooldown_s=0.0,
+    audit_share=0.0,
 )
 
 

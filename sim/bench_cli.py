@@ -9,6 +9,7 @@ from typing import Annotated, Any, cast, get_args
 import typer
 from rich.table import Table
 
+from distill.files import write_whole
 from sim.display import Display, console, quiet_logs
 from sim.errors import OptionError
 from sim.processes import end_children_on_sigterm
@@ -333,6 +334,38 @@ def _offload_table(result: dict[str, Any], split: str) -> Table:
     for model in result["all"]:
         table.add_row(model, *(_score(result[which][model]["map50"]) for which in counts))
     return table
+
+
+@bench_app.command()
+def frontier(
+    data: Data = DATA_DEFAULT,
+    plot: Annotated[Path | None, typer.Option(help="PNG file of the curves")] = None,
+    student: Annotated[str, typer.Option(help="Bundle folder, or the bundled `student`")] = "student",
+    teacher: Annotated[str, typer.Option(help="Bundle folder, or the bundled `teacher`")] = "teacher",
+    images: Annotated[int | None, typer.Option(min=1, help="Images of each split; default all")] = None,
+    draws: Annotated[int, typer.Option(min=20, help="Of the bootstrap")] = 200,
+    threads: Annotated[int, typer.Option(min=0, help="ONNX Runtime threads; 0 is all cores")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Which images are worth their bytes: accuracy over bytes, ours beside chance, an oracle and published rules.
+
+    On HIT-UAV val and dev; bytes are those of all messages of the cases. Takes about twenty minutes on two cores.
+
+    Example:  skyloop-sim bench frontier --plot frontier.png
+    """
+    from distill.evaluate import bundle_folder
+    from sim.bench_frontier import FrontierBench, bench_frontier
+    from sim.frontier_report import frontier_picture, frontier_tables
+
+    options = FrontierBench(data, bundle_folder(student), bundle_folder(teacher), images, draws, threads=threads)
+    result = bench_frontier(options, Display())
+    if plot is not None:
+        write_whole(plot, frontier_picture(result))
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        for table in frontier_tables(result):
+            console.print(table)
 
 
 @bench_app.command()

@@ -1,12 +1,15 @@
 import json
 import shutil
 
+import cv2
+import numpy as np
 import pytest
 
 from distill import bundle as bundling
 from distill import gate, quantize
 from distill.bundle import write_bundle
 from edge.bundle import load_bundle
+from edge.reward import read_reward
 
 RECIPE = """
 name = "{name}"
@@ -236,3 +239,45 @@ def test_engine_bad_option_is_one_clear_line(run_cli, tiny_bundle, more, words):
     assert code == 1
     assert words in err
     assert len(err.strip().splitlines()) == 1
+
+
+@pytest.fixture
+def people_bundle(tiny_bundle, tmp_path):
+    """The tiny bundle with its one class called Person, in a folder that may be written to."""
+    folder = tmp_path / "people"
+    shutil.copytree(tiny_bundle.folder, folder)
+    manifest = json.loads((folder / "bundle.json").read_text())
+    (folder / "bundle.json").write_text(json.dumps(manifest | {"labels": ["Person"]}))
+    return folder
+
+
+@pytest.mark.parametrize("more", [(), ("--labels",)])
+def test_calibrate_writes_a_fit_beside_the_bundle(run_cli, people_bundle, hit_uav, more):
+    (hit_uav / "dev_groups.txt").write_text("0_80_60_0\n0_60_30_0\n")
+    for path in (hit_uav / "train").glob("*.jpg"):  # the tiny network sees red things
+        picture = np.zeros(cv2.imread(str(path)).shape, np.uint8)
+        picture[16:32, 16:32] = (0, 0, 255)
+        cv2.imwrite(str(path), picture)
+    before = (people_bundle / "bundle.json").read_bytes()
+    words = ("calibrate", people_bundle, "--teacher", people_bundle, "--data", hit_uav, "--json", *more)
+    code, out, _ = run_cli(*words)
+    assert code == 0
+    assert json.loads(out)["images"] == 3
+    assert json.loads(out)["labels"] == ("the data's" if more else "the teacher's")
+    assert (people_bundle / "bundle.json").read_bytes() == before
+    assert read_reward(people_bundle / "hardness.json").fitted["images"] == 3
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--split", "val"), "is for reporting"),
+        ((), "1 flight(s) teach no reward"),
+        (("--data", "nowhere"), "is not there"),
+    ],
+)
+def test_calibrate_bad_input_is_one_clear_line(run_cli, people_bundle, hit_uav, more, words):
+    code, _, err = run_cli("calibrate", people_bundle, "--teacher", people_bundle, "--data", hit_uav, *more)
+    assert code != 0
+    assert words in " ".join(err.split())
+    assert not (people_bundle / "hardness.json").exists()

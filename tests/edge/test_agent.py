@@ -24,7 +24,7 @@ from edge.target_requests import TargetRequest
 from protocols.errors import ShapeError
 from protocols.imagery import encode_image
 from protocols.messages import TrackTarget
-from protocols.values import BankChange, Chip, Prompt, PromptBank
+from protocols.values import BankChange, Chip, Interpretation, Prompt, PromptBank
 from protocols.vectors import Vectors
 
 GREEN, RED = (60, 220, 60), (40, 40, 250)
@@ -101,12 +101,35 @@ def test_run_writes_a_video_of_every_frame(student, flight, tmp_path):
 
 def test_run_spools_one_case_for_the_unknown_thing(student, flight, tmp_path):
     spool = Spool(tmp_path / "spool")
-    summary, lines = fly(student, flight, tmp_path, spool=spool)
+    summary, lines = fly(student, flight, tmp_path, spool=spool, audit_share=0.0)
     spool.flush()
     sent = [line for line in lines if "case_id" in line]
     assert len(sent) == 1
     assert summary["cases"]["planned"] == len(spool) == 1
     assert spool.best().case.case_id == sent[0]["case_id"]
+
+
+def test_run_audits_frames_and_hears_what_the_cloud_says_of_them(student, flight, tmp_path):
+    spool = Spool(tmp_path / "spool")
+    with RunOutputs(tmp_path / "out", fps=15, video=False) as outputs:
+        settings = AgentSettings(scheduler=SchedulerSettings(audit_share=1.0, policy="none"))
+        agent = Agent(
+            student=student, bank=BankStore(tmp_path / "bank"), spool=spool, outputs=outputs, settings=settings
+        )
+        summary = agent.run(open_source(str(flight)))
+        assert summary["audit"]["asked"] == summary["cases"]["planned"] == 12
+        spool.flush()
+        case = spool.best().case
+        answer = Interpretation(
+            case_id=case.case_id,
+            detections=case.detections,
+            confidence=1.0,
+            by="teacher",
+            interpreter="test",
+            made_at_s=0.0,
+        )
+        outputs.write_interpretation(answer)
+        assert agent.scheduler.audit.report().agreement == 1.0
 
 
 def test_run_without_spool_makes_no_case(student, flight, tmp_path):

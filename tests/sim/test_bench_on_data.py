@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 
 import cv2
@@ -12,13 +13,14 @@ from onnx import numpy_helper
 from typer.testing import CliRunner
 
 from distill.dataset import read_data_set
-from distill.errors import DataSetError
+from distill.errors import DataSetError, DistillError
 from distill.fewshot import draw_shots
 from edge.bundle import load_bundle
 from edge.errors import ModelError
 from sim.bench_cli import bench_app
 from sim.bench_fewshot import FewShotBench, bench_fewshot
 from sim.bench_find import FindBench, bench_find, searches
+from sim.bench_frontier import FrontierBench, bench_frontier
 from sim.bench_models import ModelsBench, bench_models
 from sim.bench_offload import OffloadBench, bench_offload
 from sim.display import Display
@@ -151,6 +153,41 @@ def test_teacher_is_compared_on_the_images_its_student_finds_hard(hit_uav, tiny_
     gain = result["hard"]["teacher"]["map50"] - result["hard"]["second"]["map50"]
     assert result["teacher_gain"] == pytest.approx(100 * gain, abs=0.1)
     assert result["hard"]["teacher"]["ap50"]["Bicycle"] == 1.0
+
+
+@pytest.fixture
+def two_flights(hit_uav, tmp_path):
+    """The same pictures, both groups of the training ones dev."""
+    folder = tmp_path / "hit_uav"
+    shutil.copytree(hit_uav, folder)
+    (folder / "dev_groups.txt").write_text("0_60_30_0\n1_80_30_0\n")
+    return folder
+
+
+def test_frontier_command_tells_curves_of_both_splits_and_draws_them(two_flights, tiny_bundle, reference, tmp_path):
+    plot = tmp_path / "frontier.png"
+    arguments = ["--data", two_flights, "--student", tiny_bundle.folder, "--teacher", reference, "--draws", 20]
+    words = [str(word) for word in ["frontier", *arguments, "--plot", plot, "--json"]]
+    done = CliRunner().invoke(bench_app, words, catch_exceptions=False)
+    result = json.loads(done.stdout)
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert result["with_prompts"] is None
+    for split in ("val", "dev"):
+        found = result[split]
+        assert found["edge_only"] == {"map50": 0.0, "f1": 0.0, "bytes": 0}  # it knows red things alone
+        # The teacher finds every bicycle and no person: half of mAP50, and one of three boxes wanted or said.
+        assert found["cloud_only"]["map50"] == found["teacher_on_raw_map50"] == 0.5
+        assert found["cloud_only"]["f1"] == pytest.approx(2 / 3, abs=1e-3)
+        ways = ["ours", "random", "oracle", "sedna_ibt", "sedna_threshold", "axonmesh_margin", "difficult_case"]
+        assert set(ways) <= set(found["policies"])
+        assert set(found["policies"]["ours"][0]) == {"budget", "bytes", "map50", "f1"}
+        assert set(found["g"]) == {"0.05", "0.1", "0.2", "0.3"}
+        assert found["policies"]["oracle"][-1]["f1"] > 0
+
+
+def test_frontier_of_one_flight_is_refused(hit_uav, tiny_bundle, reference):
+    with pytest.raises(DistillError, match=r"1 flight\(s\) teach no reward"):
+        bench_frontier(FrontierBench(hit_uav, tiny_bundle.folder, reference, draws=20), Display())
 
 
 @pytest.mark.slow

@@ -32,6 +32,9 @@ _CHUNK_S = 1.0
 
 _LEAST_CHUNK_BYTES = 1024
 
+_FIRST_CHUNK_BYTES = 2048
+"""While nothing is known: seven seconds at 2,400 bit/s, and the gateway takes a craft for gone after ten of silence."""
+
 
 @dataclass(frozen=True)
 class PathState:
@@ -55,7 +58,7 @@ class PathState:
     edge_to_cloud_bps: float | None = None
     is_bps_floor: bool = True
     in_flight_bytes: int = 0
-    allowance_bytes: int = 2 * CHUNK_BYTES
+    allowance_bytes: int = 2 * _FIRST_CHUNK_BYTES
 
 
 @dataclass(frozen=True)
@@ -82,11 +85,17 @@ class PathEstimate:
         self._rates: deque[tuple[float, float]] = deque()  # (when, bytes/s), falling
         self._is_floor = True
         self._delivered, self._delivered_s, self._in_flight = 0, 0.0, 0
+        self._delivered_before = 0  # when this connection began
         self._idle_until = 0  # chunks delivered up to here say how much there was to send, not what the path takes
 
     def begin(self) -> None:
-        """A new connection: nothing is on the way."""
-        self._in_flight, self._idle_until = 0, self._delivered
+        """A new connection: nothing is on the way.
+
+        Where nothing of what was sent on the last one came through, the path may have become another: begin small.
+        """
+        if self._in_flight and self._delivered == self._delivered_before:
+            self._rates.clear()
+        self._in_flight, self._idle_until, self._delivered_before = 0, self._delivered, self._delivered
 
     def state(self) -> PathState:
         """All that is known, `connected` apart."""
@@ -109,7 +118,7 @@ class PathEstimate:
     def chunk_bytes(self) -> int:
         """How large the next chunk should be: at most a second's worth."""
         if not self._rates:
-            return CHUNK_BYTES
+            return _FIRST_CHUNK_BYTES
         return int(min(max(self._rates[0][1] * _CHUNK_S, _LEAST_CHUNK_BYTES), CHUNK_BYTES))
 
     @property

@@ -87,6 +87,16 @@ def test_least_round_trip_is_looked_at_anew_with_an_empty_path_after_a_minute():
     assert pipe.path.state().edge_to_cloud_bps == pytest.approx(8e6, rel=0.05)
 
 
+def test_path_that_swallowed_all_of_the_last_connection_is_begun_anew_and_small():
+    path = PathEstimate()
+    first = path.chunk_bytes
+    path.covered(path.sent(CHUNK_BYTES, 0.0), 0.1)
+    path.begin()
+    path.sent(CHUNK_BYTES, 1.0)
+    path.begin()
+    assert (path.state().edge_to_cloud_bps, path.chunk_bytes) == (None, first)
+
+
 def test_new_connection_has_nothing_in_flight_and_keeps_what_was_learned():
     path = PathEstimate()
     path.covered(path.sent(CHUNK_BYTES, 0.0), 0.5)

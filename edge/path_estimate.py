@@ -24,6 +24,10 @@ less often, for each look costs a second's worth on a slow path)."""
 _GAIN = 2.0
 """On the way at most: twice what the link holds, so that the rate found can double in each round trip (BBR's gain)."""
 
+_MORE = 1.25
+"""A rate that is found while there is too little to send says that the path takes more if it is this much above the
+last one found with enough; less is noise (the growth that BBR takes for a sign of an unfilled path)."""
+
 _ANSWER_S = 0.025
 """Added to the round trip when reckoning what the link holds: the gateway gathers what came before it answers."""
 
@@ -170,9 +174,10 @@ class PathEstimate:
             return
         rate = (self._delivered - chunk.delivered) / passed_s
         is_floor = chunk.is_limited_by_us or self._delivered <= self._idle_until
-        if is_floor and self._rates and rate <= self._rates[0][1]:
+        best = self._rates[0][1] if self._rates else 0.0
+        if is_floor and rate <= best:
             return
-        self._is_floor = is_floor
+        self._is_floor = is_floor and (self._is_floor or rate > _MORE * best)
         while self._rates and self._rates[-1][1] <= rate:
             self._rates.pop()
         self._rates.append((now_s, rate))

@@ -69,6 +69,16 @@ def test_little_to_send_gives_a_floor_and_never_lowers_what_was_found():
     assert path.state().edge_to_cloud_bps == 8000
 
 
+@pytest.mark.parametrize(("took_s", "is_floor"), [(0.95, False), (0.5, True)])
+def test_found_rate_stays_found_but_for_a_much_higher_floor(took_s, is_floor):
+    path = PathEstimate()
+    path.covered(path.sent(1000, 0.0), 1.0)
+    chunk = path.sent(1000, 2.0)
+    path.ran_dry()
+    path.covered(chunk, 2.0 + took_s)
+    assert (path.state().is_bps_floor, path.state().edge_to_cloud_bps) == (is_floor, pytest.approx(8000 / took_s))
+
+
 def test_round_trip_is_smoothed_as_in_rfc_6298():
     path = PathEstimate()
     path.answered(0.8, 0.0)

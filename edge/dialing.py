@@ -51,6 +51,10 @@ _FREE_TRIES = 2
 _SIGNATURE_BYTES = 10
 """What a ZMTP greeting begins with (RFC 37); Linux counts the end of a connection as a byte received."""
 
+_FAR_S = 0.6
+"""A round trip over a geostationary satellite: taken for granted while nothing is known, for a thin link would be
+filled with the handshakes of attempts that only seem to hang."""
+
 _DOUBTS = 3
 """Attempts without an answer after which the round trip time known is that of another path."""
 
@@ -237,7 +241,8 @@ class Dialer:
         if attempt.connected_s is None:
             return True
         patience_s = _PATIENCE_S if attempt.was_answered else _GREETING_S
-        return now_s - attempt.connected_s > patience_s + _RTTS * (self._rtt_s(attempt.connection.endpoint) or 0.0)
+        rtt_s = self._rtt_s(attempt.connection.endpoint)
+        return now_s - attempt.connected_s > patience_s + _RTTS * (_FAR_S if rtt_s is None else rtt_s)
 
     def _start(self, line: _Line) -> None:
         now_s = self._clock.monotonic_s()

@@ -24,6 +24,10 @@ less often, for each look costs a second's worth on a slow path)."""
 _GAIN = 2.0
 """On the way at most: twice what the link holds, so that the rate found can double in each round trip (BBR's gain)."""
 
+_MORE = 1.25
+"""A rate that is found while there is too little to send says that the path takes more if it is this much above the
+last one found with enough; less is noise (the growth that BBR takes for a sign of an unfilled path)."""
+
 _ANSWER_S = 0.025
 """Added to the round trip when reckoning what the link holds: the gateway gathers what came before it answers."""
 
@@ -31,6 +35,9 @@ _CHUNK_S = 1.0
 """A chunk is to take no longer on the link: so long waits a heartbeat behind it, three at most on the cloud's side."""
 
 _LEAST_CHUNK_BYTES = 1024
+
+_FIRST_CHUNK_BYTES = 2048
+"""While nothing is known: seven seconds at 2,400 bit/s, and the gateway takes a craft for gone after ten of silence."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class PathState:
     edge_to_cloud_bps: float | None = None
     is_bps_floor: bool = True
     in_flight_bytes: int = 0
-    allowance_bytes: int = 2 * CHUNK_BYTES
+    allowance_bytes: int = 2 * _FIRST_CHUNK_BYTES
 
 
 @dataclass(frozen=True)
@@ -82,11 +89,17 @@ class PathEstimate:
         self._rates: deque[tuple[float, float]] = deque()  # (when, bytes/s), falling
         self._is_floor = True
         self._delivered, self._delivered_s, self._in_flight = 0, 0.0, 0
+        self._delivered_before = 0  # when this connection began
         self._idle_until = 0  # chunks delivered up to here say how much there was to send, not what the path takes
 
     def begin(self) -> None:
-        """A new connection: nothing is on the way."""
-        self._in_flight, self._idle_until = 0, self._delivered
+        """A new connection: nothing is on the way.
+
+        Where nothing of what was sent on the last one came through, the path may have become another: begin small.
+        """
+        if self._in_flight and self._delivered == self._delivered_before:
+            self._rates.clear()
+        self._in_flight, self._idle_until, self._delivered_before = 0, self._delivered, self._delivered
 
     def state(self) -> PathState:
         """All that is known, `connected` apart."""
@@ -109,7 +122,7 @@ class PathEstimate:
     def chunk_bytes(self) -> int:
         """How large the next chunk should be: at most a second's worth."""
         if not self._rates:
-            return CHUNK_BYTES
+            return _FIRST_CHUNK_BYTES
         return int(min(max(self._rates[0][1] * _CHUNK_S, _LEAST_CHUNK_BYTES), CHUNK_BYTES))
 
     @property
@@ -161,9 +174,10 @@ class PathEstimate:
             return
         rate = (self._delivered - chunk.delivered) / passed_s
         is_floor = chunk.is_limited_by_us or self._delivered <= self._idle_until
-        if is_floor and self._rates and rate <= self._rates[0][1]:
+        best = self._rates[0][1] if self._rates else 0.0
+        if is_floor and rate <= best:
             return
-        self._is_floor = is_floor
+        self._is_floor = is_floor and (self._is_floor or rate > _MORE * best)
         while self._rates and self._rates[-1][1] <= rate:
             self._rates.pop()
         self._rates.append((now_s, rate))

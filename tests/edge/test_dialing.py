@@ -113,10 +113,16 @@ def test_better_endpoint_is_found_again_while_another_is_in_use(dial, gateway):
 
 def test_attempts_go_on_beside_one_that_hangs(dial, mute):
     """A listener that says nothing stands for a path that swallows everything once TCP is up."""
-    dialer, events = dial(mute[1])
+    dialer, events = dial(mute[1], rtt_s=0.005)
     run(dialer, 1.0)
     assert 3 <= len(events.begun) <= 5  # each given a quarter of a second to be greeted
     assert events.failures == []
+
+
+def test_thin_link_that_nothing_is_known_of_is_not_filled_with_handshakes(dial, mute):
+    dialer, events = dial(mute[1])
+    run(dialer, 1.0)
+    assert len(events.begun) == 1
 
 
 def test_proxy_with_nothing_behind_it_does_not_make_the_pauses_grow(dial, mute):

@@ -69,6 +69,16 @@ def test_little_to_send_gives_a_floor_and_never_lowers_what_was_found():
     assert path.state().edge_to_cloud_bps == 8000
 
 
+@pytest.mark.parametrize(("took_s", "is_floor"), [(0.95, False), (0.5, True)])
+def test_found_rate_stays_found_but_for_a_much_higher_floor(took_s, is_floor):
+    path = PathEstimate()
+    path.covered(path.sent(1000, 0.0), 1.0)
+    chunk = path.sent(1000, 2.0)
+    path.ran_dry()
+    path.covered(chunk, 2.0 + took_s)
+    assert (path.state().is_bps_floor, path.state().edge_to_cloud_bps) == (is_floor, pytest.approx(8000 / took_s))
+
+
 def test_round_trip_is_smoothed_as_in_rfc_6298():
     path = PathEstimate()
     path.answered(0.8, 0.0)
@@ -85,6 +95,16 @@ def test_least_round_trip_is_looked_at_anew_with_an_empty_path_after_a_minute():
     pipe.run(60)
     assert pipe.path.state().rtt_least_s == pytest.approx(0.2, rel=0.2)
     assert pipe.path.state().edge_to_cloud_bps == pytest.approx(8e6, rel=0.05)
+
+
+def test_path_that_swallowed_all_of_the_last_connection_is_begun_anew_and_small():
+    path = PathEstimate()
+    first = path.chunk_bytes
+    path.covered(path.sent(CHUNK_BYTES, 0.0), 0.1)
+    path.begin()
+    path.sent(CHUNK_BYTES, 1.0)
+    path.begin()
+    assert (path.state().edge_to_cloud_bps, path.chunk_bytes) == (None, first)
 
 
 def test_new_connection_has_nothing_in_flight_and_keeps_what_was_learned():

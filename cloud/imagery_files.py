@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cloud.errors import StoreError
 
 _PARTIAL = ".part"
+
+_SYNCS = 8
+"""At a time; more than two crafts' unfinished uploads, and each only waits for the disk."""
 
 
 class ImageryFiles:
@@ -16,6 +20,7 @@ class ImageryFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._syncing = ThreadPoolExecutor(_SYNCS, "skyloop-sync")  # its threads begin with the first group
 
     def path(self, craft: str, case_id: str) -> Path:
         """Where a case's imagery lies."""
@@ -36,9 +41,11 @@ class ImageryFiles:
                 path = self.path(craft, case_id)
                 self._make_folder(path.parent)
                 written.append(path)
-                _write_durably(path, payload)
-            for folder in {path.parent for path in written}:
-                _sync_folder(folder)
+                _partial(path).write_bytes(payload)
+            self._sync([_partial(path) for path in written])
+            for path in written:
+                _partial(path).replace(path)
+            self._sync(sorted({path.parent for path in written}))
         except OSError as exc:
             self.remove(written)
             raise StoreError(
@@ -61,25 +68,28 @@ class ImageryFiles:
         """Take files away, with what is left of writing them."""
         for path in paths:
             path.unlink(missing_ok=True)
-            path.with_name(path.name + _PARTIAL).unlink(missing_ok=True)
+            _partial(path).unlink(missing_ok=True)
 
     def _make_folder(self, folder: Path) -> None:
         if not folder.is_dir():
             folder.mkdir(parents=True, exist_ok=True)
-            _sync_folder(folder.parent)
+            _sync(folder.parent)
+
+    def _sync(self, paths: Sequence[Path]) -> None:
+        """Sync all of them side by side: the file system's journal takes them in one go, which one by one it cannot."""
+        if len(paths) == 1:
+            _sync(paths[0])
+        else:
+            list(self._syncing.map(_sync, paths))
 
 
-def _write_durably(path: Path, payload: bytes) -> None:
-    partial = path.with_name(path.name + _PARTIAL)
-    with partial.open("wb") as file:
-        file.write(payload)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+def _partial(path: Path) -> Path:
+    return path.with_name(path.name + _PARTIAL)
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Make a file's content, or a folder's names, survive power loss."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

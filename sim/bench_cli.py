@@ -342,6 +342,9 @@ def frontier(
     plot: Annotated[Path | None, typer.Option(help="PNG file of the curves")] = None,
     student: Annotated[str, typer.Option(help="Bundle folder, or the bundled `student`")] = "student",
     teacher: Annotated[str, typer.Option(help="Bundle folder, or the bundled `teacher`")] = "teacher",
+    naive: Annotated[
+        Path | None, typer.Option(help="Bundle that never saw one of the labels, for prompts; default the kept one")
+    ] = None,
     images: Annotated[int | None, typer.Option(min=1, help="Images of each split; default all")] = None,
     draws: Annotated[int, typer.Option(min=20, help="Of the bootstrap")] = 200,
     threads: Annotated[int, typer.Option(min=0, help="ONNX Runtime threads; 0 is all cores")] = 0,
@@ -354,10 +357,13 @@ def frontier(
     Example:  skyloop-sim bench frontier --plot frontier.png
     """
     from distill.evaluate import bundle_folder
+    from sim.bench_fewshot import kept_bundle
     from sim.bench_frontier import FrontierBench, bench_frontier
     from sim.frontier_report import frontier_picture, frontier_tables
 
-    options = FrontierBench(data, bundle_folder(student), bundle_folder(teacher), images, draws, threads=threads)
+    quiet_logs()
+    bundles = bundle_folder(student), bundle_folder(teacher), naive or kept_bundle("leaveout")
+    options = FrontierBench(data, *bundles, images, draws, threads=threads)
     result = bench_frontier(options, Display())
     if plot is not None:
         write_whole(plot, frontier_picture(result))

@@ -9,7 +9,7 @@ dev against the teacher's answers, without labels: dev's own rewards come from f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from protocols.fields import MediaType
 from protocols.imagery import decode_image, encode_image
 from sim.display import Display
 from sim.frontier import F1_FLOOR, OURS, Frontier, Stream
+from sim.frontier_prompts import BUDGETS, PromptStream, bench_with_prompts, relooked
 from sim.frontier_rules import RULES, difficult_case, entropy_sum
 from sim.frontier_wire import case_bytes
 
@@ -62,6 +63,7 @@ class FrontierBench:
         data: the HIT-UAV folder.
         student: bundle that flies, in INT8 on a CPU.
         teacher: bundle that answers.
+        naive: bundle of a student that never saw one of the labels, for the stream with prompts at work.
         images: of each split, the first ones by a stride; None takes all.
         draws: of the bootstrap.
         seed: of chance, the audit and the bootstrap.
@@ -71,6 +73,7 @@ class FrontierBench:
     data: Path
     student: Path
     teacher: Path
+    naive: Path
     images: int | None = None
     draws: int = 200
     seed: int = 0
@@ -96,7 +99,7 @@ def bench_frontier(options: FrontierBench, display: Display) -> dict[str, Any]:
 
     Returns:
         For `val` and `dev`: `edge_only`, `cloud_only`, `policies`, `g`, `gap_recovered` and their intervals; how
-        cloud-only sends; `with_prompts` is None: a stream with prompts at work is not measured here.
+        cloud-only sends; and `with_prompts`, of val: see `frontier_prompts.bench_with_prompts`.
 
     Raises:
         DataSetError: the folder is no HIT-UAV folder.
@@ -112,7 +115,7 @@ def bench_frontier(options: FrontierBench, display: Display) -> dict[str, Any]:
     floor = student.manifest.score_floor
     fit = fit_reward(student, looked["dev"], [agreed_truth(seen.reference, floor) for seen in looked["dev"]])
     rewards = {"dev": fit.held_out, "val": rewards_of(student, fit.model, looked["val"])}
-    result: dict[str, Any] = {"cloud_only_sends": coding.name, "with_prompts": None}
+    result: dict[str, Any] = {"cloud_only_sends": coding.name}
     for split, data in sets.items():
         sent = coding if split == "dev" else encoded(data, coding.media_type, coding.quality)
         answers = _answers(teacher, sent, f"{split}: everything to the cloud", display)
@@ -120,7 +123,31 @@ def bench_frontier(options: FrontierBench, display: Display) -> dict[str, Any]:
         result[split] = _measured(stream, options, f"{split}: bootstrap", display)
         references = [judge(t, s.reference, LABELS) for t, s in zip(truths_of(data), looked[split], strict=True)]
         result[split]["teacher_on_raw_map50"] = round(map50_of(references), 4)
-    return result
+    frame_bytes = result["val"]["cloud_only"]["bytes"] / len(sets["val"])
+    return result | {"with_prompts": _with_prompts(options, sets, looked, frame_bytes, display)}
+
+
+def _with_prompts(
+    options: FrontierBench,
+    sets: Mapping[str, DataSet],
+    looked: Mapping[str, Sequence[Seen]],
+    frame_bytes: float,
+    display: Display,
+) -> dict[str, Any]:
+    """Val in capture order: HIT-UAV numbers its images in the order of their capture, at the end of their names."""
+    student = Student.open(load_bundle(options.naive), threads=options.threads)
+    anew = {}
+    for split, data in sets.items():
+        with display.stage(f"{split}: the naive student", len(data)) as advance:
+            anew[split] = relooked(student, looked[split], data.image, lambda index: advance(index + 1, ""))
+    floor = student.manifest.score_floor
+    fit = fit_reward(student, anew["dev"], [agreed_truth(seen.reference, floor) for seen in anew["dev"]])
+    names, truths = [item.path.stem.rsplit("_", 1)[-1] for item in sets["val"]], truths_of(sets["val"])
+    order = sorted(range(len(names)), key=lambda row: names[row])
+    flown, wanted = [anew["val"][row] for row in order], [truths[row] for row in order]
+    stream = PromptStream(student, fit.model, flown, wanted, frame_bytes, options.seed)
+    with display.stage("val: prompts at work", len(BUDGETS)) as advance:
+        return bench_with_prompts(stream, lambda number: advance(number + 1, ""))
 
 
 def _measured(stream: Stream, options: FrontierBench, name: str, display: Display) -> dict[str, Any]:

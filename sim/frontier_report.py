@@ -79,6 +79,30 @@ def frontier_tables(result: dict[str, Any]) -> Iterator[Table]:
         table.add_row("mAP50 / cloud-only's", *(f"{found['map50_share_of_cloud'][str(b)]:.1%}" for b in BUDGETS))
         table.add_row("G", *(_with_spread(found, "g", "g_interval", b) for b in G_BUDGETS))
         yield table
+    yield _prompts_table(result["with_prompts"])
+
+
+def _prompts_table(found: dict[str, Any]) -> Table:
+    table = Table(title=f"Val in capture order, prompts at work; edge-only F1 {found['edge_only']['f1']:.3f}")
+    for name in (
+        "sent first",
+        "budget",
+        "kB",
+        "of it prompts",
+        "cases",
+        "F1",
+        "set right",
+        "set wrong",
+        "right per kB",
+    ):
+        table.add_column(name, justify="left" if name == "sent first" else "right")
+    for name, points in found["policies"].items():
+        for p in points:
+            sizes = (f"{p[key] / 1000:.0f}" for key in ("bytes", "prompt_bytes"))
+            counts = (str(p[key]) for key in ("set_right", "set_wrong"))
+            numbers = (str(p["cases"]), f"{p['f1']:.3f}", *counts, f"{p['right_per_kb']:.3f}")
+            table.add_row(name.replace("_", " "), f"{p['budget']:.0%}", *sizes, *numbers)
+    return table
 
 
 def _with_spread(found: dict[str, Any], value: str, spread: str, budget: float) -> str:

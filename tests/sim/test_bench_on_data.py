@@ -167,11 +167,15 @@ def two_flights(hit_uav, tmp_path):
 def test_frontier_command_tells_curves_of_both_splits_and_draws_them(two_flights, tiny_bundle, reference, tmp_path):
     plot = tmp_path / "frontier.png"
     arguments = ["--data", two_flights, "--student", tiny_bundle.folder, "--teacher", reference, "--draws", 20]
+    arguments += ["--naive", tiny_bundle.folder]
     words = [str(word) for word in ["frontier", *arguments, "--plot", plot, "--json"]]
     done = CliRunner().invoke(bench_app, words, catch_exceptions=False)
     result = json.loads(done.stdout)
     assert plot.read_bytes().startswith(b"\x89PNG")
-    assert result["with_prompts"] is None
+    prompted = result["with_prompts"]
+    assert prompted["images"] == 6
+    for way in ("ours", "random"):
+        assert [point["budget"] for point in prompted["policies"][way]] == [0.05, 0.1, 0.2]
     for split in ("val", "dev"):
         found = result[split]
         assert found["edge_only"] == {"map50": 0.0, "f1": 0.0, "bytes": 0}  # it knows red things alone
@@ -187,7 +191,7 @@ def test_frontier_command_tells_curves_of_both_splits_and_draws_them(two_flights
 
 def test_frontier_of_one_flight_is_refused(hit_uav, tiny_bundle, reference):
     with pytest.raises(DistillError, match=r"1 flight\(s\) teach no reward"):
-        bench_frontier(FrontierBench(hit_uav, tiny_bundle.folder, reference, draws=20), Display())
+        bench_frontier(FrontierBench(hit_uav, tiny_bundle.folder, reference, tiny_bundle.folder, draws=20), Display())
 
 
 @pytest.mark.slow

@@ -10,6 +10,10 @@ ONE_BOX = np.array([[0, 0, 9, 9]], np.float32)
 TRUTH = ImageTruth(ONE_BOX, ["Car"], [False])
 
 
+POINT = {"budget": 0.1, "bytes": 9, "prompt_bytes": 1, "cases": 1, "f1": 0.5, "set_right": 1, "set_wrong": 0}
+PROMPTED = {"images": 40, "edge_only": {"f1": 0.4}, "policies": {"ours": [POINT | {"right_per_kb": 0.1}]}}
+
+
 def judged(score: float, *, is_right: bool) -> Judged:
     boxes = ONE_BOX if is_right else ONE_BOX + 50
     return judge(TRUTH, ImageDetections(boxes, ["Car"], np.array([score], np.float32)), ("Car",))
@@ -68,6 +72,6 @@ def test_report_shows_every_split(tmp_path):
     made = Stream(**(vars(made) | {"scores": {OURS: helped.astype(float), **dict.fromkeys(names, np.zeros(40))}}))
     frontier = Frontier(made, 0)
     split = {"images": 40, **frontier.ends(), "policies": frontier.curves(), **frontier.gains(20)}
-    result = {"val": split, "dev": split, "cloud_only_sends": "webp 70", "with_prompts": None}
+    result = {"val": split, "dev": split, "cloud_only_sends": "webp 70", "with_prompts": PROMPTED}
     assert frontier_picture(result).startswith(b"\x89PNG")
-    assert [table.row_count for table in frontier_tables(result)] == [11, 11]
+    assert [table.row_count for table in frontier_tables(result)] == [11, 11, 1]

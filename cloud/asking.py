@@ -60,17 +60,26 @@ def check_review(stored: StoredCase, label: str, boxes_xyxy: Sequence[BoxXyxy]) 
     Raises:
         RequestError: a box reaches far outside the part of the frame that was sent, or the label is not printable.
     """
-    region = stored.case.region_xyxy
     for box in boxes_xyxy:
         try:
             Detection(box_xyxy=box, label=label, score=1.0, provenance="person")
         except ValidationError as exc:
             raise RequestError(first_problem(exc)) from exc
-        if box_inside(np.asarray([box], np.float32), np.asarray([region], np.float32))[0, 0] < _LEAST_SHOWN:
-            raise RequestError(
-                f"--box {box_text(box)} reaches outside the picture, which shows {box_text(region)}; give x,y,w,h "
-                "in full-frame pixels, as on the rulers that `skyloop-cloud cases --images DIR` draws"
-            )
+        check_shown(box, stored)
+
+
+def check_shown(box: BoxXyxy, stored: StoredCase) -> None:
+    """Refuse a box that is not in a case's picture.
+
+    Raises:
+        RequestError: it reaches far outside the part of the frame that was sent.
+    """
+    region = stored.case.region_xyxy
+    if box_inside(np.asarray([box], np.float32), np.asarray([region], np.float32))[0, 0] < _LEAST_SHOWN:
+        raise RequestError(
+            f"--box {box_text(box)} reaches outside the picture, which shows {box_text(region)}; give x,y,w,h "
+            "in full-frame pixels, as on the rulers that `skyloop-cloud cases --images DIR` draws"
+        )
 
 
 def box_text(box_xyxy: BoxXyxy) -> str:

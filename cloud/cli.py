@@ -1,4 +1,4 @@
-"""`skyloop-cloud`: serve, keys, crafts, cases, reviews and prompts."""
+"""`skyloop-cloud`: serve, keys, crafts, cases, reviews, prompts and targets."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import getpass
 import json
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
 
@@ -23,8 +21,10 @@ from cloud.config import CloudSettings
 from cloud.data_lock import is_served
 from cloud.errors import RequestError
 from cloud.listings import case_record, case_table, print_table, prompt_record, prompt_table, write_images
+from cloud.options import OUTCOME_WAIT_S, AsJson, Data, opened_store
 from cloud.review_shelf import Scope
 from cloud.store import CaseStore, Review
+from cloud.track_cli import targets, track
 from edge.config import first_problem, read_toml
 from edge.entry import run_program
 from edge.errors import ConfigError
@@ -39,12 +39,9 @@ keys_app = typer.Typer(no_args_is_help=True, help="The server's identity on the 
 prompts_app = typer.Typer(no_args_is_help=True, help="The prompts that crafts hold.")
 app.add_typer(keys_app, name="keys")
 app.add_typer(prompts_app, name="prompts")
+app.command()(track)
+app.command()(targets)
 error_console = Console(stderr=True, soft_wrap=True)
-
-_OUTCOME_WAIT_S = 5.0
-
-Data = Annotated[Path, typer.Option(help="Data folder of the server")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program")]
 
 
 def main() -> None:
@@ -102,7 +99,7 @@ def enroll(
 ) -> None:
     """Let a craft in, at once. Example: skyloop-cloud enroll edge-keys/edge.pub --name uav1 --data skyloop-data."""
     key = public_key(public)
-    with _store(data, make=True) as store:
+    with opened_store(data, make=True) as store:
         store.enroll(name, key)
     typer.echo(f"{name} is enrolled")
 
@@ -110,7 +107,7 @@ def enroll(
 @app.command()
 def revoke(name: Annotated[str, typer.Argument(help="The craft's name")], data: Data) -> None:
     """Shut a craft out, also while it is connected. Example: skyloop-cloud revoke uav1 --data skyloop-data."""
-    with _store(data) as store:
+    with opened_store(data) as store:
         store.revoke(name)
     typer.echo(f"{name} is revoked")
 
@@ -124,7 +121,7 @@ def cases(
     as_json: AsJson = False,
 ) -> None:
     """List the cases that the teacher is unsure of. Example: skyloop-cloud cases --data skyloop-data --images out."""
-    with _store(data) as store:
+    with opened_store(data) as store:
         found = store.list_cases(unsure_only=not every, limit=limit)
         written, problems = write_images(store, found, images) if images else (0, [])
     for problem in problems:
@@ -163,7 +160,7 @@ def review(
     Example: skyloop-cloud review 77b01e --box 96,310,22,14 --data skyloop-data
     """
     boxes = tuple(parse_box(text) for text in box or ())
-    with _store(data) as store:
+    with opened_store(data) as store:
         stored = store.load_case(case)
         label = review_label(stored, label, boxes)
         check_review(stored, label, boxes)
@@ -182,7 +179,7 @@ def prompts_list(
     as_json: AsJson = False,
 ) -> None:
     """List the prompts in force. Example: skyloop-cloud prompts list --data skyloop-data --craft uav1."""
-    with _store(data) as store:
+    with opened_store(data) as store:
         names = [store.craft(craft).name] if craft else [known.name for known in store.crafts()]
         held = [(name, prompt) for name in names for prompt in store.bank(name).prompts]
     if as_json:
@@ -194,7 +191,7 @@ def prompts_list(
 @prompts_app.command("revoke")
 def prompts_revoke(prompt: Annotated[str, typer.Argument(help="The prompt's id")], data: Data) -> None:
     """Take a prompt back from every craft. Example: skyloop-cloud prompts revoke teacher-1f… --data skyloop-data."""
-    with _store(data) as store:
+    with opened_store(data) as store:
         holders = banks.withdraw(store, prompt)
     typer.echo(f"{prompt} is taken back from {', '.join(holders) or 'no craft'}")
 
@@ -223,17 +220,6 @@ def _settings(config: Path | None, given: dict[str, Any]) -> CloudSettings:
         raise ConfigError(first_problem(exc)) from exc
 
 
-@contextmanager
-def _store(data: Path, *, make: bool = False) -> Iterator[CaseStore]:
-    if not make and not (data / "skyloop.sqlite").is_file():
-        raise RequestError(f"{data}: no case store there; give the server's --data folder")
-    store = CaseStore(data)
-    try:
-        yield store
-    finally:
-        store.close()
-
-
 def _scope(text: str) -> Scope:
     if text not in get_args(Scope):
         raise RequestError(f"--scope {text!r} is not one of {', '.join(get_args(Scope))}")
@@ -242,7 +228,7 @@ def _scope(text: str) -> Scope:
 
 def _report_outcome(store: CaseStore, number: int) -> None:
     """Wait a little for a running server to use the answer, and say what became of it."""
-    deadline = time.monotonic() + (_OUTCOME_WAIT_S if is_served(store.data_dir) else 0.0)
+    deadline = time.monotonic() + (OUTCOME_WAIT_S if is_served(store.data_dir) else 0.0)
     state, reason = store.review_outcome(number)
     while state == "waiting" and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""One connected craft: its messages in order, its receipts, prompts and answers.
+"""One connected craft: its messages in order, its receipts, prompts, answers and targets.
 
 A session is one task. The gateway puts messages into its inbox and never waits for it, so a craft whose store
 work takes long, or whose link is slow, keeps nobody else waiting.
@@ -16,6 +16,7 @@ from cloud.bank_sender import BankSender
 from cloud.case_intake import CaseIntake
 from cloud.desk import Desk
 from cloud.errors import CloudError, StoreError
+from cloud.target_sender import TargetSender
 from protocols.errors import MessageError
 from protocols.messages import (
     KINDS,
@@ -28,6 +29,7 @@ from protocols.messages import (
     InterpretationReceipt,
     Problem,
     PromptReceipt,
+    TargetStatus,
     Welcome,
     encode,
 )
@@ -75,6 +77,7 @@ class CraftSession:
         self.ended: str | None = None
         self._desk, self._transmit_frames = desk, transmit
         self._cases = CaseIntake(desk, craft, send=self._send, complain=self.complain, on_duplicate=self.notify)
+        self._targets = TargetSender(desk, craft, self._send)
         self._inbox: deque[tuple[AnyMessage, bytes]] = deque()
         self._inbox_bytes = 0
         self._outbox: deque[list[bytes]] = deque()
@@ -165,21 +168,27 @@ class CraftSession:
                 await self._on_hello(message)
             elif self._banks is None:  # the store could not be asked when Hello came
                 raise MessageError(f"{message.kind} before Welcome: begin again", code="not_welcome")
-            elif isinstance(message, CaseOffer):
-                await self._cases.on_offer(message.case)
-            elif isinstance(message, CaseChunk):
-                self._cases.on_chunk(message, blob)
-            elif isinstance(message, PromptReceipt):
-                self._on_prompt_receipt(message)
-            elif isinstance(message, InterpretationReceipt):
-                await self._on_interpretation_receipt(message)
-            elif not isinstance(message, Heartbeat | Problem):
-                raise MessageError(f"{message.kind} is for the edge", code="bad_value")
+            else:
+                await self._take(message, blob)
         except MessageError as exc:
             await self.complain(exc, about=_about(message))
         except CloudError as exc:
             log.warning("store error", craft=self.craft, reason=str(exc))
             await self.complain(MessageError(str(exc), code="busy"), about=_about(message))
+
+    async def _take(self, message: AnyMessage, blob: bytes) -> None:
+        if isinstance(message, CaseOffer):
+            await self._cases.on_offer(message.case)
+        elif isinstance(message, CaseChunk):
+            self._cases.on_chunk(message, blob)
+        elif isinstance(message, PromptReceipt):
+            self._on_prompt_receipt(message)
+        elif isinstance(message, InterpretationReceipt):
+            await self._on_interpretation_receipt(message)
+        elif isinstance(message, TargetStatus):
+            await self._targets.on_status(message)
+        elif not isinstance(message, Heartbeat | Problem):
+            raise MessageError(f"{message.kind} is for the edge", code="bad_value")
 
     async def _on_hello(self, hello: Hello) -> None:
         desk = self._desk
@@ -193,6 +202,7 @@ class CraftSession:
             log.info("craft online", craft=self.craft, software=hello.craft_software, variant=hello.variant)
         self._banks = BankSender(hello.bank, desk.clock, patience_s=desk.settings.receipt_patience_s)
         self._unreceipted.clear()
+        self._targets.greet(hello)
         welcome = Welcome(
             server_software=desk.software,
             session_id=hello.session_id,
@@ -238,6 +248,7 @@ class CraftSession:
                 self._seen_version = version
                 await self._look_for_bank(banks)
                 await self._look_for_answers()
+                await self._targets.look()
         except StoreError as exc:
             self._seen_version = None
             log.warning("store error", craft=self.craft, reason=str(exc))

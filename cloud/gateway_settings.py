@@ -52,6 +52,7 @@ class GatewayStats:
         cases: by verdict `stored`, `duplicate`, `conflict`, `failed` (the store could not keep it).
         prompts: updates by `applied`, `refused`, `unanswered`.
         interpretations_sent, interpretations_delivered: answers to cases.
+        targets: crafts' words about targets, by state.
         faults: exceptions nobody expected, each in the log with its traceback.
         crafts_online: connected and welcomed now.
     """
@@ -66,5 +67,6 @@ class GatewayStats:
     prompts: Counter[str] = field(default_factory=Counter)
     interpretations_sent: int = 0
     interpretations_delivered: int = 0
+    targets: Counter[str] = field(default_factory=Counter)
     faults: int = 0
     crafts_online: int = 0

@@ -15,6 +15,7 @@ from cloud.case_images import open_case_image
 from cloud.case_sheets import case_sheet
 from cloud.errors import CloudError
 from cloud.store import CaseStore, StoredCase
+from cloud.target_shelf import StoredTarget
 from protocols.errors import ImageryError
 from protocols.imagery import encode_image
 from protocols.values import Prompt
@@ -71,6 +72,46 @@ def prompt_table(held: Iterable[tuple[str, Prompt]]) -> Table:
     table = _table("prompt", "craft", "label", "scope", "confidence", "issued (UTC)")
     for craft, p in held:
         table.add_row(p.prompt_id, craft, p.label, p.scope, f"{p.confidence:.2f}", _utc(p.issued_at_s))
+    return table
+
+
+def target_record(target: StoredTarget) -> dict[str, Any]:
+    """A target as a program may read it."""
+    order, status = target.order, target.status
+    return {
+        "target": target.key,
+        "craft": target.craft,
+        "label": order.label,
+        "state": target.state,
+        "reason": target.reason,
+        "is_stopping": target.is_stopping,
+        "by": target.by,
+        "made_at_s": target.made_at_s,
+        "expires_at_s": target.expires_at_s,
+        "case_id": order.seen_in.case_id if order.seen_in else None,
+        "heard_at_s": target.heard_at_s,
+        "target_id": status.target_id if status else None,
+        "box_xyxy": list(status.box_xyxy) if status and status.box_xyxy else None,
+        "presence": status.presence if status else None,
+        "frame_index": status.frame_index if status else None,
+    }
+
+
+def target_table(targets: Iterable[StoredTarget]) -> Table:
+    """Targets as a person reads them."""
+    table = _table("target", "craft", "label", "state", "heard (UTC)", "box x,y,w,h", "presence", "why")
+    for target in targets:
+        status = target.status
+        table.add_row(
+            target.key,
+            target.craft,
+            target.order.label,
+            f"{target.state}, stopping" if target.is_stopping else target.state,
+            "-" if target.heard_at_s is None else _utc(target.heard_at_s),
+            box_text(status.box_xyxy) if status and status.box_xyxy else "-",
+            f"{status.presence:.2f}" if status and status.presence is not None else "-",
+            target.reason,
+        )
     return table
 
 

@@ -51,6 +51,7 @@ class GatewayCollector(Collector):
         yield _family("handshakes", "Keys that wanted to connect", "verdict", handshakes)
         answers = {"sent": stats.interpretations_sent, "delivered": stats.interpretations_delivered}
         yield _family("interpretations", "Answers on their way to crafts", "step", answers)
+        yield _family("target_words", "Crafts' words about targets, by state", "state", stats.targets)
         yield CounterMetricFamily("skyloop_not_enrolled", "Messages of keys not enrolled", value=stats.not_enrolled)
         yield CounterMetricFamily("skyloop_unreachable", "Messages to crafts that had gone", value=stats.unreachable)
         yield CounterMetricFamily("skyloop_gateway_faults", "Exceptions nobody expected", value=stats.faults)

@@ -2,7 +2,8 @@
 
 Rows live in one SQLite file, imagery in files beside it. Several processes may use one data folder at a time: the
 server and any command line. Every method is synchronous and may be called from any thread. Cases and answers are
-here; `craft_shelf.py`, `bank_shelf.py`, `background_shelf.py` and `review_shelf.py` hold the rest of `CaseStore`.
+here; `craft_shelf.py`, `bank_shelf.py`, `background_shelf.py`, `review_shelf.py` and `target_shelf.py` hold the rest of
+`CaseStore`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from cloud.errors import RequestError, StoreError
 from cloud.imagery_files import ImageryFiles
 from cloud.review_shelf import Review, ReviewShelf
 from cloud.tables import CaseRow, InterpretationRow
+from cloud.target_shelf import TargetShelf
 from protocols.values import Case, Detection, Interpretation
 
 __all__ = ["CaseState", "CaseStore", "Craft", "Kept", "Review", "StoredCase"]
@@ -57,8 +59,8 @@ class StoredCase:
     received_at_s: float
 
 
-class CaseStore(CraftShelf, BankShelf, BackgroundShelf, ReviewShelf):
-    """Crafts, cases, answers, banks and reviews of one data folder."""
+class CaseStore(CraftShelf, BankShelf, BackgroundShelf, ReviewShelf, TargetShelf):
+    """Crafts, cases, answers, banks, reviews and targets of one data folder."""
 
     def __init__(self, data_dir: Path) -> None:
         """Open a data folder, or make one.

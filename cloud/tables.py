@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy import LargeBinary, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-SCHEMA_VERSION = 2
-"""Kept in SQLite's `user_version`. 2 added `background`; a file of version 1 gets the table when it is opened."""
+SCHEMA_VERSION = 3
+"""Kept in SQLite's `user_version`. 2 added `background`, 3 `targets`; older files get them when they are opened."""
 
 
 class Base(DeclarativeBase):
@@ -117,3 +117,24 @@ class ReviewRow(Base):
     made_at_s: Mapped[float]
     state: Mapped[str] = mapped_column(default="waiting", index=True)
     reason: Mapped[str] = mapped_column(default="")
+
+
+class TargetRow(Base):
+    """A target that a person ordered from a craft, and the craft's last word about it."""
+
+    __tablename__ = "targets"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    craft: Mapped[str] = mapped_column(index=True)
+    target_key: Mapped[str] = mapped_column(unique=True)
+    order_json: Mapped[str]
+    by: Mapped[str]
+    made_at_s: Mapped[float]
+    expires_at_s: Mapped[float]
+    is_stopping: Mapped[bool] = mapped_column(default=False)
+    sent_at_s: Mapped[float | None] = mapped_column(default=None)
+    is_answered: Mapped[bool] = mapped_column(default=False)
+    state: Mapped[str] = mapped_column(default="queued")
+    reason: Mapped[str] = mapped_column(default="")
+    status_json: Mapped[str | None] = mapped_column(default=None)
+    heard_at_s: Mapped[float | None] = mapped_column(default=None)

@@ -24,7 +24,7 @@ from edge.bank import BankStore
 from edge.capture import Frame, Source
 from edge.chip_check import ChipCheck
 from edge.config import Settings
-from edge.errors import SpoolError
+from edge.errors import SpoolError, TargetError
 from edge.link import Link
 from edge.outputs import RunOutputs
 from edge.pipeline import FramePipeline, FrameResult, PipelineSettings
@@ -141,14 +141,21 @@ class Agent:
         return seen
 
     def step(self, frame: Frame, seen: Perception | None = None) -> FrameResult:
-        """One frame: newest bank, perception (unless made ahead), perhaps a case, one line of output."""
+        """One frame: newest bank, perception (unless made ahead), perhaps a case, one line of output.
+
+        Raises:
+            TargetError: a target that was asked for at the start of the program cannot be followed in the first frame.
+        """
         begin_s = time.perf_counter()
         if self.statistics.started_s is None:
             self.statistics.started_s = frame.captured_s
         clock_s = frame.captured_s - self.statistics.started_s
         self._take_bank()
         self._take_answers()
+        if self._link is not None:
+            self._link.orders.give(self.pipeline)
         result = self.pipeline.process(frame, seen or self._look(frame))
+        self._tell(result, frame)
         asked = self.pipeline.ask(frame, result, self.scheduler.pace) if self._spool is not None else None
         planned = self.scheduler.consider(frame, result) if self._spool is not None else None
         extra: dict[str, Any] = {
@@ -164,6 +171,18 @@ class Agent:
             self._outputs.write(frame, result.detections, extra, result.targets)
         self._count(result, begin_s, frame.captured_s)
         return result
+
+    def _tell(self, result: FrameResult, frame: Frame) -> None:
+        """Say what became of requests and targets."""
+        for request, target_id, reason in result.begun:
+            if target_id is not None:
+                log.info("target begun", target_id=target_id, label=request.label, how=reason)
+            elif request.key or self.statistics.frames:
+                log.warning("target refused", target_key=request.key or None, label=request.label, reason=reason)
+            else:
+                raise TargetError(reason)
+        if self._link is not None:
+            self._link.orders.note(result, frame.header)
 
     def _take_answers(self) -> None:
         """Heed what the cloud said about targets since the last frame."""

@@ -7,6 +7,7 @@ decode is counted and skipped; a source that cannot be opened at all is an error
 from __future__ import annotations
 
 import glob
+import itertools
 import json
 import queue
 import threading
@@ -115,6 +116,20 @@ class Source:
             pose=picture.pose,
         )
         return Frame(header, picture.image, self.clock.monotonic_s())
+
+    def peek(self) -> Picture:
+        """The first picture, before iterating; it is still given, except by a live source.
+
+        Raises:
+            CaptureError: there is none.
+        """
+        pictures = iter(self.pictures)
+        first = next(pictures, None)
+        if first is None:
+            raise CaptureError(f"source {self.source_id!r}: gives no picture; check the camera or file")
+        # A camera's first picture would be old by the time it is looked at.
+        self.pictures = pictures if self.is_live else itertools.chain((first,), pictures)
+        return first.image
 
     def close(self) -> None:
         """Stop decoding; safe to call twice."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,7 +33,8 @@ from edge.outputs import RunOutputs, draw
 from edge.pipeline import FrameResult
 from edge.runtime import Runtime, RuntimeRequest, open_runtime
 from edge.spool import Spool
-from edge.target_requests import parse_target
+from edge.target_places import check_requests
+from edge.target_requests import TargetRequest, parse_target
 from edge.tiling import MIN_TILE_PX, open_student
 
 app = typer.Typer(
@@ -61,6 +62,7 @@ class RunConfig(Settings):
         tile_px: frames larger than this are looked at in overlapping tiles of this side; None looks at them whole.
         paced: give recorded frames at their recorded times instead of as fast as they are taken.
         video: write the annotated video.
+        ground_m: height of the ground above the WGS 84 ellipsoid, metres, for the map of targets.
     """
 
     agent: AgentSettings = AgentSettings()
@@ -75,6 +77,7 @@ class RunConfig(Settings):
     pixel_range: tuple[float, float] | None = None
     paced: bool = False
     video: bool = True
+    ground_m: float = Field(default=0.0, ge=-1000, le=10_000)
 
 
 def main() -> None:
@@ -121,7 +124,10 @@ def run(
     ] = None,
     target: Annotated[
         list[str] | None,
-        typer.Option(help="Follow this: X,Y,W,H in pixels of the first frame, or a label; may be given again"),
+        typer.Option(
+            help="Follow this: X,Y,W,H or a point X,Y in pixels of the first frame, X1:Y1:X2:Y2 or X:Y in shares of "
+            "it, or a label; may be given again"
+        ),
     ] = None,
     tracker: Annotated[
         str | None, typer.Option(help="What follows targets: correlation, nano:DIR, vit:FILE, mil, csrt or kcf")
@@ -147,10 +153,8 @@ def run(
         # Our matrices are small: a second, spinning BLAS thread would only take the core from ONNX Runtime.
         stack.enter_context(threadpool_limits(1, user_api="blas"))
         agent, frames, outputs = _assemble(
-            settings, stack, source=source, cloud=cloud, keys=keys, bundle=bundle, out=out
+            settings, stack, requests, source=source, cloud=cloud, keys=keys, bundle=bundle, out=out
         )
-        for request in requests:
-            agent.pipeline.follow(request)
         summary = _fly(agent, frames, max_frames, show=show)
         outputs.summarise(summary)
     typer.echo(json.dumps(summary) if as_json else _headline(summary, out))
@@ -187,6 +191,7 @@ def configure_logging() -> None:
 def _assemble(
     settings: RunConfig,
     stack: ExitStack,
+    requests: Sequence[TargetRequest],
     *,
     source: str,
     cloud: str | None,
@@ -199,10 +204,12 @@ def _assemble(
     look = Look(opened.bundle.manifest.band_names, settings.pixel_range)
     frames = open_source(source, paced=settings.paced, look=look)
     open_short_term(settings.agent.pipeline.targets.tracker)
+    if requests:
+        check_requests(requests, frames.peek(), settings.agent.pipeline.targets.most)
     options = _link_settings(settings, cloud)
     identity = _identity(keys, options) if options else (None, None)
     # What the user may have to mend is looked at above, so that a refused run leaves the last one's results alone.
-    outputs = stack.enter_context(RunOutputs(out, fps=frames.fps, video=settings.video))
+    outputs = stack.enter_context(RunOutputs(out, fps=frames.fps, video=settings.video, ground_m=settings.ground_m))
     bank = BankStore(out / "state" / "bank")
     spool = link = None
     if options:
@@ -213,6 +220,8 @@ def _assemble(
         stack.enter_context(_started(link))
     opened.log()
     agent = Agent(student=student, bank=bank, spool=spool, link=link, outputs=outputs, settings=settings.agent)
+    for request in requests:
+        agent.pipeline.follow(request)
     return agent, frames, outputs
 
 

@@ -1,8 +1,8 @@
 """The link to the cloud: its own thread, its own socket, never in the way of the frame loop.
 
 `Link` connects, speaks through a `LinkSession` until the connection is lost, and tries again after a random
-pause that grows. Everything the rest of the craft sees is the spool (cases go in), the bank (prompts come out)
-and `stats()`.
+pause that grows. Everything the rest of the craft sees is the spool (cases go in), the bank (prompts come out),
+the orders (targets to follow) and `stats()`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from edge.keys import KeyPair
 from edge.link_stats import LinkCounter, LinkStats
 from edge.session import HelloProfile, LinkSession, OnBank, OnInterpretation, Ports, first_message
 from edge.spool import Spool
+from edge.target_orders import TargetOrders
 from edge.uploader import Uploader
 from protocols.limits import MAX_MESSAGE_BYTES
 from protocols.values import Interpretation
@@ -85,6 +86,7 @@ class Link:
     """The edge's end of the wire; see `start`, `close` and `stats`.
 
     Attributes:
+        orders: the targets that the cloud wants followed, for the frame loop.
         answers: what came about targets and the frame loop has not yet taken; the oldest give way.
     """
 
@@ -124,6 +126,7 @@ class Link:
         self.answers: deque[Interpretation] = deque(maxlen=_MOST_ANSWERS)
         self._on_interpretation = on_interpretation
         clock = clock or SystemClock()
+        self.orders = TargetOrders(clock)
         self._ports = Ports(
             spool=spool,
             bank=bank,
@@ -135,6 +138,7 @@ class Link:
             liveness_s=settings.liveness_s,
             on_interpretation=self._take,
             on_bank=on_bank,
+            orders=self.orders,
         )
         try:
             first_message(self._ports)

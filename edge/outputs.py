@@ -42,8 +42,14 @@ _TARGET_BGR: dict[TargetState, tuple[int, int, int]] = {
 class RunOutputs:
     """The output folder of one run; use as a context manager."""
 
-    def __init__(self, folder: Path, *, fps: float, video: bool) -> None:
+    def __init__(self, folder: Path, *, fps: float, video: bool, ground_m: float = 0.0) -> None:
         """Create the folder and open the files.
+
+        Args:
+            folder: where results go.
+            fps: of the annotated video.
+            video: whether to make it.
+            ground_m: height of the ground above the WGS 84 ellipsoid, for the map of targets.
 
         Raises:
             ConfigError: the folder cannot be made or written.
@@ -51,7 +57,7 @@ class RunOutputs:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lines = (folder / "detections.jsonl").open("w", buffering=1 << 16)
-            self._tracks = TrackFiles(folder)
+            self._tracks = TrackFiles(folder, ground_m)
             self._answers = (folder / "interpretations.jsonl").open("a", buffering=1)
         except OSError as exc:
             raise ConfigError(f"{folder}: cannot write here ({exc.strerror}); choose another --out") from exc

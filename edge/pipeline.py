@@ -5,6 +5,7 @@ The agent, the simulator's edge-only reference and the benchmarks all run this s
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,14 +16,16 @@ from numpy.typing import NDArray
 from edge.camera_motion import CameraMotion
 from edge.capture import Frame
 from edge.config import Settings
+from edge.errors import TargetError
 from edge.hardness import Hardness, HardnessSettings, estimate_hardness
 from edge.opencv_trackers import open_short_term
 from edge.prompting import PromptMatcher
 from edge.raster import RasterImage
 from edge.recent_frames import RecentFrames, RecentFramesSettings
 from edge.student import Perception, Student
+from edge.target_places import Beginning, Present, begin, followable
 from edge.target_questions import Budget, Question, QuestionSettings, Surroundings, TargetQuestions
-from edge.target_requests import TargetRequest, begin, followable
+from edge.target_requests import TargetRequest
 from edge.targets import Answering, Target, TargetSettings, TargetTracker
 from edge.tracking import Tracker, TrackerSettings
 from protocols.arrays import FloatArray
@@ -55,12 +58,14 @@ class FrameResult:
         hardness: how much the cloud would help.
         seen: the candidates behind both.
         targets: what somebody asked to follow.
+        begun: what became of the requests that were settled in this frame.
     """
 
     detections: tuple[Detection, ...]
     hardness: Hardness
     seen: Perception
     targets: tuple[Target, ...] = ()
+    begun: tuple[Beginning, ...] = ()
 
 
 class FramePipeline:
@@ -88,6 +93,7 @@ class FramePipeline:
             student.manifest.space_id,
         )
         self.recent = RecentFrames(self.settings.recent)
+        self._captured_at_s: deque[tuple[int, float]] = deque()  # of what `recent` holds
         self.questions = TargetQuestions(self.settings.questions)
         self._requests: list[TargetRequest] = []
         self._motion = CameraMotion()
@@ -106,6 +112,10 @@ class FramePipeline:
         """Begin to follow a target in the next frame, or in the first one in which its label is seen."""
         self._requests.append(request)
 
+    def withdraw(self, key: str) -> None:
+        """Wait no longer for what was asked for under a key."""
+        self._requests = [request for request in self._requests if request.key != key]
+
     def stop(self, target_id: int) -> None:
         """Follow a target no longer.
 
@@ -113,6 +123,12 @@ class FramePipeline:
             TargetError: there is none of that number.
         """
         self._targets.stop(target_id)
+
+    def stop_all(self) -> None:
+        """Follow nothing, and wait for nothing."""
+        self._requests = []
+        for target in self._targets.targets:
+            self._targets.stop(target.target_id)
 
     def ask(self, frame: Frame, result: FrameResult, budget: Budget) -> Question | None:
         """A question to the cloud about one of the targets in the newest frame, or None; see `edge.target_questions`.
@@ -138,9 +154,6 @@ class FramePipeline:
         Args:
             frame: the next frame of the video.
             seen: the student's perception of it, where that was made ahead in another thread.
-
-        Raises:
-            TargetError: a target that was asked for is outside the frame, or the frame too large to be held.
         """
         seen = seen or self.student.perceive(frame.image)
         known = self.student.known(seen, self.settings.score_floor)
@@ -156,9 +169,12 @@ class FramePipeline:
         motion = self._motion.update(frame.image).matrix
         if not isinstance(frame.image, RasterImage):
             self.recent.add(frame.header.index, frame.captured_s, followable(frame.image), motion)
+            self._captured_at_s.append((frame.header.index, frame.header.captured_at_s))
+            while len(self._captured_at_s) > len(self.recent):
+                self._captured_at_s.popleft()
         ids = self._tracker.update(boxes, labels, scores, motion, sure)
         answers = _Answers(candidates[sure], np.array(labels, np.str_)[sure])
-        targets = self._follow(frame, seen, motion, answers)
+        targets, begun = self._follow(frame, seen, motion, answers)
         match = match.only(np.array(ids[len(known.rows) :], np.int64) > 0)
         self._flicker += 0.1 * (self._tracker.ended_young / max(len(self._tracker.tracks), 1) - self._flicker)
         size = (frame.header.width, frame.header.height)
@@ -169,17 +185,26 @@ class FramePipeline:
             for box, label, score, source, track_id in rows
             if track_id
         )
-        return FrameResult(detections, hardness, seen, targets)
+        return FrameResult(detections, hardness, seen, targets, tuple(begun))
 
-    def _follow(self, frame: Frame, seen: Perception, motion: FloatArray, answers: _Answers) -> tuple[Target, ...]:
-        """Every target in this frame, those that begin in it among them."""
+    def _follow(
+        self, frame: Frame, seen: Perception, motion: FloatArray, answers: _Answers
+    ) -> tuple[tuple[Target, ...], list[Beginning]]:
+        """Every target in this frame, those that begin in it among them, and what became of requests."""
         if not self._requests and not self._targets.targets:
-            return ()
-        image = followable(frame.image)
+            return (), []
+        try:
+            image = followable(frame.image)
+        except TargetError as exc:
+            refused, self._requests = self._requests, []
+            return self._targets.targets, [Beginning(request, None, str(exc)) for request in refused]
         answering = answers.by_label(self.student.manifest.labels + tuple(p.label for p in self.matcher.prompts))
         self._targets.update(image, motion, seen, answering)
-        self._requests = begin(self._requests, self._targets, image, seen, answering)
-        return self._targets.targets
+        if not self._requests:
+            return self._targets.targets, []
+        present = Present(frame.header, image, seen, answering, self.recent, dict(self._captured_at_s))
+        self._requests, begun = begin(self._requests, self._targets, present)
+        return self._targets.targets, begun
 
 
 class _Answers(NamedTuple):

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from edge.bundle import BGR
 from edge.errors import CaptureError, DecodeError
+from edge.ground import radii_of_curvature
 from protocols.arrays import AnyImage, ImageArray
 from protocols.limits import MAX_FRAME_SIDE_PX
 from protocols.values import Pose
@@ -37,8 +38,6 @@ _WIDTH, _HEIGHT, _SAMPLES, _GEO_TAGS = 256, 257, 277, {33550, 34264, 34735}
 _MOST_TAGS = 4096
 _MOST_PLAIN_BANDS = 4
 
-# WGS 84 (NIMA TR8350.2, table 3.1 and 3.3): semi-major axis and first eccentricity squared.
-_SEMI_MAJOR_M, _ECCENTRICITY2 = 6378137.0, 6.69437999014e-3
 _CACHE_MB = 32
 """GDAL would take a twentieth of the memory for decoded blocks: more than the whole agent may use on a small craft."""
 
@@ -268,7 +267,7 @@ def _pose(dataset: DatasetReader) -> Pose | None:
     """Where a raster lies, and metres per pixel at its centre, on the ground rather than on the map.
 
     Maps stretch: a pixel of a web map at 60° north covers half of what its coordinates say. So steps of the raster are
-    measured on the ellipsoid, with its radii of curvature (Snyder 1987, USGS PP 1395, eq. 4-18 and 4-20).
+    measured on the ellipsoid, with its radii of curvature.
     """
     if dataset.crs is None:
         return None
@@ -282,9 +281,8 @@ def _pose(dataset: DatasetReader) -> Pose | None:
     lon, lat = (np.radians(v) for v in transform(dataset.crs, "EPSG:4326", *zip(*points, strict=True))[:2])
     if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
         return None  # the centre lies beside the Earth, as in a picture of its whole disc
-    curvature = 1 - _ECCENTRICITY2 * math.sin(lat[0]) ** 2
-    meridian_m = _SEMI_MAJOR_M * (1 - _ECCENTRICITY2) / curvature**1.5
-    east = (lon[1:] - lon[0]) * math.cos(lat[0]) * _SEMI_MAJOR_M / math.sqrt(curvature)
+    meridian_m, across_m = radii_of_curvature(lat[0])
+    east = (lon[1:] - lon[0]) * math.cos(lat[0]) * across_m
     north = (lat[1:] - lat[0]) * meridian_m
     area = abs(float(east[0] * north[1] - east[1] * north[0]))
     return Pose(

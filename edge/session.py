@@ -1,7 +1,8 @@
 """One connection to the cloud as a state machine, without its socket.
 
 The link's thread feeds it what arrives (`receive`) and lets it send what is due (`pump`), in this order: Hello,
-receipts, heartbeats, then at most one chunk at a time, so that nothing small ever waits behind imagery.
+receipts, news of targets, heartbeats, then at most one chunk at a time, so that nothing small ever waits behind
+imagery.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -18,6 +19,7 @@ from edge.clock import Clock
 from edge.errors import BankError
 from edge.link_stats import LinkCounter
 from edge.spool import Spool
+from edge.target_orders import TargetOrders
 from edge.uploader import Uploader
 from protocols.errors import MessageError
 from protocols.limits import MAX_DETAIL_CHARS, MAX_UPDATE_BYTES
@@ -32,6 +34,7 @@ from protocols.messages import (
     Problem,
     PromptReceipt,
     PromptUpdate,
+    TrackTarget,
     Welcome,
     decode,
     encode,
@@ -84,6 +87,7 @@ class Ports:
     liveness_s: float
     on_interpretation: OnInterpretation | None
     on_bank: OnBank | None
+    orders: TargetOrders = field(default_factory=TargetOrders)
 
 
 def first_message(ports: Ports) -> Hello:
@@ -131,6 +135,7 @@ class LinkSession:
         self._problem_s = float("-inf")
         self._update: tuple[str, Reassembly] | None = None
         self._settled_update = ""  # applied or refused: its further slices are stale
+        self._tells_targets = False
 
     @property
     def wants_input(self) -> bool:
@@ -161,6 +166,8 @@ class LinkSession:
         silence_s = max(self._ports.liveness_s, _LIVENESS_HEARTBEATS * self._heartbeat_s)
         if now_s - self._received_s > silence_s:
             self.ended = self.ended or f"nothing received for {silence_s:.1f} s"
+        if self._tells_targets:
+            self._outbox.extend(self._ports.orders.due(MAX_OUTBOX - len(self._outbox)))
         if self.ended or not self._drain():
             return
         if self.is_welcome and now_s - self._sent_s >= self._heartbeat_s:
@@ -174,6 +181,7 @@ class LinkSession:
             return
         self.is_welcome = True
         self._heartbeat_s = welcome.heartbeat_s
+        self._tells_targets = "TargetStatus" in welcome.kinds
         self._ports.uploader.reset(welcome.credit_bytes)
         self._ports.counter.add(connects=1)
         self._ports.counter.mark_connected(True)
@@ -197,6 +205,8 @@ class LinkSession:
             self._on_interpretation(message.interpretation)
         elif isinstance(message, PromptUpdate):
             self._on_prompt_update(message, blob)
+        elif isinstance(message, TrackTarget):
+            self._ports.orders.receive(message)
         else:  # a kind that only the edge may send
             self._ports.counter.add(malformed=1)
 

@@ -1,106 +1,120 @@
-"""What somebody asks to have followed: a box in the newest frame, or the first thing that answers to a label."""
+"""What somebody asks to have followed: a box or a point of a frame, or the first thing that answers to a label."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from edge.errors import ConfigError, TargetError
-from edge.raster import Picture, RasterImage
+from edge.errors import ConfigError
 from edge.short_term import SMALLEST_PX
-from edge.student import Perception, as_picture
-from edge.targets import Answering, TargetTracker
-from protocols.arrays import ImageArray
-from protocols.boxes import box_iou
+from protocols.values import FrameRef
 
-_SAME_IOU = 0.3
-"""A detection that overlaps a followed target by more is that target: one label may be asked for twice."""
+_FORMS = "X,Y,W,H or X,Y in pixels, X1:Y1:X2:Y2 or X:Y in shares of the frame, nor a label; give one of these"
 
 
 @dataclass(frozen=True)
 class TargetRequest:
-    """One target to begin with.
+    """One target to begin with; without box and point it waits for what answers to the label.
 
     Attributes:
-        box_xywh: left, top, width and height in pixels of the next frame; None waits for what answers to the label.
+        box_xywh: left, top, width and height.
         label: what to call it.
+        point_xy: a place on the thing; the student, or `radius`, says how large it is.
+        radius: half a side of the box around a point where the student sees nothing; 0 leaves that to us.
+        is_normalised: box and point are shares of the frame's width and height, and the radius of its width; else
+            pixels of the full frame.
+        key: whose order it is; empty for one that was given with the start of the program.
+        seen_in: the frame of box and point, perhaps one of the past; None is the newest.
     """
 
-    box_xywh: tuple[float, float, float, float] | None
+    box_xywh: tuple[float, float, float, float] | None = None
     label: str = "target"
+    point_xy: tuple[float, float] | None = None
+    radius: float = 0.0
+    is_normalised: bool = False
+    key: str = ""
+    seen_in: FrameRef | None = None
 
 
-def parse_target(text: str) -> TargetRequest:
-    """A value of `--target`: X,Y,W,H in pixels of the first frame, or the label of a prompt or known class.
+def parse_target(text: str, option: str = "--target") -> TargetRequest:
+    """What a person types.
+
+    Args:
+        text: X,Y,W,H or X,Y in pixels; X1:Y1:X2:Y2 (corners), X:Y or X:Y:RADIUS in shares of the frame, as in MAVLink;
+            or the label of a prompt or known class.
+        option: of the command line, for messages.
 
     Raises:
-        ConfigError: neither, or a box that no frame could hold.
+        ConfigError: none of these, or a place that no frame could hold.
     """
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) == 1 and parts[0] and not _is_number(parts[0]):
-        return TargetRequest(None, parts[0])
-    if len(parts) != 4 or not all(map(_is_number, parts)):
-        raise ConfigError(
-            f"--target {text!r}: is neither X,Y,W,H in pixels nor a label; give one, for example 10,20,40,30"
-        )
-    x, y, width, height = (float(part) for part in parts)
+    separator = ":" if ":" in text else ","
+    parts = [part.strip() for part in text.split(separator)]
+    numbers = [number for part in parts if (number := _number(part)) is not None]
+    if not numbers and text.strip() and "," not in text:
+        return TargetRequest(label=text.strip())
+    if len(numbers) == len(parts) and len(parts) in ((2, 4) if separator == "," else (2, 3, 4)):
+        return _in_shares(numbers, f"{option} {text}") if separator == ":" else _in_pixels(numbers, f"{option} {text}")
+    raise ConfigError(f"{option} {text!r}: is neither {_FORMS}")
+
+
+def request_at_point(x: float, y: float, radius: float = 0.0, *, label: str = "target", told: str) -> TargetRequest:
+    """A target at a point in shares of the frame.
+
+    Args:
+        x: 0 left to 1 right.
+        y: 0 top to 1 bottom.
+        radius: share of the frame's width, 0 for unknown.
+        label: what to call it.
+        told: who says so, for messages.
+
+    Raises:
+        ConfigError: a share is not between 0 and 1.
+    """
+    _check_shares((x, y, radius), told)
+    return TargetRequest(label=label, point_xy=(x, y), radius=radius, is_normalised=True)
+
+
+def request_in_rectangle(corners: Sequence[float], *, label: str = "target", told: str) -> TargetRequest:
+    """A target in a rectangle in shares of the frame.
+
+    Args:
+        corners: x and y of the upper left one, then of the lower right one; 0 left or top to 1 right or bottom.
+        label: what to call it.
+        told: who says so, for messages.
+
+    Raises:
+        ConfigError: a share is not between 0 and 1, or the corners leave no area.
+    """
+    _check_shares(corners, told)
+    x1, y1, x2, y2 = corners
+    if not (x2 > x1 and y2 > y1):
+        raise ConfigError(f"{told}: has no area; give the upper left corner first, then the lower right one")
+    return TargetRequest((x1, y1, x2 - x1, y2 - y1), label, is_normalised=True)
+
+
+def _in_shares(numbers: Sequence[float], told: str) -> TargetRequest:
+    return request_in_rectangle(numbers, told=told) if len(numbers) == 4 else request_at_point(*numbers, told=told)
+
+
+def _in_pixels(numbers: Sequence[float], told: str) -> TargetRequest:
+    if len(numbers) == 2:
+        return TargetRequest(point_xy=(numbers[0], numbers[1]))
+    x, y, width, height = numbers
     if min(width, height) < SMALLEST_PX:
-        raise ConfigError(f"--target {text}: a side is under {SMALLEST_PX:g} px; choose a larger one, or come nearer")
+        raise ConfigError(f"{told}: a side is under {SMALLEST_PX:g} px; choose a larger one, or come nearer")
     return TargetRequest((x, y, width, height))
 
 
-def begin(
-    requests: list[TargetRequest], tracker: TargetTracker, image: ImageArray, seen: Perception, answering: Answering
-) -> list[TargetRequest]:
-    """Begin what can be begun in a frame, and return the requests that wait for a later one.
-
-    Args:
-        requests: what is asked for.
-        tracker: what is to follow it; has seen this frame already.
-        image: the frame.
-        seen: what the student saw in it.
-        answering: see `edge.targets`.
-
-    Raises:
-        TargetError: a box is outside the frame.
-    """
-    waiting = []
-    for request in requests:
-        if request.box_xywh is not None:
-            x, y, width, height = request.box_xywh
-            tracker.start(image, np.array([x, y, x + width, y + height], np.float32), request.label, seen)
-        elif not _begin_labelled(request.label, tracker, image, seen, answering):
-            waiting.append(request)
-    return waiting
+def _check_shares(shares: Sequence[float], told: str) -> None:
+    if not all(0 <= share <= 1 for share in shares):  # nor nan
+        raise ConfigError(f"{told}: is not in shares of the frame, 0 to 1; give pixels with commas: X,Y,W,H or X,Y")
 
 
-def followable(image: Picture) -> ImageArray:
-    """A frame as short-term trackers take it: gray or BGR.
-
-    Raises:
-        TargetError: it is too large to be held.
-    """
-    if isinstance(image, RasterImage):
-        raise TargetError(f"{image.path}: is too large to follow a target in; cut it, or leave --target out")
-    return image if image.ndim == 2 else as_picture(image)
-
-
-def _begin_labelled(
-    label: str, tracker: TargetTracker, image: ImageArray, seen: Perception, answering: Answering
-) -> bool:
-    """Begin at the first candidate, best first, that answers to a label and can be followed."""
-    taken = np.array([target.box_xyxy for target in tracker.targets], np.float32).reshape(-1, 4)
-    for row in answering.get(label, ()):
-        box = seen.boxes_xyxy[row]
-        if min(box[2:] - box[:2]) >= SMALLEST_PX and not (box_iou(box[None], taken) > _SAME_IOU).any():
-            tracker.start(image, box, label, seen)
-            return True
-    return False
-
-
-def _is_number(text: str) -> bool:
+def _number(text: str) -> float | None:
     try:
-        return bool(np.isfinite(float(text)))
+        number = float(text)
     except ValueError:
-        return False
+        return None
+    return number if np.isfinite(number) else None

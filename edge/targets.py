@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from edge.catching_up import CatchUp
 from edge.config import Settings
@@ -28,11 +29,14 @@ from edge.target_looks import TargetLooks, embedding_at
 from edge.target_motion import TargetMotion
 from protocols.arrays import FloatArray, ImageArray
 from protocols.boxes import box_inside, box_iou
+from protocols.limits import MAX_TARGETS
 from protocols.target_questions import TargetAnswer
 
 TargetState: TypeAlias = Literal["tentative", "tracked", "lost", "re_found"]
 Answering: TypeAlias = Mapping[str, NDArray[np.int64]]
 """By label, the candidates of a perception that surely answer to it; a label that nothing could answer is not there."""
+
+JUST_BEGUN = "just begun"
 
 _LEAST_VISIBLE = 0.3
 """Share of the expected box within the frame; of what shows less, most of the window would be made up."""
@@ -65,6 +69,7 @@ class TargetSettings(Settings):
         tried: candidates of one frame at which a lost target is looked for.
         reach, reach_per_frame: how far over the ground from where it was lost, in units of its size, it is looked for
             at first, and how much farther with each frame: what is alike and too far away is another.
+        most: targets at one time; more are refused.
         looks: of short-term trackers in one frame, for all targets together, where some of them catch up with the
             present; the loop keeps its rate then. At least two are left for those, or they would never arrive.
     """
@@ -82,6 +87,7 @@ class TargetSettings(Settings):
     tried: int = 3
     reach: float = 1.0
     reach_per_frame: float = 0.2
+    most: int = Field(default=MAX_TARGETS, ge=1)
     looks: int = 8
 
 
@@ -177,7 +183,13 @@ class TargetTracker:
         return tuple([*(followed.target for followed in self._followed.values()), *begun])
 
     def start(
-        self, image: ImageArray, box_xyxy: FloatArray, label: str = "target", seen: Perception | None = None
+        self,
+        image: ImageArray,
+        box_xyxy: FloatArray,
+        label: str = "target",
+        seen: Perception | None = None,
+        *,
+        reason: str = JUST_BEGUN,
     ) -> Target:
         """Follow one more target from the newest frame on.
 
@@ -186,11 +198,13 @@ class TargetTracker:
             box_xyxy: (4,) pixels.
             label: what to call it.
             seen: what the student saw in the frame, where it looked.
+            reason: of its first state.
 
         Raises:
-            TargetError: the box is outside the frame, too small, or not of numbers; nothing is followed then.
+            TargetError: the box is outside the frame, too small, or not of numbers, or there are as many targets as
+                the settings allow; nothing is followed then.
         """
-        followed = self._begun(image, box_xyxy, label, seen)
+        followed = self._begun(image, box_xyxy, label, seen, reason)
         self._followed[self._started] = followed
         return followed.target
 
@@ -207,9 +221,10 @@ class TargetTracker:
             The target, `tentative`: where it would be in the newest frame, had it stayed on the ground.
 
         Raises:
-            TargetError: the frame is not held, or the box is no target in it; nothing is followed then.
+            TargetError: the frame is not held, the box is no target in it, or there are as many as the settings allow;
+                nothing is followed then.
         """
-        followed = self._begun(frames.at(index).image, box_xyxy, label, None)
+        followed = self._begun(frames.at(index).image, box_xyxy, label)
         back = _Return(followed, CatchUp(frames, index, followed.see), None, self._updates)
         self._returning[self._started] = back
         return back.target
@@ -308,9 +323,19 @@ class TargetTracker:
             self._past.setdefault(target.target_id, deque(maxlen=_REMEMBERED)).append(target)
         return self.targets
 
-    def _begun(self, image: ImageArray, box_xyxy: FloatArray, label: str, seen: Perception | None) -> _Followed:
+    def _begun(
+        self,
+        image: ImageArray,
+        box_xyxy: FloatArray,
+        label: str,
+        seen: Perception | None = None,
+        reason: str = JUST_BEGUN,
+    ) -> _Followed:
+        count = len({*self._followed, *self._returning})
+        if count >= self.settings.most:
+            raise TargetError(f"{count} targets are followed, at most {self.settings.most}; stop one first")
         followed = _Followed(self._started + 1, label, self._make(), self.settings, self._stride_px)
-        followed.start(image, box_xyxy, seen)
+        followed.start(image, box_xyxy, seen, reason)
         self._started += 1
         return followed
 
@@ -361,15 +386,16 @@ class _Followed:
         self._id, self._label, self._tracker = target_id, label, tracker
         self._settings, self._stride_px = settings, stride_px
         self._state: TargetState = "tentative"
-        self._reason = "just begun"
+        self._reason = JUST_BEGUN
         self._presence = Presence(settings.presence)
         self._usual = Usual()
         self._looks = TargetLooks()
         self._evidence: Evidence | None = None
         self._sure = self._doubtful = self._absent = self._gone = 0
 
-    def start(self, image: ImageArray, box_xyxy: FloatArray, seen: Perception | None) -> None:
+    def start(self, image: ImageArray, box_xyxy: FloatArray, seen: Perception | None, reason: str = JUST_BEGUN) -> None:
         box = checked_target(image, box_xyxy)
+        self._reason = reason
         self._tracker.start(image, box)
         self._motion = TargetMotion(box)
         self._box = self.first_xyxy = box

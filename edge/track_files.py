@@ -1,4 +1,7 @@
-"""What a run leaves of its targets: `tracks.jsonl` for programs, `tracks.mot.txt` for the tools of MOTChallenge."""
+"""What a run leaves of its targets: `tracks.jsonl` for programs, `tracks.mot.txt` for the tools of MOTChallenge.
+
+The third, `tracks.geojson` for maps, is made in `track_map.py`.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge.targets import Target
+from edge.track_map import TrackMap
 from protocols.values import FrameHeader
 
 
 class TrackFiles:
-    """Both files of one run."""
+    """The files of one run."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ground_m: float = 0.0) -> None:
         """Open them anew.
+
+        Args:
+            folder: where they go.
+            ground_m: height of the ground above the WGS 84 ellipsoid, for the map.
 
         Raises:
             OSError: they cannot be written.
         """
         self._lines = (folder / "tracks.jsonl").open("w", buffering=1 << 16)
         self._rows = (folder / "tracks.mot.txt").open("w", buffering=1 << 16)
+        self._map = TrackMap(folder, ground_m)
 
     def write(self, header: FrameHeader, targets: Sequence[Target]) -> None:
         """Append one frame's targets; a frame without any leaves no line.
@@ -31,6 +40,7 @@ class TrackFiles:
         if targets:
             self._lines.write(track_line(header, targets))
             self._rows.writelines(mot_row(header.index, target) for target in targets if target.state != "lost")
+            self._map.write(header, targets)
 
     def flush(self) -> None:
         """Bring what was written to the disk.
@@ -42,9 +52,10 @@ class TrackFiles:
         self._rows.flush()
 
     def close(self) -> None:
-        """Finish both."""
+        """Finish all."""
         self._lines.close()
         self._rows.close()
+        self._map.close()
 
 
 def track_line(header: FrameHeader, targets: Sequence[Target]) -> str:

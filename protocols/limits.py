@@ -36,7 +36,7 @@ MAX_BANK_BYTES = MAX_UPDATE_BYTES - 32 * 1024
 """Largest canonical prompt bank, so that a snapshot of any valid bank fits one update with its envelope."""
 
 MAX_KINDS = 64
-"""Kinds one side may list in Hello or Welcome; v1 has 11 and reserves 5."""
+"""Kinds one side may list in Hello or Welcome; v1 has 13 and reserves 4."""
 
 MAX_DETAIL_CHARS = 200
 """Text of a Problem or the reason in a receipt: enough for value, limit and cure."""
@@ -101,6 +101,9 @@ MAX_EMBEDDING_DIM = 96
 
 MAX_REVISION = 2**53
 """Counters stay exact in a double, for readers that have no 64-bit integers."""
+
+MAX_TARGETS = 16
+"""Targets one craft follows at a time: five run at 49 frames/s on one core at 1280x720 (docs/tracking.md)."""
 
 # --- imagery ---
 

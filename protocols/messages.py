@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgpack
-from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import Field, StringConstraints, TypeAdapter, ValidationError, model_validator
 from typing_extensions import Self
 
 from protocols import limits
 from protocols.errors import MessageError
-from protocols.fields import CaseId, Counter, Duration, Id, Label, Sha256, Text, Value, WallTime
+from protocols.fields import Box, CaseId, Coord, Counter, Duration, Id, Label, Sha256, Text, Unit, Value, WallTime
 from protocols.reassembly import Reassembly as Reassembly
 from protocols.reassembly import slices as slices
-from protocols.values import BankChange, BankRef, Case, Interpretation
+from protocols.values import BankChange, BankRef, Case, FrameRef, Interpretation
 
 PROBLEM_CODES: dict[str, str] = {
     "malformed": "not two frames, not msgpack, or not a map with v and kind",
@@ -218,6 +218,69 @@ class PromptReceipt(Message):
     reason: Reason = ""
 
 
+class TrackTarget(Message):
+    """Cloud to edge: follow a target, follow it no longer, or say how it is. Sent only to who lists this kind in Hello.
+
+    Sending one again is always safe: a `target_key` begins once. Without box and point, what answers to the label is
+    waited for.
+
+    Attributes:
+        target_key: the cloud's own name for the target, never used again.
+        action: `start`; `stop`; `status` only asks.
+        label: what to call it; a prompt or known class of that label answers for it.
+        box_xyxy: where it is; with `start` alone, and then without a point.
+        point_xy: a place on it; likewise without a box.
+        is_normalised: box and point are shares of the frame, 0 left or top to 1 right or bottom; else pixels of it.
+        seen_in: the frame that box or point are of; None is the newest one.
+        ttl_s: from receipt on, how long it may still begin; None is for ever.
+    """
+
+    kind: Literal["TrackTarget"] = "TrackTarget"
+    target_key: Id
+    action: Literal["start", "stop", "status"]
+    label: Label = "target"
+    box_xyxy: Box | None = None
+    point_xy: tuple[Coord, Coord] | None = None
+    is_normalised: bool = Field(default=False, strict=True)
+    seen_in: FrameRef | None = None
+    ttl_s: Duration | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        places = [place for place in (self.box_xyxy, self.point_xy) if place is not None]
+        if len(places) > (self.action == "start"):
+            raise ValueError(f"{self.action} with {len(places)} places: a start has a box or a point, others neither")
+        if self.is_normalised and not all(0 <= share <= 1 for place in places for share in place):
+            raise ValueError("a share of the frame is not in 0..1: give pixels, or leave is_normalised out")
+        return self
+
+
+class TargetStatus(Message):
+    """Edge to cloud: what has become of a target; the answer to `TrackTarget`, and sent whenever the state changes.
+
+    Attributes:
+        target_key: the cloud's name for it.
+        state: `waiting` for its label to be seen; `tentative`, `tracked`, `lost`, `re_found` as it is followed;
+            and for good `stopped`, `refused`, `expired` before it began, `unknown` to this craft.
+        reason: of the state, readable.
+        target_id: the craft's own number for it, once it has begun.
+        box_xyxy: where it is, or where it was lost, pixels of the full frame.
+        presence: how surely it is there, 0..1.
+        frame_index: of the frame that this is about.
+        captured_at_s: of that frame, by the craft's clock.
+    """
+
+    kind: Literal["TargetStatus"] = "TargetStatus"
+    target_key: Id
+    state: Literal["waiting", "tentative", "tracked", "lost", "re_found", "stopped", "refused", "expired", "unknown"]
+    reason: Reason = ""
+    target_id: Counter | None = None
+    box_xyxy: Box | None = None
+    presence: Unit | None = None
+    frame_index: Counter | None = None
+    captured_at_s: WallTime | None = None
+
+
 class Problem(Message):
     """Either way: something is wrong with what you sent. Never answered with another Problem.
 
@@ -252,6 +315,8 @@ AnyMessage: TypeAlias = (
     | PromptUpdate
     | PromptReceipt
     | Problem
+    | TrackTarget
+    | TargetStatus
 )
 """Every message of v1."""
 
@@ -269,11 +334,12 @@ KINDS: tuple[str, ...] = (
     "PromptUpdate",
     "PromptReceipt",
     "Problem",
+    "TrackTarget",
+    "TargetStatus",
 )
-"""The kinds of v1, as Hello and Welcome list them."""
+"""The kinds of v1, as Hello and Welcome list them; the last two came within it."""
 
 RESERVED_KINDS: tuple[str, ...] = (
-    "TrackTarget",
     "RefineRequest",
     "BundleOffer",
     "BundleChunk",

@@ -93,6 +93,22 @@ class FrameHeader(Value):
     pose: Pose | None = None
 
 
+class FrameRef(Value):
+    """Which frame somebody speaks of; the header of that frame says the same.
+
+    Attributes:
+        source_id: which camera, file or folder.
+        index: in that source.
+        captured_at_s: wall time of exposure, by the craft's clock.
+        case_id: the case in whose picture it was seen; None where it was no case.
+    """
+
+    source_id: Text
+    index: Counter
+    captured_at_s: WallTime
+    case_id: CaseId | None = None
+
+
 class Detection(Value):
     """One thing found in a frame.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge.ground import on_flat_ground
 from protocols.values import Detection
 from sim.arrays import FloatArray
 from sim.craft.camera import Camera, CameraPose
@@ -23,9 +24,6 @@ _GAP_S = 2.0
 _LEAST_POINTS = 3
 _WINDING = 4.0
 """A track so many times longer than the way from its beginning to its end goes nowhere."""
-
-_LOWEST_RAY = -0.02
-"""Rays closer to the horizon than this (upward share) hit the ground too far away to draw."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +91,9 @@ def pose_of(told: Mapping[str, float | None] | None) -> CameraPose | None:
 
 def on_ground(camera: Camera, pose: CameraPose, pixel: tuple[float, float]) -> tuple[float, float] | None:
     """East and north of the ground under a pixel; None at the horizon and above it."""
-    column, row = pixel
-    ray = np.array([(column - camera.width / 2) / camera.focal_px, (row - camera.height / 2) / camera.focal_px, 1.0])
-    toward = pose.rotation.T @ (ray / np.linalg.norm(ray))
-    if toward[2] > _LOWEST_RAY:
-        return None
-    east_m, north_m, _ = pose.position() - toward * (pose.up_m / toward[2])
-    return float(east_m), float(north_m)
+    offset_px = (pixel[0] - camera.width / 2, pixel[1] - camera.height / 2)
+    moved = on_flat_ground(pose.rotation, camera.focal_px, pose.up_m, offset_px)
+    return None if moved is None else (pose.east_m + moved[0], pose.north_m + moved[1])
 
 
 def ground_map(record: FlightRecord, camera: Camera, poses: Mapping[int, CameraPose]) -> GroundMap:

@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
+from edge.ground import camera_axes
 from sim.arrays import FloatArray
 
 
@@ -45,13 +46,7 @@ class CameraPose:
     @cached_property
     def rotation(self) -> FloatArray:
         """(3, 3) world-to-camera rotation; rows are the camera's right, down and forward axes."""
-        yaw, pitch, roll = (math.radians(v) for v in (self.yaw_deg, self.pitch_deg, self.roll_deg))
-        sin_yaw, cos_yaw, sin_pitch, cos_pitch = math.sin(yaw), math.cos(yaw), math.sin(pitch), math.cos(pitch)
-        forward = np.array([sin_yaw * cos_pitch, cos_yaw * cos_pitch, sin_pitch])
-        right = np.array([cos_yaw, -sin_yaw, 0.0])
-        down = np.array([sin_yaw * sin_pitch, cos_yaw * sin_pitch, -cos_pitch])  # forward x right
-        cos, sin = math.cos(roll), math.sin(roll)
-        return np.stack([right * cos - down * sin, right * sin + down * cos, forward])
+        return camera_axes(self.yaw_deg, self.pitch_deg, self.roll_deg)
 
 
 @dataclass(frozen=True)

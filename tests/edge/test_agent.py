@@ -12,14 +12,18 @@ import pytest
 from edge.agent import Agent, AgentSettings
 from edge.bank import BankStore
 from edge.capture import open_source
+from edge.errors import TargetError
 from edge.link_stats import LinkStats
 from edge.outputs import RunOutputs
 from edge.runtime.onnx import OnnxBackend
 from edge.scheduler import SchedulerSettings
 from edge.spool import Spool
 from edge.student import Student
+from edge.target_orders import TargetOrders
+from edge.target_requests import TargetRequest
 from protocols.errors import ShapeError
 from protocols.imagery import encode_image
+from protocols.messages import TrackTarget
 from protocols.values import BankChange, Chip, Prompt, PromptBank
 from protocols.vectors import Vectors
 
@@ -160,6 +164,35 @@ def test_run_measures_the_loop_from_capture_to_prompt_in_force(student, flight, 
     assert loop["ms"] == agent.summary(source)["loop_ms"]["p50"] > 0
 
 
+def test_order_that_cannot_be_followed_ends_no_flight(student, flight, tmp_path):
+    orders = TargetOrders()
+    for key, box in (("away", (300, 10, 340, 50)), ("red", (26, 26, 42, 42))):
+        orders.receive(TrackTarget(target_key=key, action="start", box_xyxy=box))
+    agent = Agent(
+        student=student, bank=BankStore(tmp_path / "bank"), link=SimpleNamespace(orders=orders, answers=deque())
+    )
+    results = [agent.step(frame) for frame in open_source(str(flight))]
+    assert len(results) == 12
+    assert {len(result.targets) for result in results} == {1}
+    assert [(s.target_key, s.state, s.target_id) for s in orders.due(9)] == [
+        ("away", "refused", None),
+        ("red", "tracked", 1),
+    ]
+
+
+def test_target_that_cannot_be_followed_ends_a_flight_only_in_its_first_frame(student, flight, tmp_path):
+    agent = Agent(student=student, bank=BankStore(tmp_path / "bank"))
+    frames = iter(open_source(str(flight)))
+    agent.step(next(frames))
+    agent.pipeline.follow(TargetRequest((300, 10, 40, 40)))
+    assert agent.step(next(frames)).begun[0].target_id is None
+    anew = Agent(student=student, bank=BankStore(tmp_path / "bank"))
+    anew.pipeline.follow(TargetRequest((300, 10, 40, 40)))
+    with pytest.raises(TargetError, match="outside the frame"):
+        anew.step(next(frames))
+    frames.close()
+
+
 def test_run_takes_a_prompt_that_arrives_while_the_last_cases_are_delivered(student, flight, tmp_path):
     """The link's part is played here: an answer soon after the last frame, then the cloud's receipt of the case."""
     bank, spool = BankStore(tmp_path / "bank"), Spool(tmp_path / "spool")
@@ -167,7 +200,7 @@ def test_run_takes_a_prompt_that_arrives_while_the_last_cases_are_delivered(stud
         student=student,
         bank=bank,
         spool=spool,
-        link=SimpleNamespace(stats=LinkStats, answers=deque()),
+        link=SimpleNamespace(stats=LinkStats, orders=TargetOrders(), answers=deque()),
         settings=AgentSettings(linger_s=20.0),
     )
 

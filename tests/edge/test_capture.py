@@ -140,3 +140,13 @@ def test_close_ends_the_iteration(folder):
     next(frames)
     source.close()
     assert list(frames) == []
+
+
+def test_peek_takes_no_picture_from_files_and_leaves_none_that_is_old_to_cameras(folder):
+    source = open_source(str(folder))
+    assert source.peek()[0, 0, 0] == 0
+    assert [int(f.image[0, 0, 0]) for f in source] == [0, 20, 40, 60]
+    pictures = list(open_source(str(folder)).pictures)
+    live = Source("camera", iter(pictures), is_live=True)
+    assert live.peek()[0, 0, 0] == 0
+    assert [int(f.image[0, 0, 0]) for f in live] == [20, 40, 60]

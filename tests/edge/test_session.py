@@ -19,6 +19,7 @@ from protocols import (
     Problem,
     PromptReceipt,
     PromptUpdate,
+    TrackTarget,
     Welcome,
     decode,
     diff_banks,
@@ -63,12 +64,12 @@ class Wire:
     def give(self, message, blob=b""):
         self.session.receive(encode(message, blob))
 
-    def welcome(self, hello):
+    def welcome(self, hello, kinds=KINDS):
         self.give(
             Welcome(
                 server_software="test",
                 session_id=hello.session_id,
-                kinds=KINDS,
+                kinds=kinds,
                 credit_bytes=2**20,
                 heartbeat_s=1,
                 wall_time_s=1.7e9,
@@ -252,3 +253,11 @@ def test_bank_in_hello_is_the_one_held(tmp_path, fake_clock, make_bank):
     BankStore(tmp_path / "bank").apply(diff_banks(None, make_bank(7)))
     (hello,) = Wire(tmp_path, fake_clock).take()
     assert hello.bank == BankRef(epoch="e1", revision=7, digest=make_bank(7).digest)
+
+
+@pytest.mark.parametrize("speaks", [True, False], ids=["new-cloud", "old-cloud"])
+def test_status_of_a_target_goes_only_to_a_cloud_that_speaks_it(wire, speaks):
+    wire.welcome(wire.take()[0], kinds=KINDS if speaks else KINDS[:-2])
+    wire.give(TrackTarget(target_key="t", action="status"))
+    assert [(m.kind, m.state) for m in wire.take()] == ([("TargetStatus", "unknown")] if speaks else [])
+    assert wire.stats.malformed == 0

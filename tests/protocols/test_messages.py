@@ -108,6 +108,26 @@ updates = st.builds(
     offset=st.integers(0, 2**18),
     sha256=hex64,
 )
+shares = st.tuples(units, units, units, units).map(
+    lambda b: (min(b[0], b[2]), min(b[1], b[3]), max(b[0], b[2]), max(b[1], b[3]))
+)
+places = st.one_of(
+    st.fixed_dictionaries({}),
+    st.fixed_dictionaries({"box_xyxy": boxes}),
+    st.fixed_dictionaries({"box_xyxy": shares, "is_normalised": st.just(True)}),
+    st.fixed_dictionaries({"point_xy": st.tuples(coords, coords)}),
+)
+seen_in = st.none() | st.builds(p.FrameRef, source_id=texts, index=counters, captured_at_s=walls, case_id=hex32)
+
+
+@st.composite
+def track_targets(draw):
+    action = draw(st.sampled_from(["start", "stop", "status"]))
+    place = draw(places) if action == "start" else {}
+    common = {"label": draw(labels), "seen_in": draw(seen_in), "ttl_s": draw(durations)}
+    return p.TrackTarget(target_key=draw(ids), action=action, **common, **place)
+
+
 STRATEGIES = {
     "Hello": st.tuples(
         st.builds(
@@ -171,6 +191,21 @@ STRATEGIES = {
     "PromptReceipt": st.tuples(
         st.builds(p.PromptReceipt, update_id=ids, bank=refs, applied=st.booleans(), reason=reasons), no_blob
     ),
+    "TrackTarget": st.tuples(track_targets(), no_blob),
+    "TargetStatus": st.tuples(
+        st.builds(
+            p.TargetStatus,
+            target_key=ids,
+            state=st.sampled_from(["waiting", "tentative", "tracked", "lost", "re_found", "stopped", "refused"]),
+            reason=reasons,
+            target_id=st.none() | counters,
+            box_xyxy=st.none() | boxes,
+            presence=st.none() | units,
+            frame_index=st.none() | counters,
+            captured_at_s=st.none() | walls,
+        ),
+        no_blob,
+    ),
     "Problem": st.tuples(
         st.builds(
             p.Problem,
@@ -223,6 +258,23 @@ def test_a_field_left_out_takes_its_default():
 
 
 # --- what is refused ---
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"point_xy": (0.5, 0.5)}, id="box and point"),
+        pytest.param({"action": "stop"}, id="stop with a box"),
+        pytest.param({"action": "status"}, id="status with a box"),
+        pytest.param({"box_xyxy": (0.5, 0.5, 1.5, 1)}, id="share beyond the frame"),
+        pytest.param({"box_xyxy": (0.5, 0.5, float("nan"), 1)}, id="nan"),
+        pytest.param({"box_xyxy": (0.5, 0.5, 0.25, 1)}, id="inside out"),
+        pytest.param({"label": ""}, id="no label"),
+        pytest.param({"target_key": "a b"}, id="key"),
+    ],
+)
+def test_order_that_names_no_one_place_is_refused(changes):
+    assert code_of(header("TrackTarget", **changes)) == "bad_value"
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

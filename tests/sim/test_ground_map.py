@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from made_up_run import story
 
+from edge.ground import ground_place
+from protocols.values import Pose
 from sim.craft.camera import Camera, CameraPose
 from sim.dataset import pose_record
+from sim.flat_map import to_metres
 from sim.ground_map import GroundTrack, ground_map, on_ground, pose_of
 from sim.scene_plan import disaster_scene
 
@@ -62,3 +65,13 @@ def test_a_standing_thing_under_a_noisy_pose_is_told_from_a_moving_one(drift_m, 
     track = GroundTrack("Car", is_prompted=False, points_m=points)
     assert track.is_scatter is is_scatter
     assert track.middle_m == pytest.approx(np.median(points, axis=0))
+
+
+def test_edge_finds_the_same_ground_from_the_told_pose():
+    scene = disaster_scene(1, 10.0)
+    flown = CameraPose(30.0, -20.0, 80.0, yaw_deg=35.0, pitch_deg=-50.0, roll_deg=4.0)
+    told = Pose.model_validate(pose_record(scene, flown))
+    camera = scene.camera
+    for pixel in ((320.0, 256.0), (100.0, 400.0), (600.0, 500.0)):
+        lon, lat = ground_place(told, (camera.width, camera.height), pixel)
+        assert to_metres(lat, lon) == pytest.approx(on_ground(camera, flown, pixel), abs=1.0)  # the map is a sphere's

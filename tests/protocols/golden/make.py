@@ -20,6 +20,21 @@ FOLDER = Path(__file__).parent / "v1"
 READ_ALONE = ("_bank_change.bin",)
 """Written before prompts had `direction_cases` and chips a `vector`: read for ever, written with more fields now."""
 
+FIRST_KINDS = (
+    "Hello",
+    "Welcome",
+    "Heartbeat",
+    "CaseOffer",
+    "CaseChunk",
+    "CaseReceipt",
+    "Interpretation",
+    "InterpretationReceipt",
+    "PromptUpdate",
+    "PromptReceipt",
+    "Problem",
+)
+"""What Hello and Welcome listed when their bytes were written."""
+
 CASE_ID = "0123456789abcdef0123456789abcdef"
 SHA = "ab" * 32
 
@@ -137,7 +152,7 @@ def messages() -> dict[str, tuple[p.AnyMessage, bytes]]:
                 craft_software="skyloop 1.0",
                 boot_id="boot-1",
                 session_id="session-1",
-                kinds=p.KINDS,
+                kinds=FIRST_KINDS,
                 space_id="5pace",
                 variant="u8s8",
                 labels=("car", "truck"),
@@ -151,7 +166,7 @@ def messages() -> dict[str, tuple[p.AnyMessage, bytes]]:
             p.Welcome(
                 server_software="skyloop 1.0",
                 session_id="session-1",
-                kinds=p.KINDS,
+                kinds=FIRST_KINDS,
                 credit_bytes=65536,
                 heartbeat_s=2,
                 wall_time_s=1_750_000_001.5,
@@ -175,6 +190,31 @@ def messages() -> dict[str, tuple[p.AnyMessage, bytes]]:
         (p.PromptReceipt(update_id="update-1", bank=ref, applied=True), b""),
         (
             p.Problem(code="busy", detail="64 cases wait; at most 64", about=CASE_ID, retry_after_s=2.5),
+            b"",
+        ),
+        (
+            p.TrackTarget(
+                target_key="target-1",
+                action="start",
+                label="car",
+                box_xyxy=(0.25, 0.5, 0.375, 0.625),
+                is_normalised=True,
+                seen_in=p.FrameRef(source_id="cam0", index=41, captured_at_s=1_750_000_000.5, case_id=CASE_ID),
+                ttl_s=60,
+            ),
+            b"",
+        ),
+        (
+            p.TargetStatus(
+                target_key="target-1",
+                state="lost",
+                reason="presence under 0.3 for 3 frames",
+                target_id=2,
+                box_xyxy=(650.5, 300, 700, 340.25),
+                presence=0.25,
+                frame_index=99,
+                captured_at_s=1_750_000_002.5,
+            ),
             b"",
         ),
     ]

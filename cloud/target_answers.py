@@ -2,8 +2,8 @@
 
 The teacher looks for what the target's chips show. A place counts for more the nearer it is to where the craft believes
 the target and the more it is of its size, and where the teacher or a prompt of the craft names it as the target is
-called. The best place is the answer where it is good, and clearly better than the next; where nothing is like the
-target at all it is not there; in between the teacher does not know.
+called. The best place is the answer where it is good, and clearly better than the next: the better, the surer the craft
+is of another one. Where nothing is like the target at all it is not there; in between the teacher does not know.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def find_target(
     scores = weigh_places(places, _believed(question, image), settings, is_lost=question.why == "lost")
     scores = scores * _names(teacher, question, image, places.boxes_xyxy, settings)
     scores = _agreed(places.boxes_xyxy, scores, image, prompted_xyxy, settings)
-    return _verdict(places.boxes_xyxy, scores, image, settings)
+    least = settings.likely + (settings.surely - settings.likely) * question.presence
+    return _verdict(places.boxes_xyxy, scores, image, (least, settings))
 
 
 def weigh_places(
@@ -129,13 +130,14 @@ def _agreed(
     return np.asarray(np.where(is_prompted, np.minimum(scores * settings.prompted, 1), scores), dtype=np.float32)
 
 
-def _verdict(boxes: Boxes, scores: FloatArray, image: CaseImage, settings: TargetAnswerSettings) -> Told:
+def _verdict(boxes: Boxes, scores: FloatArray, image: CaseImage, wanted: tuple[float, TargetAnswerSettings]) -> Told:
+    least, settings = wanted
     order = np.argsort(-scores, kind="stable")
     best = float(scores[order[0]]) if len(order) else 0.0
     if best < settings.nothing:
         return Told("gone", None, 1.0 - best)
     following = float(scores[order[1]]) if len(order) > 1 else 0.0
-    if best < settings.surely or following > best * (1 - settings.clearly):
+    if best < least or following > best * (1 - settings.clearly):
         return Told("unknown", None, min(best, 1.0))
     x1, y1, x2, y2 = image.to_frame(boxes[order[:1]])[0].tolist()
     return Told("here", (x1, y1, x2, y2), min(best, 1.0))

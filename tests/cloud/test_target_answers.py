@@ -43,12 +43,14 @@ class Finds:
 def ask(painting):
     """A case that asks for the green thing at (50, 50) of its picture."""
 
-    def make(label="thing", why="audit", scale=1.0):
+    def make(label="thing", why="audit", presence=0.4):
         image = painting.paint((50, 50, painting.GREEN), (110, 50, painting.BLUE))
         box = painting.box_at((50, 50))[0]
         chip = cut_chip(image, box)
         believed = tuple((box + np.tile(np.array(ORIGIN, np.float32), 2)).tolist())
-        question = TargetQuestion(target_id=4, label=label, box_xyxy=believed, presence=0.4, why=why, chips=(chip,))
+        question = TargetQuestion(
+            target_id=4, label=label, box_xyxy=believed, presence=presence, why=why, chips=(chip,)
+        )
         case, payload = painting.make_case(image, origin=(100, 40), target=question)
         return case, payload
 
@@ -72,7 +74,7 @@ def test_good_place_is_told_in_pixels_of_the_frame(ask):
     [
         ([], [], "gone"),
         ([HERE], [0.01], "gone"),
-        ([HERE], [0.2], "unknown"),
+        ([HERE], [0.14], "unknown"),
         ([NEAR, HERE], [0.73, 0.7], "unknown"),
         ([HERE, NEAR], [0.9, 0.7], "here"),
         ([NEAR, HERE], [0.95, 0.9], "unknown"),
@@ -86,12 +88,18 @@ def test_verdict(ask, boxes, scores, verdict):
 
 def test_lost_target_may_have_gone_farther(ask):
     far = Finds([[122, 42, 138, 58]], [0.9])
-    assert told_by(far, ask()).verdict == "unknown"
-    assert told_by(far, ask(why="lost")).verdict == "here"
+    assert told_by(far, ask(presence=1.0)).verdict == "unknown"
+    assert told_by(far, ask(presence=1.0, why="lost")).verdict == "here"
+
+
+def test_craft_that_is_sure_wants_a_surer_answer(ask):
+    teacher = Finds([HERE], [0.2])
+    verdicts = [told_by(teacher, ask(presence=presence)).verdict for presence in (0.0, 0.6, 0.8, 1.0)]
+    assert verdicts == ["here", "here", "unknown", "unknown"]
 
 
 def test_place_that_the_teacher_names_otherwise_counts_less(ask):
-    teacher = Finds([HERE], [0.45], named=[(HERE, "Red")])
+    teacher = Finds([HERE], [0.3], named=[(HERE, "Red")])
     assert told_by(teacher, ask(label="Red")).verdict == "here"
     assert told_by(teacher, ask(label="Green")).verdict == "unknown"
     assert told_by(teacher, ask(label="no class")).verdict == "here"
@@ -99,8 +107,8 @@ def test_place_that_the_teacher_names_otherwise_counts_less(ask):
 
 def test_place_that_a_prompt_matches_counts_more(ask):
     prompted = np.array([[142, 82, 158, 98]], np.float32)
-    assert told_by(Finds([HERE], [0.22]), ask()).verdict == "unknown"
-    assert told_by(Finds([HERE], [0.22]), ask(), prompted_xyxy=prompted).verdict == "here"
+    assert told_by(Finds([HERE], [0.15]), ask()).verdict == "unknown"
+    assert told_by(Finds([HERE], [0.15]), ask(), prompted_xyxy=prompted).verdict == "here"
 
 
 def test_chips_are_shown_in_pixels_of_the_picture(ask):

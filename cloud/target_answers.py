@@ -32,6 +32,10 @@ _APART_IOU, _OTHER_COSINE = 0.1, 0.5
 `target_looks`."""
 
 
+_LOST = 4.0
+"""How much farther a lost target may be: with the usual reach that is most of a question's picture."""
+
+
 @dataclass(frozen=True)
 class Told:
     """An answer about one frame.
@@ -66,7 +70,10 @@ def find_target(
     if question is None:
         raise TeacherError(f"case {case.case_id}: asks about no target; interpret it")
     places = teacher.find(_exemplars(question, image), [image.image])[0]
-    scores = weigh_places(places, _believed(question, image), settings, is_lost=question.why == "lost")
+    believed = _believed(question, image)
+    if not (_of_its_size(places, believed, settings) >= settings.nothing).any():
+        return Told("gone", None, 1.0)
+    scores = weigh_places(places, believed, settings, is_lost=question.why == "lost")
     scores = scores * _names(teacher, question, image, places.boxes_xyxy, settings)
     scores = _agreed(places.boxes_xyxy, scores, image, prompted_xyxy, settings)
     least = settings.likely + (settings.surely - settings.likely) * question.presence
@@ -87,9 +94,14 @@ def weigh_places(
     boxes = places.boxes_xyxy
     size = _sizes(believed_xyxy[None])[0]
     apart = (boxes[:, :2] + boxes[:, 2:] - believed_xyxy[:2] - believed_xyxy[2:]) / 2
-    distance = np.hypot(*apart.T) / (size * settings.reach * (2 if is_lost else 1))
-    growth = np.log(_sizes(boxes) / size) / settings.growth
-    return np.asarray(places.scores * np.exp(-(distance**2 + growth**2) / 2), dtype=np.float32)
+    distance = np.hypot(*apart.T) / (size * settings.reach * (_LOST if is_lost else 1))
+    return np.asarray(_of_its_size(places, believed_xyxy, settings) * np.exp(-(distance**2) / 2), dtype=np.float32)
+
+
+def _of_its_size(places: Places, believed_xyxy: FloatArray, settings: TargetAnswerSettings) -> FloatArray:
+    """(N,) scores of places, less where the target would have grown or shrunk there."""
+    growth = np.log(_sizes(places.boxes_xyxy) / _sizes(believed_xyxy[None])[0]) / settings.growth
+    return np.asarray(places.scores * np.exp(-(growth**2) / 2), dtype=np.float32)
 
 
 def _sizes(boxes: Boxes) -> FloatArray:
@@ -134,8 +146,6 @@ def _verdict(boxes: Boxes, scores: FloatArray, image: CaseImage, wanted: tuple[f
     least, settings = wanted
     order = np.argsort(-scores, kind="stable")
     best = float(scores[order[0]]) if len(order) else 0.0
-    if best < settings.nothing:
-        return Told("gone", None, 1.0 - best)
     following = float(scores[order[1]]) if len(order) > 1 else 0.0
     if best < least or following > best * (1 - settings.clearly):
         return Told("unknown", None, min(best, 1.0))

@@ -73,21 +73,22 @@ def test_good_place_is_told_in_pixels_of_the_frame(ask):
     ("boxes", "scores", "verdict"),
     [
         ([], [], "gone"),
-        ([HERE], [0.01], "gone"),
+        ([HERE], [0.04], "gone"),
         ([HERE], [0.14], "unknown"),
         ([NEAR, HERE], [0.73, 0.7], "unknown"),
         ([HERE, NEAR], [0.9, 0.7], "here"),
         ([NEAR, HERE], [0.95, 0.9], "unknown"),
-        ([FAR], [0.9], "gone"),
+        ([FAR], [0.9], "unknown"),
+        ([[20, 20, 80, 80]], [0.9], "gone"),
     ],
-    ids=["nothing", "hardly", "faint", "two-near", "clearly-best", "two-alike", "too-far"],
+    ids=["nothing", "hardly", "faint", "two-near", "clearly-best", "two-alike", "too-far", "too-large"],
 )
 def test_verdict(ask, boxes, scores, verdict):
     assert told_by(Finds(boxes, scores), ask()).verdict == verdict
 
 
 def test_lost_target_may_have_gone_farther(ask):
-    far = Finds([[122, 42, 138, 58]], [0.9])
+    far = Finds([[122, 42, 138, 58]], [0.8])
     assert told_by(far, ask(presence=1.0)).verdict == "unknown"
     assert told_by(far, ask(presence=1.0, why="lost")).verdict == "here"
 

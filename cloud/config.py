@@ -89,7 +89,7 @@ class TargetAnswerSettings(Settings):
     other_name: float = Field(default=0.5, ge=0, le=1)
     prompted: float = Field(default=1.25, ge=1)
     likely: float = Field(default=0.1, ge=0, le=1)
-    surely: float = Field(default=0.25, ge=0, le=1)
+    surely: float = Field(default=0.7, ge=0, le=1)
     clearly: float = Field(default=0.2, ge=0, le=1)
     nothing: float = Field(default=0.05, ge=0, le=1)
 

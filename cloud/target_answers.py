@@ -3,11 +3,13 @@
 The teacher looks for what the target's chips show. A place counts for more the nearer it is to where the craft believes
 the target and the more it is of its size, and where the teacher or a prompt of the craft names it as the target is
 called. The best place is the answer where it is good, and clearly better than the next: the better, the surer the craft
-is of another one. Where nothing is like the target at all it is not there; in between the teacher does not know.
+is of another one. Where nothing is like the target at all it is not there, unless the teacher does not know it by one
+chip in another, either. In between the teacher does not know.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -69,15 +71,27 @@ def find_target(
     question = case.target
     if question is None:
         raise TeacherError(f"case {case.case_id}: asks about no target; interpret it")
-    places = teacher.find(_exemplars(question, image), [image.image])[0]
+    chips = _exemplars(question, image)
+    places = teacher.find(chips, [image.image])[0]
     believed = _believed(question, image)
     if not (_of_its_size(places, believed, settings) >= settings.nothing).any():
-        return Told("gone", None, 1.0)
+        knows = _recognises(teacher, chips, settings)
+        return Told("gone", None, 1.0) if knows else Told("unknown", None, 0.0)
     scores = weigh_places(places, believed, settings, is_lost=question.why == "lost")
     scores = scores * _names(teacher, question, image, places.boxes_xyxy, settings)
     scores = _agreed(places.boxes_xyxy, scores, image, prompted_xyxy, settings)
     least = settings.likely + (settings.surely - settings.likely) * question.presence
     return _verdict(places.boxes_xyxy, scores, image, (least, settings))
+
+
+def _recognises(teacher: Teacher, chips: Sequence[Exemplar], settings: TargetAnswerSettings) -> bool:
+    """Whether the teacher finds the target's newest look by the others: who cannot must not say that it is gone."""
+    if len(chips) < 2:
+        return False
+    newest = chips[-1]
+    places = teacher.find(chips[:-1], [newest.image])[0]
+    is_found = box_iou(places.boxes_xyxy, newest.box_xyxy[None].astype(np.float32))[:, 0] >= settings.named_iou
+    return bool((places.scores[is_found] >= settings.surely).any())
 
 
 def weigh_places(

@@ -71,15 +71,16 @@ class TargetAnswerSettings(Settings):
     """How places are weighed where a craft asks for its target; chosen on rendered sequences (docs/tracking.md).
 
     Attributes:
-        reach: standard deviation of the distance from the believed place, in units of the target's size; twice that for
-            a target that is lost.
+        reach: standard deviation of the distance from the believed place, in units of the target's size; four times as
+            much for a target that is lost, which may be anywhere in the picture.
         growth: standard deviation of the logarithm of its size.
         named_iou: overlap with a detection from which that names a place.
         other_name: factor of a place that the teacher names otherwise than the craft.
         prompted: factor of a place that a prompt of the target's label matches.
-        surely: least weighed score of an answer.
+        likely, surely: least weighed score of an answer where the craft believes the target gone, and where it is sure
+            of another place; in between in proportion to its presence.
         clearly: how much better than the next place it must be, as a share of its score.
-        nothing: weighed score under which nothing there is like the target.
+        nothing: score, weighed by size alone, under which nothing there is like the target.
     """
 
     reach: float = Field(default=3.0, gt=0)
@@ -87,9 +88,10 @@ class TargetAnswerSettings(Settings):
     named_iou: float = Field(default=0.4, ge=0, le=1)
     other_name: float = Field(default=0.5, ge=0, le=1)
     prompted: float = Field(default=1.25, ge=1)
-    surely: float = Field(default=0.25, ge=0, le=1)
+    likely: float = Field(default=0.1, ge=0, le=1)
+    surely: float = Field(default=0.7, ge=0, le=1)
     clearly: float = Field(default=0.2, ge=0, le=1)
-    nothing: float = Field(default=0.02, ge=0, le=1)
+    nothing: float = Field(default=0.05, ge=0, le=1)
 
 
 class CloudSettings(GatewaySettings):

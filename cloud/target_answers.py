@@ -2,12 +2,14 @@
 
 The teacher looks for what the target's chips show. A place counts for more the nearer it is to where the craft believes
 the target and the more it is of its size, and where the teacher or a prompt of the craft names it as the target is
-called. The best place is the answer where it is good, and clearly better than the next; where nothing is like the
-target at all it is not there; in between the teacher does not know.
+called. The best place is the answer where it is good, and clearly better than the next: the better, the surer the craft
+is of another one. Where nothing is like the target at all it is not there, unless the teacher does not know it by one
+chip in another, either. In between the teacher does not know.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,6 +32,10 @@ from protocols.values import Case, Vectors
 _APART_IOU, _OTHER_COSINE = 0.1, 0.5
 """What overlaps the target less is something else, and what is less like it need not be told; as in the edge's
 `target_looks`."""
+
+
+_LOST = 4.0
+"""How much farther a lost target may be: with the usual reach that is most of a question's picture."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +71,27 @@ def find_target(
     question = case.target
     if question is None:
         raise TeacherError(f"case {case.case_id}: asks about no target; interpret it")
-    places = teacher.find(_exemplars(question, image), [image.image])[0]
-    scores = weigh_places(places, _believed(question, image), settings, is_lost=question.why == "lost")
+    chips = _exemplars(question, image)
+    places = teacher.find(chips, [image.image])[0]
+    believed = _believed(question, image)
+    if not (_of_its_size(places, believed, settings) >= settings.nothing).any():
+        knows = _recognises(teacher, chips, settings)
+        return Told("gone", None, 1.0) if knows else Told("unknown", None, 0.0)
+    scores = weigh_places(places, believed, settings, is_lost=question.why == "lost")
     scores = scores * _names(teacher, question, image, places.boxes_xyxy, settings)
     scores = _agreed(places.boxes_xyxy, scores, image, prompted_xyxy, settings)
-    return _verdict(places.boxes_xyxy, scores, image, settings)
+    least = settings.likely + (settings.surely - settings.likely) * question.presence
+    return _verdict(places.boxes_xyxy, scores, image, (least, settings))
+
+
+def _recognises(teacher: Teacher, chips: Sequence[Exemplar], settings: TargetAnswerSettings) -> bool:
+    """Whether the teacher finds the target's newest look by the others: who cannot must not say that it is gone."""
+    if len(chips) < 2:
+        return False
+    newest = chips[-1]
+    places = teacher.find(chips[:-1], [newest.image])[0]
+    is_found = box_iou(places.boxes_xyxy, newest.box_xyxy[None].astype(np.float32))[:, 0] >= settings.named_iou
+    return bool((places.scores[is_found] >= settings.surely).any())
 
 
 def weigh_places(
@@ -86,9 +108,14 @@ def weigh_places(
     boxes = places.boxes_xyxy
     size = _sizes(believed_xyxy[None])[0]
     apart = (boxes[:, :2] + boxes[:, 2:] - believed_xyxy[:2] - believed_xyxy[2:]) / 2
-    distance = np.hypot(*apart.T) / (size * settings.reach * (2 if is_lost else 1))
-    growth = np.log(_sizes(boxes) / size) / settings.growth
-    return np.asarray(places.scores * np.exp(-(distance**2 + growth**2) / 2), dtype=np.float32)
+    distance = np.hypot(*apart.T) / (size * settings.reach * (_LOST if is_lost else 1))
+    return np.asarray(_of_its_size(places, believed_xyxy, settings) * np.exp(-(distance**2) / 2), dtype=np.float32)
+
+
+def _of_its_size(places: Places, believed_xyxy: FloatArray, settings: TargetAnswerSettings) -> FloatArray:
+    """(N,) scores of places, less where the target would have grown or shrunk there."""
+    growth = np.log(_sizes(places.boxes_xyxy) / _sizes(believed_xyxy[None])[0]) / settings.growth
+    return np.asarray(places.scores * np.exp(-(growth**2) / 2), dtype=np.float32)
 
 
 def _sizes(boxes: Boxes) -> FloatArray:
@@ -129,13 +156,12 @@ def _agreed(
     return np.asarray(np.where(is_prompted, np.minimum(scores * settings.prompted, 1), scores), dtype=np.float32)
 
 
-def _verdict(boxes: Boxes, scores: FloatArray, image: CaseImage, settings: TargetAnswerSettings) -> Told:
+def _verdict(boxes: Boxes, scores: FloatArray, image: CaseImage, wanted: tuple[float, TargetAnswerSettings]) -> Told:
+    least, settings = wanted
     order = np.argsort(-scores, kind="stable")
     best = float(scores[order[0]]) if len(order) else 0.0
-    if best < settings.nothing:
-        return Told("gone", None, 1.0 - best)
     following = float(scores[order[1]]) if len(order) > 1 else 0.0
-    if best < settings.surely or following > best * (1 - settings.clearly):
+    if best < least or following > best * (1 - settings.clearly):
         return Told("unknown", None, min(best, 1.0))
     x1, y1, x2, y2 = image.to_frame(boxes[order[:1]])[0].tolist()
     return Told("here", (x1, y1, x2, y2), min(best, 1.0))

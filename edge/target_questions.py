@@ -48,6 +48,9 @@ class QuestionSettings(Settings):
     Attributes:
         per_100_frames: questions that are earned, for all targets together; 0 never asks.
         unspent: most questions that may be saved up.
+        advance: share of one that may be spent before it is earned where presence fell: a target that is lost early is
+            asked about after 25 frames, not after 50. Half of one, as whole questions are asked, leaves as many on
+            average as are earned.
         presence_below: presence under which to ask.
         rival_cosine: likeness from which something near a target competes with it.
         audit_frames: after so many since the last answer, ask although all seems well.
@@ -62,6 +65,7 @@ class QuestionSettings(Settings):
 
     per_100_frames: float = Field(default=2.0, ge=0, le=100)
     unspent: float = Field(default=2.0, ge=1, le=100)
+    advance: float = Field(default=0.5, ge=0, le=1)
     presence_below: float = Field(default=0.5, ge=0, le=1)
     rival_cosine: float = Field(default=0.8, ge=-1, le=1)
     audit_frames: int = Field(default=50, ge=1)
@@ -180,9 +184,10 @@ class TargetQuestions:
         targets = [target for target in tracker.targets if not tracker.is_catching_up(target.target_id)]
         self._forget({target.target_id for target in tracker.targets})
         self._remember(targets, newest)
-        if self._earned < 1 - _ROUNDING or not budget.affords(newest.captured_s):
+        if not budget.affords(newest.captured_s):
             return None
         urgent = [(why, target) for target in targets if (why := self._why(target, newest, around)) is not None]
+        urgent = [(why, target) for why, target in urgent if self._earned >= self._price(why)]
         if not urgent:
             return None
         why, target = min(
@@ -242,6 +247,10 @@ class TargetQuestions:
             image = newest.image if image is None else image
             is_sure = target.state == "tracked" and target.presence > _SURE
             memory.looks.learn(newest.index, image, target.box_xyxy, is_sure=is_sure)
+
+    def _price(self, why: str) -> float:
+        """What must be earned to ask."""
+        return 1 - _ROUNDING - (self.settings.advance if why in _HURRY else 0.0)
 
     def _why(self, target: Target, newest: RecentFrame, around: Surroundings) -> str | None:
         """The reason to ask about a target now, if there is one."""
@@ -310,6 +319,7 @@ class TargetQuestions:
 
 
 _URGENCY = ("lost", "presence", "rivals", "audit")
+_HURRY = ("lost", "presence")
 _SURE = 0.8
 """Presence above which a look is shown to others."""
 _MOST_SENT = 64

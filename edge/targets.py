@@ -42,6 +42,8 @@ _LEAST_VISIBLE = 0.3
 """Share of the expected box within the frame; of what shows less, most of the window would be made up."""
 _AGREEING_IOU = 0.5
 """A box that overlaps an answer's by more was right, as the benchmarks of detection count it."""
+_SAME_IOU = 0.25
+"""A box that overlaps one that is not exact by more may well be nearer the truth than that."""
 _REMEMBERED = 600
 """Frames of each target's past that are kept to compare answers with: ten seconds at 60 a second."""
 _FAR = 3.0
@@ -249,7 +251,7 @@ class TargetTracker:
             index: the frame of the answer.
             box_xyxy: (4,) pixels of it; None says that the target is not there: it is lost, unless found again since.
             is_exact: whether the box is the target's to the pixel. One that is not puts nothing right where what was
-                believed agrees with it.
+                believed is near it, and says as much of the target's size as what was believed.
 
         Returns:
             Whether anything is to change.
@@ -268,8 +270,10 @@ class TargetTracker:
             old.lose("not there, says the cloud")
             self._returning.pop(target_id, None)
             return True
-        if not is_exact and was is not None and was.state != "lost" and _agree(was.box_xyxy, box_xyxy):
-            return False
+        if not is_exact and was is not None:
+            if was.state != "lost" and _overlap(was.box_xyxy, box_xyxy) >= _SAME_IOU:
+                return False
+            box_xyxy = _tempered(box_xyxy, was.box_xyxy)
         base = old if old is not None else self._returning[target_id].followed
         followed = base.begun_anew(self._make(), image, box_xyxy)
         way = CatchUp(frames, index, followed.see)
@@ -578,7 +582,19 @@ class _Followed:
 
 
 def _agree(a_xyxy: FloatArray, b_xyxy: FloatArray) -> bool:
-    return bool(box_iou(a_xyxy[None], np.asarray(b_xyxy, dtype=np.float32)[None])[0, 0] >= _AGREEING_IOU)
+    return _overlap(a_xyxy, b_xyxy) >= _AGREEING_IOU
+
+
+def _overlap(a_xyxy: FloatArray, b_xyxy: FloatArray) -> float:
+    return float(box_iou(a_xyxy[None], np.asarray(b_xyxy, dtype=np.float32)[None])[0, 0])
+
+
+def _tempered(box_xyxy: FloatArray, known_xyxy: FloatArray) -> FloatArray:
+    """(4,) a box where it is, its sides the geometric means of its own and those that were known."""
+    box, known = np.asarray(box_xyxy, dtype=np.float32), np.asarray(known_xyxy, dtype=np.float32)
+    sides = np.maximum(box[2:] - box[:2], 0) * np.maximum(known[2:] - known[:2], 0)
+    half, middle = np.sqrt(sides) / 2, (box[:2] + box[2:]) / 2
+    return np.concatenate([middle - half, middle + half]).astype(np.float32)
 
 
 def _visible(box_xyxy: FloatArray, image: ImageArray) -> float:

@@ -43,12 +43,14 @@ class Finds:
 def ask(painting):
     """A case that asks for the green thing at (50, 50) of its picture."""
 
-    def make(label="thing", why="audit", scale=1.0):
+    def make(label="thing", why="audit", presence=0.4):
         image = painting.paint((50, 50, painting.GREEN), (110, 50, painting.BLUE))
         box = painting.box_at((50, 50))[0]
         chip = cut_chip(image, box)
         believed = tuple((box + np.tile(np.array(ORIGIN, np.float32), 2)).tolist())
-        question = TargetQuestion(target_id=4, label=label, box_xyxy=believed, presence=0.4, why=why, chips=(chip,))
+        question = TargetQuestion(
+            target_id=4, label=label, box_xyxy=believed, presence=presence, why=why, chips=(chip,)
+        )
         case, payload = painting.make_case(image, origin=(100, 40), target=question)
         return case, payload
 
@@ -70,28 +72,51 @@ def test_good_place_is_told_in_pixels_of_the_frame(ask):
 @pytest.mark.parametrize(
     ("boxes", "scores", "verdict"),
     [
-        ([], [], "gone"),
-        ([HERE], [0.01], "gone"),
-        ([HERE], [0.2], "unknown"),
+        ([], [], "unknown"),
+        ([HERE], [0.04], "unknown"),
+        ([HERE], [0.3], "unknown"),
         ([NEAR, HERE], [0.73, 0.7], "unknown"),
         ([HERE, NEAR], [0.9, 0.7], "here"),
         ([NEAR, HERE], [0.95, 0.9], "unknown"),
-        ([FAR], [0.9], "gone"),
+        ([FAR], [0.9], "unknown"),
+        ([[20, 20, 80, 80]], [0.9], "unknown"),
     ],
-    ids=["nothing", "hardly", "faint", "two-near", "clearly-best", "two-alike", "too-far"],
+    ids=["nothing", "hardly", "faint", "two-near", "clearly-best", "two-alike", "too-far", "too-large"],
 )
 def test_verdict(ask, boxes, scores, verdict):
     assert told_by(Finds(boxes, scores), ask()).verdict == verdict
 
 
+@pytest.mark.parametrize(("score", "verdict"), [(0.9, "gone"), (0.3, "unknown")], ids=["knows-it", "does-not"])
+def test_only_who_knows_the_target_by_its_chips_says_that_it_is_gone(ask, score, verdict):
+    class KnowsChips(Finds):
+        def find(self, chips, frames):
+            (frame,) = frames
+            is_chip = frame.shape == (80, 80, 3)
+            box, found = np.array([[32, 32, 48, 48]], np.float32), np.array([score], np.float32)
+            return [Places(box, found) if is_chip else Places(box[:0], found[:0])]
+
+    case, payload = ask()
+    question = case.target.model_copy(update={"chips": case.target.chips * 2})
+    asked = (case.model_copy(update={"target": question}), payload)
+    assert told_by(KnowsChips([], []), asked).verdict == verdict
+    assert told_by(KnowsChips([], []), (case, payload)).verdict == "unknown"  # one chip alone proves nothing
+
+
 def test_lost_target_may_have_gone_farther(ask):
-    far = Finds([[122, 42, 138, 58]], [0.9])
-    assert told_by(far, ask()).verdict == "unknown"
-    assert told_by(far, ask(why="lost")).verdict == "here"
+    far = Finds([[122, 42, 138, 58]], [0.8])
+    assert told_by(far, ask(presence=1.0)).verdict == "unknown"
+    assert told_by(far, ask(presence=1.0, why="lost")).verdict == "here"
+
+
+def test_craft_that_is_sure_wants_a_surer_answer(ask):
+    teacher = Finds([HERE], [0.5])
+    verdicts = [told_by(teacher, ask(presence=presence)).verdict for presence in (0.0, 0.6, 0.8, 1.0)]
+    assert verdicts == ["here", "here", "unknown", "unknown"]
 
 
 def test_place_that_the_teacher_names_otherwise_counts_less(ask):
-    teacher = Finds([HERE], [0.45], named=[(HERE, "Red")])
+    teacher = Finds([HERE], [0.6], named=[(HERE, "Red")])
     assert told_by(teacher, ask(label="Red")).verdict == "here"
     assert told_by(teacher, ask(label="Green")).verdict == "unknown"
     assert told_by(teacher, ask(label="no class")).verdict == "here"
@@ -99,8 +124,8 @@ def test_place_that_the_teacher_names_otherwise_counts_less(ask):
 
 def test_place_that_a_prompt_matches_counts_more(ask):
     prompted = np.array([[142, 82, 158, 98]], np.float32)
-    assert told_by(Finds([HERE], [0.22]), ask()).verdict == "unknown"
-    assert told_by(Finds([HERE], [0.22]), ask(), prompted_xyxy=prompted).verdict == "here"
+    assert told_by(Finds([HERE], [0.3]), ask()).verdict == "unknown"
+    assert told_by(Finds([HERE], [0.3]), ask(), prompted_xyxy=prompted).verdict == "here"
 
 
 def test_chips_are_shown_in_pixels_of_the_picture(ask):

@@ -88,6 +88,18 @@ def test_answer_that_is_not_exact_leaves_a_target_alone_that_agrees_with_it():
     assert flight.tracker.correct(1, flight.frames, 15, OTHER, is_exact=False)
 
 
+def test_answer_that_is_not_exact_tells_the_place_and_half_of_the_size():
+    flight = Flight().fly(10)
+    flight.start(OTHER)  # 28 x 20
+    flight.fly(12)
+    x, y = (flight.video.box(12)[:2] + flight.video.box(12)[2:]) / 2
+    large = np.array([x - 28, y - 20, x + 28, y + 20], np.float32)
+    assert flight.tracker.correct(1, flight.frames, 12, large, is_exact=False)
+    box = flight.tracker.targets[0].box_xyxy
+    assert (box[2:] - box[:2]).tolist() == pytest.approx([28 * 2**0.5, 20 * 2**0.5], rel=1e-3)
+    assert ((box[:2] + box[2:]) / 2).tolist() == pytest.approx([x, y], abs=0.01)
+
+
 def test_target_that_is_not_there_says_the_cloud_is_lost():
     flight = Flight().fly(10)
     flight.start(OTHER)

@@ -120,6 +120,16 @@ def test_target_whose_presence_falls_is_asked_about_before_any_audit():
     assert why in ("presence", "lost")
 
 
+def test_target_that_is_lost_early_may_be_asked_about_in_advance():
+    settings = {"audit_frames": 1000, "patience_s": 0.1}
+    (early, *_) = whys(Flight(absent=range(10, 70), **settings).fly(60))
+    assert early[0] == 25
+    (later, *_) = whys(Flight(absent=range(10, 70), advance=0.0, **settings).fly(60))
+    assert later[0] == 50
+    asked = whys(Flight(absent=range(10, 200), **settings).fly(200))
+    assert [index for index, _ in asked] == [25, 75, 125, 175]  # what was spent in advance is earned first
+
+
 def test_question_shows_the_place_and_remembers_the_target():
     (question,) = Flight().fly(60).asked
     case, picture = question.case, decode_image(question.payload, "image/jpeg")

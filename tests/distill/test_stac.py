@@ -10,6 +10,7 @@ from distill.bundle import rewrite_manifest
 from distill.engine import place_engine
 from distill.stac import EXTENSIONS, ITEM_NAME, stac_item
 from edge.bundle import bundled_student, load_bundle, read_manifest
+from edge.reward import HARDNESS_NAME
 
 pystac = pytest.importorskip("pystac", reason="needs pystac (Python 3.11)")
 schema = pytest.importorskip("stac_model.schema", reason="needs stac-model (Python 3.11)")
@@ -57,10 +58,10 @@ def test_item_models_are_assets_as_mlm_wants_them(item):
     assert {asset["mlm:artifact_type"] for asset in models} == {"onnx"}
 
 
-def test_item_lists_every_file_but_itself_with_its_digest(item, folder):
+def test_item_lists_every_file_but_itself_and_the_fitted_reward_with_its_digest(item, folder):
     found = {asset["href"][2:]: asset["file:checksum"][4:] for asset in item["assets"].values()}
-    expected = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.iterdir() if p.name != ITEM_NAME}
-    assert found == expected
+    listed = [p for p in folder.iterdir() if p.name not in (ITEM_NAME, HARDNESS_NAME)]
+    assert found == {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in listed}
 
 
 def test_manifest_holds_digests_of_what_is_not_run(folder):

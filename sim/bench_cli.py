@@ -155,6 +155,9 @@ def tracking(
     ),
     peers: Annotated[Path, typer.Option(help="Environment that bench setup made")] = Path("runs/peers"),
     threads: Annotated[int, typer.Option(min=1, help="Of each tracker")] = 1,
+    changing: Annotated[
+        bool, typer.Option("--changing", help="Renders alone: make looks and camera change fast")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Trackers of one target, ours and others, once over every sequence: success, precision, frames a second.
@@ -166,7 +169,7 @@ def tracking(
     quiet_logs()
     end_children_on_sigterm()
     names = tuple(name.strip() for name in trackers.split(",")) if trackers else TRACKERS
-    result = bench_tracking(TrackingBench(data, names, nano, peers, threads), Display())
+    result = bench_tracking(TrackingBench(data, names, nano, peers, threads, changing), Display())
     if as_json:
         typer.echo(json.dumps(result))
     else:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from protocols.arrays import FloatArray
+from sim.changing_looks import changed
 from sim.display import Advance, Display
 from sim.errors import OptionError
 from sim.peers import PEERS_FOLDER, TrackerProcess, peers_python
@@ -41,6 +42,7 @@ class TrackingBench:
         nano: folder of NanoTrack's weights.
         peers: the environment that `bench setup` made.
         threads: of each tracker.
+        is_changing: follow harder videos of the same targets, see `sim.changing_looks`.
     """
 
     data: Path
@@ -48,6 +50,7 @@ class TrackingBench:
     nano: Path = Path("../shared/data/peers/nanotrack_v2")
     peers: Path = PEERS_FOLDER
     threads: int = 1
+    is_changing: bool = False
 
 
 def bench_tracking(options: TrackingBench, display: Display) -> dict[str, Any]:
@@ -63,14 +66,14 @@ def bench_tracking(options: TrackingBench, display: Display) -> dict[str, Any]:
         `auc_interval`, 95 %; `sequences`: the same by sequence and tracker.
 
     Raises:
-        OptionError: an unknown tracker.
+        OptionError: an unknown tracker, or no target that is whole in every frame, where such are asked for.
         RecordError: a sequence is not whole.
         ProcessError: a tracker's process failed, or the peers' environment is not there.
     """
     unknown = sorted(set(options.trackers) - set(TRACKERS))
     if unknown or not options.trackers:
         raise OptionError(f"--trackers {','.join(unknown)!r}: is none of {', '.join(TRACKERS)}; choose among them")
-    videos = read_sequences(options.data)
+    videos = _videos(options)
     total, done = sum(len(video.pictures) for video in videos), 0
     found: dict[str, dict[str, dict[str, float]]] = {}
     with ExitStack() as stack, display.stage("tracking", total) as advance:
@@ -83,6 +86,16 @@ def bench_tracking(options: TrackingBench, display: Display) -> dict[str, Any]:
         "sequences": found,
         "threads": options.threads,
     }
+
+
+def _videos(options: TrackingBench) -> list[Video]:
+    videos = read_sequences(options.data)
+    if not options.is_changing:
+        return videos
+    harder: list[Video] = [video for video in map(changed, videos) if video is not None]
+    if not harder:
+        raise OptionError(f"--data {options.data}: no target is whole in every frame; render some, or leave --changing")
+    return harder
 
 
 def _advance(advance: Advance, before: int, name: str, frame: int) -> None:

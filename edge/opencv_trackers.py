@@ -11,6 +11,8 @@ import numpy as np
 
 from edge.correlation import CorrelationTracker
 from edge.errors import ConfigError, ModelError
+from edge.nanotrack import NanoNetwork, only_file
+from edge.paired import PairedTracker
 from edge.short_term import ShortTermTracker, Sighting, checked_target
 from protocols.arrays import FloatArray, ImageArray
 
@@ -86,8 +88,8 @@ def open_short_term(spec: str) -> Callable[[], ShortTermTracker]:
     """What makes the short-term trackers of `--tracker`.
 
     Args:
-        spec: `correlation` (ours), `nano:DIR` (NanoTrack's two ONNX files), `vit:FILE`, `mil`, or `csrt` and `kcf`
-            where OpenCV has them.
+        spec: `correlation` (ours), `nano:DIR` (NanoTrack's two ONNX files, ours beside it), `vit:FILE`, `mil`, `csrt`
+            and `kcf` where OpenCV has them.
 
     Raises:
         ConfigError: no such tracker, or this OpenCV lacks it.
@@ -96,42 +98,27 @@ def open_short_term(spec: str) -> Callable[[], ShortTermTracker]:
     name, _, where = spec.partition(":")
     if name == "correlation":
         return CorrelationTracker
+    if name == "nano":
+        network = NanoNetwork(Path(where))
+        return lambda: PairedTracker(network)
     kinds: dict[str, Callable[[], OpenCvInterface]] = {
-        "nano": lambda: _nano(Path(where)),
         "vit": lambda: _vit(Path(where)),
         **{kind: lambda kind=kind: _plain(kind) for kind in ("csrt", "kcf", "mil")},  # type: ignore[misc]
     }
     if name not in kinds:
-        raise ConfigError(f"tracker {spec!r}: is none of correlation, {', '.join(kinds)}; choose one of them")
+        raise ConfigError(f"tracker {spec!r}: is none of correlation, nano, {', '.join(kinds)}; choose one of them")
     make = kinds[name]
     make()  # weights that are missing are told now, not when the first target appears
     return lambda: OpenCvTracker(make)
 
 
-def _nano(folder: Path) -> OpenCvInterface:
-    """NanoTrack (https://github.com/HonglinChu/SiamTrackers) from a folder with its backbone and its head."""
-    parameters = cv2.TrackerNano_Params()  # type: ignore[attr-defined]
-    parameters.backbone, parameters.neckhead = (str(_only(folder, part)) for part in ("*backbone*.onnx", "*head*.onnx"))
-    try:
-        return cast(OpenCvInterface, cv2.TrackerNano_create(parameters))  # type: ignore[attr-defined]
-    except cv2.error as exc:
-        raise ModelError(f"{folder}: OpenCV cannot read these weights of NanoTrack; fetch them again") from exc
-
-
 def _vit(file: Path) -> OpenCvInterface:
     parameters = cv2.TrackerVit_Params()  # type: ignore[attr-defined]
-    parameters.net = str(_only(file.parent, file.name))
+    parameters.net = str(only_file(file.parent, file.name))
     try:
         return cast(OpenCvInterface, cv2.TrackerVit_create(parameters))  # type: ignore[attr-defined]
     except cv2.error as exc:
         raise ModelError(f"{file}: OpenCV cannot read these weights of VitTrack; fetch them again") from exc
-
-
-def _only(folder: Path, pattern: str) -> Path:
-    found = sorted(folder.glob(pattern))
-    if len(found) != 1:
-        raise ModelError(f"{folder}: holds {len(found)} files {pattern}; a tracker's weights want exactly one")
-    return found[0]
 
 
 def _plain(kind: str) -> OpenCvInterface:

@@ -15,7 +15,8 @@ class PresenceSettings(Settings):
     """A logistic, its constants fitted on rendered sequences (docs/tracking.md).
 
     Attributes:
-        bias: log odds where nothing else is known.
+        bias: log odds where nothing else is known, as many frames with the target as without.
+        prior: more log odds while a target is followed: in most frames it is there. One that is lost has none.
         odds: weight of what the short-term tracker says of its own look.
         surprise: log odds for each unit of Mahalanobis distance from the expected place, up to `MOST_SURPRISE`.
         looks_bias, looks: log odds where the student looked, and for the likeness of what it saw there.
@@ -23,6 +24,7 @@ class PresenceSettings(Settings):
     """
 
     bias: float = 0.3
+    prior: float = 1.0
     odds: float = 1.0
     surprise: float = -0.4
     looks_bias: float = -4.9
@@ -127,20 +129,17 @@ class Presence:
         """Probability that the target is where it is said to be, 0 to 1."""
         return _logistic(self._odds)
 
-    def weigh(self, evidence: Evidence) -> float:
-        """Take in what a frame says, and return the new value."""
-        odds = min(max(self.odds_of(evidence), -_MOST_ODDS), _MOST_ODDS)
+    def weigh(self, evidence: Evidence, *, is_lost: bool = False) -> float:
+        """Take in what a frame says of a target that was followed or lost until then, and return the new value."""
+        odds = min(max(self.odds_of(evidence, is_lost=is_lost), -_MOST_ODDS), _MOST_ODDS)
         self._odds = self._settings.memory * self._odds + (1 - self._settings.memory) * odds
         return self.value
 
-    def odds_of(self, evidence: Evidence) -> float:
+    def odds_of(self, evidence: Evidence, *, is_lost: bool = False) -> float:
         """Log odds by one frame alone."""
         s = self._settings
-        return float(np.dot((s.bias, s.odds, s.surprise, s.looks_bias, s.looks), evidence.terms()))
-
-    def by_frame(self, evidence: Evidence) -> float:
-        """Probability by one frame alone."""
-        return _logistic(self.odds_of(evidence))
+        bias = s.bias if is_lost else s.bias + s.prior
+        return float(np.dot((bias, s.odds, s.surprise, s.looks_bias, s.looks), evidence.terms()))
 
     def deny(self) -> float:
         """Take in that the target is surely not here, and return the new value."""

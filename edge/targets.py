@@ -21,7 +21,7 @@ from pydantic import Field
 from edge.catching_up import CatchUp
 from edge.config import Settings
 from edge.errors import TargetError
-from edge.presence import Evidence, Presence, PresenceSettings, Usual
+from edge.presence import MOST_SURPRISE, Evidence, Presence, PresenceSettings, Usual
 from edge.recent_frames import RecentFrame, RecentFrames
 from edge.short_term import ShortTermTracker, Sighting, checked_target
 from edge.student import Perception
@@ -48,6 +48,11 @@ _REMEMBERED = 600
 """Frames of each target's past that are kept to compare answers with: ten seconds at 60 a second."""
 _FAR = 3.0
 """Mahalanobis distance from the expected place beyond which hardly a sighting of the target itself lies."""
+_WORSE, _ODDS_GAIN = 2.0, 0.1
+"""Log odds below the usual ones at which a look still found the target, if these are low, and share of the newest in
+them: what changes fast is never sure, but on renders what took its place is less so by more."""
+_SURPRISE_GAIN = 0.2
+"""Share of the newest surprise in the usual one: targets change how they move within a second."""
 _SAME_PLACE_IOU = 0.3
 """A look that was to try a place and ended farther away tells of another place."""
 
@@ -59,8 +64,8 @@ class TargetSettings(Settings):
         tracker: the short-term one, see `edge.opencv_trackers.open_short_term`.
         presence: what a frame's evidence weighs.
         sure_above: presence of a sure frame; only in those the student's view of the target is learnt.
-        learn_above: presence, over some frames and by the newest alone, from which the short-term tracker learns. What
-            changes its looks quickly is never sure, and lost for good if that is not learnt.
+        learn_above: presence from which the short-term tracker learns likely looks. What changes its looks quickly is
+            never sure, and lost for good if that is not learnt.
         doubt_below, patience: presence, and frames in a row under it, after which nobody claims any more to track the
             target: it is tentative again, and still followed. One that was just found again must prove itself: it is
             lost after as many frames that are not sure.
@@ -393,9 +398,11 @@ class _Followed:
         self._reason = JUST_BEGUN
         self._presence = Presence(settings.presence)
         self._usual = Usual()
+        self._usual_surprise, self._usual_odds = 1.0, 0.0
         self._looks = TargetLooks()
         self._evidence: Evidence | None = None
         self._sure = self._doubtful = self._absent = self._gone = 0
+        self._is_at_rest = False
 
     def start(self, image: ImageArray, box_xyxy: FloatArray, seen: Perception | None, reason: str = JUST_BEGUN) -> None:
         box = checked_target(image, box_xyxy)
@@ -448,7 +455,7 @@ class _Followed:
 
     def _follow(self, view: _View) -> None:
         is_lost = self._state == "lost"
-        self._box = self._motion.rest(view.motion) if is_lost else self._motion.predict(view.motion)
+        self._box = self._motion.rest(view.motion) if self._is_at_rest else self._motion.predict(view.motion)
         if _visible(self._box, view.image) < _LEAST_VISIBLE:
             self._presence.deny()
             self._turn("lost", "left the frame")
@@ -461,20 +468,30 @@ class _Followed:
         if is_lost:
             evidence = replace(evidence, surprise=0.0)  # nothing was expected
         self._evidence = evidence
-        presence = self._presence.weigh(evidence)
-        is_likely = max(evidence.odds, self._presence.odds_of(evidence)) > 0
+        presence = self._presence.weigh(evidence, is_lost=is_lost)
+        is_likely = evidence.odds > min(self._usual_odds - _WORSE, 0)
+        if is_likely:
+            self._usual_odds += _ODDS_GAIN * (evidence.odds - self._usual_odds)
+            self._learn_surprise(evidence.surprise)
         # What is far from the expected place and unlike the target is another thing: it is no reason to expect the
         # target there, too.
         if is_likely or (not is_lost and evidence.surprise < _FAR):
             self._motion.correct(sighting.box_xyxy)
-        if is_likely or not is_lost:
+        # Lost by mistake, a target is still followed; gone, it stays with the ground on which it was seen last.
+        self._is_at_rest = is_lost and not is_likely
+        if not self._is_at_rest:
             self._box = sighting.box_xyxy
-        if min(presence, self._presence.by_frame(evidence)) > self._settings.learn_above:
+        if is_likely and presence > self._settings.learn_above:
             self._tracker.learn(view.image, sighting)
             self._usual.learn(sighting)
         if presence > self._settings.sure_above and view.seen is not None:
             self._looks.learn(view.seen, sighting.box_xyxy, embedding)
         self._judge(presence)
+
+    def _learn_surprise(self, surprise: float) -> None:
+        """What moves by jerks, or is seen a few times a second, is always somewhat elsewhere."""
+        newest = min(surprise * self._usual_surprise, MOST_SURPRISE)
+        self._usual_surprise = max(self._usual_surprise + _SURPRISE_GAIN * (newest - self._usual_surprise), 1.0)
 
     def _embedding(self, seen: Perception | None, sighting: Sighting) -> FloatArray | None:
         return None if seen is None else embedding_at(seen, sighting.box_xyxy, self._stride_px)
@@ -482,7 +499,7 @@ class _Followed:
     def _told_by(self, sighting: Sighting, embedding: FloatArray | None) -> Evidence:
         return Evidence(
             odds=self._usual.odds(sighting),
-            surprise=self._motion.surprise(sighting.box_xyxy),
+            surprise=self._motion.surprise(sighting.box_xyxy) / self._usual_surprise,
             looks=float("nan") if embedding is None else float(self._looks.likeness(embedding[None])[0]),
         )
 
@@ -547,7 +564,7 @@ class _Followed:
     def _is_it(self, evidence: Evidence) -> bool:
         """Whether the short-term tracker agrees: by its look alone and by all that is seen likelier than not."""
         there = replace(evidence, surprise=0.0)  # nothing was expected
-        return min(evidence.odds, self._presence.odds_of(there)) > 0
+        return min(evidence.odds, self._presence.odds_of(there, is_lost=True)) > 0
 
     def _in_reach(self, seen: Perception, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those candidates to which the target may have come since it was lost."""

@@ -121,7 +121,7 @@ def changed(video: Sequence, seed: int = 0) -> ChangingSequence | None:
 
 def _draw(rng: np.random.Generator) -> _Changes:
     """Amplitudes and periods in frames: what a bird, a rider or a boat does in a hand-held or drone's video."""
-    strength = rng.uniform(0.2, 1.0)
+    strength = rng.uniform(0.4, 1.8)
     steady = rng.uniform(-0.04, 0.04) * strength
     turn = _wave(rng, 0.5 * strength, (20, 80))
     trend = rng.uniform(-0.015, 0.015)

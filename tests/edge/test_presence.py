@@ -30,7 +30,9 @@ def test_each_thing_seen_counts(worse):
 
 def test_what_is_not_known_says_nothing():
     settings = PresenceSettings()
-    assert Presence(settings).odds_of(Evidence(math.nan, math.nan)) == pytest.approx(settings.bias)
+    presence, nothing = Presence(settings), Evidence(math.nan, math.nan)
+    assert presence.odds_of(nothing, is_lost=True) == pytest.approx(settings.bias)
+    assert presence.odds_of(nothing) == pytest.approx(settings.bias + settings.prior)
 
 
 def test_sure_for_long_is_forgotten_as_soon_as_sure_for_short():

@@ -102,7 +102,7 @@ def test_lost_target_is_not_mistaken_for_what_only_the_template_knows():
 
 
 def test_target_that_is_doubted_is_not_said_to_be_tracked_and_may_be_sure_again():
-    found = follow(Video(absent=range(12, 15), step_px=(0.5, 0.2)), 34, is_seen=False)
+    found = follow(Video(absent=range(12, 17), step_px=(0.5, 0.2)), 34, is_seen=False)
     doubted = [target for target in found if target.reason.startswith("doubted")]
     assert {target.state for target in doubted} == {"tentative"}
     assert "lost" not in {target.state for target in found}

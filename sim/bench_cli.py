@@ -160,6 +160,9 @@ def tracking(
     ),
     peers: Annotated[Path, typer.Option(help="Environment that bench setup made")] = Path("runs/peers"),
     threads: Annotated[int, typer.Option(min=1, help="Of each tracker")] = 1,
+    changing: Annotated[
+        bool, typer.Option("--changing", help="Renders alone: make looks and camera change fast")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Trackers of one target, ours and others, once over every sequence: success, precision, frames a second.
@@ -176,7 +179,7 @@ def tracking(
         raise OptionError(f"--cloud {cloud!r}: is none of {', '.join(get_args(Cloud))}; choose one of them")
     who = cast(Cloud, cloud)
     names = tuple(name.strip() for name in trackers.split(",")) if trackers else trackers_of(who)
-    result = bench_tracking(TrackingBench(data, names, who, delay, nano, peers, threads), Display())
+    result = bench_tracking(TrackingBench(data, names, who, delay, nano, peers, threads, changing), Display())
     if as_json:
         typer.echo(json.dumps(result))
     else:

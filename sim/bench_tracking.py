@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 import numpy as np
 
 from protocols.arrays import FloatArray, ImageArray
+from sim.changing_looks import changed
 from sim.display import Advance, Display
 from sim.errors import OptionError
 from sim.peers import PEERS_FOLDER, Followed, TrackerProcess, peers_python
@@ -73,6 +74,7 @@ class TrackingBench:
         nano: folder of NanoTrack's weights.
         peers: the environment that `bench setup` made.
         threads: of each tracker.
+        is_changing: follow harder videos of the same targets, see `sim.changing_looks`.
     """
 
     data: Path
@@ -82,6 +84,7 @@ class TrackingBench:
     nano: Path = Path("../shared/data/peers/nanotrack_v2")
     peers: Path = PEERS_FOLDER
     threads: int = 1
+    is_changing: bool = False
 
 
 def bench_tracking(options: TrackingBench, display: Display) -> dict[str, Any]:
@@ -98,12 +101,13 @@ def bench_tracking(options: TrackingBench, display: Display) -> dict[str, Any]:
         same by sequence and tracker.
 
     Raises:
-        OptionError: an unknown tracker, or a control without its leader.
+        OptionError: an unknown tracker, a control without its leader, or no target that is whole in every frame, where
+            such are asked for.
         RecordError: a sequence is not whole.
         ProcessError: a tracker's process failed, or the peers' environment is not there.
     """
     _check(options)
-    videos = read_sequences(options.data)
+    videos = _videos(options)
     total, done = sum(len(video.pictures) for video in videos), 0
     found: dict[str, dict[str, dict[str, float]]] = {}
     with ExitStack() as stack, display.stage("tracking", total) as advance:
@@ -123,6 +127,10 @@ def bench_tracking(options: TrackingBench, display: Display) -> dict[str, Any]:
 def _check(options: TrackingBench) -> None:
     if not options.delay_s >= 0:
         raise OptionError(f"--delay {options.delay_s:g}: is no time; give seconds from 0 on")
+    if options.is_changing and options.cloud != "off":
+        raise OptionError(
+            f"--changing with --cloud {options.cloud}: who answers knows the videos as they are; drop one"
+        )
     known = trackers_of(options.cloud)
     unknown = sorted(set(options.trackers) - set(known))
     if unknown or not options.trackers:
@@ -143,6 +151,16 @@ def _open_all(options: TrackingBench, stack: ExitStack) -> dict[str, AnyTracker]
         process = TrackerProcess(CONTROL, ["nano-reinit", *_nano_files(options)], peers_python(options.peers), 1)
         opened[CONTROL] = stack.enter_context(ToldTracker(process, leader))
     return opened
+
+
+def _videos(options: TrackingBench) -> list[Video]:
+    videos = read_sequences(options.data)
+    if not options.is_changing:
+        return videos
+    harder: list[Video] = [video for video in map(changed, videos) if video is not None]
+    if not harder:
+        raise OptionError(f"--data {options.data}: no target is whole in every frame; render some, or leave --changing")
+    return harder
 
 
 def _advance(advance: Advance, before: int, name: str, frame: int) -> None:

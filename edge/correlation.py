@@ -9,6 +9,7 @@ rendered targets were followed a little worse, with 0.7 of it many were lost.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 import cv2
@@ -129,6 +130,12 @@ class CorrelationTracker:
         gain = np.float32(self.settings.memory_gain)
         self._memory += gain * (spectra - self._memory)
         self._fit()
+
+    def copied(self) -> CorrelationTracker:
+        """See `ShortTermTracker.copied`."""
+        other = copy(self)
+        other._memory, other._scale = self._memory.copy(), self._scale.copied()
+        return other
 
     def _as_first(self, spectra: Spectra, answer: FloatArray) -> float:
         """What the filter of the first picture, which never learnt since, answers where the newest one has its peak."""

@@ -7,6 +7,7 @@ class hides where it looks and how sure it is, here both are plain, and ONNX Run
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
 
 import cv2
@@ -111,6 +112,10 @@ class NanoTracker:
 
     def learn(self, image: ImageArray, sighting: Sighting) -> None:
         """Nothing: the first picture is all that it knows."""
+
+    def copied(self) -> NanoTracker:
+        """See `ShortTermTracker.copied`."""
+        return copy(self)
 
     def _cut(self, image: ImageArray, box: NDArray[np.floating], out_px: int) -> ImageArray:
         """What lies around a box, at the scale at which the network is to see it."""

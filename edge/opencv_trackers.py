@@ -74,6 +74,9 @@ class OpenCvTracker:
     def learn(self, image: ImageArray, sighting: Sighting) -> None:
         """Nothing: such trackers learn for themselves, while they look."""
 
+    def copied(self) -> None:
+        """OpenCV's trackers cannot be copied."""
+
     def _moved(self, image: ImageArray) -> ImageArray:
         """The frame as the tracker is to see it: what is at `_offset` comes first, edges go on."""
         if not self._offset.any():

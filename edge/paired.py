@@ -8,6 +8,7 @@ begun again, or looks, at the other's place.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -62,6 +63,12 @@ class PairedTracker:
         """See `ShortTermTracker.learn`: the filter does, unless it looks at something else."""
         if not self._apart or not self._nano_leads:
             self._filter.learn(image, self._witness)
+
+    def copied(self) -> PairedTracker:
+        """See `ShortTermTracker.copied`."""
+        other = copy(self)
+        other._nano, other._filter = self._nano.copied(), self._filter.copied()
+        return other
 
     def _where_the_other_is(self, around: FloatArray) -> FloatArray:
         """The place of the one that does not lead, moved as the leader's is expected to; a leap takes both along."""

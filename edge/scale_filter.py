@@ -7,6 +7,8 @@ projected to as many dimensions as there are scales, which loses nothing of what
 
 from __future__ import annotations
 
+from copy import copy
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +80,12 @@ class ScaleFilter:
         gain = np.float32(self.settings.memory_gain)
         self._memory += gain * (samples - self._memory)
         self._energy += gain * (self._fit(samples) - self._energy)
+
+    def copied(self) -> ScaleFilter:
+        """Another one that knows the same and learns apart from this one."""
+        other = copy(self)
+        other._memory, other._energy = self._memory.copy(), self._energy.copy()
+        return other
 
     def _fit(self, newest: FloatArray) -> FloatArray:
         """Learn the filter from the memory; the energy of the newest samples."""

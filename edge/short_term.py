@@ -69,6 +69,9 @@ class ShortTermTracker(Protocol):
     def learn(self, image: ImageArray, sighting: Sighting) -> None:
         """Take what was seen in the last look as what the target looks like now."""
 
+    def copied(self) -> ShortTermTracker | None:
+        """Another one that knows the same and learns apart from this one; None where that cannot be had."""
+
 
 def checked_target(image: ImageArray, box_xyxy: FloatArray) -> FloatArray:
     """The part of a box that is in the image, as (4,) float32.
@@ -107,6 +110,10 @@ class Follower:
             TargetError: see `ShortTermTracker.start`.
         """
         self.tracker.start(image, box_xyxy)
+        self._box, self._velocity = np.asarray(box_xyxy, dtype=np.float32), np.zeros(2, np.float32)
+
+    def go_on(self, box_xyxy: FloatArray) -> None:
+        """Follow from a box, (4,) pixels, with what the tracker knows already."""
         self._box, self._velocity = np.asarray(box_xyxy, dtype=np.float32), np.zeros(2, np.float32)
 
     def update(self, image: ImageArray, motion: FloatArray) -> Sighting:

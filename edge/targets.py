@@ -23,7 +23,7 @@ from edge.config import Settings
 from edge.errors import TargetError
 from edge.presence import MOST_SURPRISE, Evidence, Presence, PresenceSettings, Usual
 from edge.recent_frames import RecentFrame, RecentFrames
-from edge.short_term import ShortTermTracker, Sighting, checked_target
+from edge.short_term import Follower, ShortTermTracker, Sighting, checked_target
 from edge.student import Perception
 from edge.target_looks import TargetLooks, embedding_at
 from edge.target_motion import TargetMotion
@@ -107,7 +107,8 @@ class Target:
         label: what it is called; a prompt or known class of that label answers for it.
         state: `tentative` until it was surely seen a few times, `tracked`, `lost`, and `re_found` until sure again.
         reason: of the state, in words.
-        box_xyxy: (4,) float32 pixels of the frame; of a lost target where it would be, had it stayed on the ground.
+        box_xyxy: (4,) float32 pixels of the frame; of a target in doubt, or lost, the best guess: where a follower that
+            believes whatever it sees has it, else where it would be, had it stayed on the ground.
         presence: probability that it is there, 0 to 1.
         evidence: what that rests on in this frame; None where nothing was looked at.
     """
@@ -403,6 +404,8 @@ class _Followed:
         self._evidence: Evidence | None = None
         self._sure = self._doubtful = self._absent = self._gone = 0
         self._is_at_rest = False
+        self._guess: Follower | None = None
+        self._guess_xyxy: FloatArray | None = None
 
     def start(self, image: ImageArray, box_xyxy: FloatArray, seen: Perception | None, reason: str = JUST_BEGUN) -> None:
         box = checked_target(image, box_xyxy)
@@ -440,10 +443,12 @@ class _Followed:
 
     @property
     def target(self) -> Target:
-        return Target(self._id, self._label, self._state, self._reason, self._box, self._presence.value, self._evidence)
+        box = self._box if self._guess_xyxy is None else self._guess_xyxy
+        return Target(self._id, self._label, self._state, self._reason, box, self._presence.value, self._evidence)
 
     def update(self, view: _View) -> None:
         self._evidence = None
+        self._guess_on(view)
         # What the student never saw cannot be searched by its looks: it is looked for where it is expected.
         if self._state == "lost" and self._looks.template is not None:
             self._box = self._motion.rest(view.motion)
@@ -484,9 +489,39 @@ class _Followed:
         if is_likely and presence > self._settings.learn_above:
             self._tracker.learn(view.image, sighting)
             self._usual.learn(sighting)
-        if presence > self._settings.sure_above and view.seen is not None:
-            self._looks.learn(view.seen, sighting.box_xyxy, embedding)
+        elif self._guess is None:
+            self._begin_guess(view, sighting)
+        if presence > self._settings.sure_above:
+            self._be_sure(view.seen, sighting, embedding)
         self._judge(presence)
+
+    def _be_sure(self, seen: Perception | None, sighting: Sighting, embedding: FloatArray | None) -> None:
+        self._end_guess()
+        if seen is not None:
+            self._looks.learn(seen, sighting.box_xyxy, embedding)
+
+    def _begin_guess(self, view: _View, sighting: Sighting) -> None:
+        """From now on, until the target is sure again, it is shown where it is if whatever is seen is believed.
+
+        What is claimed rests on a tracker that does not learn in doubt; but what changes its looks faster than that
+        allows is still there, and a follower that learns on stays with it.
+        """
+        tracker = self._tracker.copied()
+        if tracker is None:
+            return
+        tracker.learn(view.image, sighting)
+        self._guess, self._guess_xyxy = Follower(tracker), sighting.box_xyxy
+        self._guess.go_on(sighting.box_xyxy)
+
+    def _guess_on(self, view: _View) -> None:
+        if self._guess is None:
+            return
+        self._guess_xyxy = self._guess.update(view.image, view.motion).box_xyxy
+        if _visible(self._guess_xyxy, view.image) < _LEAST_VISIBLE:
+            self._end_guess()
+
+    def _end_guess(self) -> None:
+        self._guess = self._guess_xyxy = None
 
     def _learn_surprise(self, surprise: float) -> None:
         """What moves by jerks, or is seen a few times a second, is always somewhat elsewhere."""
@@ -557,6 +592,7 @@ class _Followed:
         if not is_prompted and not self._is_it(evidence):
             return False
         self._box = sighting.box_xyxy
+        self._end_guess()
         self._motion.restart(self._box)
         self._presence = Presence(self._settings.presence)
         return True

@@ -1,5 +1,7 @@
 """Targets in made-up videos; the student is made by hand: it sees the thing where it is, and what else it is told."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from moving_target import MovingTarget, spots
@@ -177,17 +179,52 @@ def test_start_refused_leaves_the_others_alone():
     assert [t.target_id for t in tracker.targets] == [1]
 
 
-def test_unsure_sightings_teach_nothing():
-    class Counting(CorrelationTracker):
-        learnt = 0
+class Counting(CorrelationTracker):
+    """Keeps the numbers of lessons that each of them had; a copy begins at none."""
 
-        def learn(self, image, sighting):
-            Counting.learnt += 1
-            super().learn(image, sighting)
+    def __init__(self):
+        super().__init__()
+        self.lessons = 0
 
-    video = Video(absent=range(8, 40))
-    tracker = TargetTracker(Counting, TargetSettings())
+    def learn(self, image, sighting):
+        self.lessons += 1
+        super().learn(image, sighting)
+
+    def copied(self):
+        other = super().copied()
+        other.lessons = 0
+        return other
+
+
+def test_unsure_sightings_teach_the_tracker_that_judges_nothing():
+    video, made = Video(absent=range(8, 40)), []
+    tracker = TargetTracker(lambda: made.append(Counting()) or made[-1], TargetSettings())
     tracker.start(video.image(0), video.target.box(0), seen=video.seen(0))
     for index in range(1, 30):
         tracker.update(video.image(index), STILL, video.seen(index))
-    assert 7 <= Counting.learnt <= 9
+    (judge,) = made
+    assert 7 <= judge.lessons <= 9
+
+
+class Doubtful(CorrelationTracker):
+    """Finds the target as ever, but from some look on doubts what it sees; its copies do, too."""
+
+    sure_looks = 8
+
+    def __init__(self):
+        super().__init__()
+        self.looks = 0
+
+    def look(self, image, around_xyxy):
+        self.looks += 1
+        return replace(super().look(image, around_xyxy), odds=6.0 if self.looks <= self.sure_looks else -6.0)
+
+
+def test_target_in_doubt_is_shown_where_whoever_believes_it_all_has_it():
+    video = Video(step_px=(3, 1))
+    tracker = TargetTracker(Doubtful)
+    tracker.start(video.image(0), video.target.box(0))
+    for index in range(1, 30):
+        (target,) = tracker.update(video.image(index), STILL)
+    assert target.state == "lost"
+    assert box_iou(target.box_xyxy[None], video.target.box(29)[None])[0, 0] > 0.6

@@ -89,7 +89,7 @@ class Flight:
         cloud_key = load_keys(tmp_path / "data" / "keys", CLOUD_NAME).public
         self.link = Link(LinkSettings(endpoint=endpoint, retry_most_s=0.5), keys, cloud_key, spool, bank, profile)
         questions = QuestionSettings(per_100_frames=10, audit_frames=10)
-        only_targets = SchedulerSettings(min_hardness=2.0)  # no frame is that hard
+        only_targets = SchedulerSettings(min_hardness=2.0, audit_share=0.0)  # no frame is that hard
         settings = AgentSettings(pipeline=PipelineSettings(questions=questions), scheduler=only_targets)
         student = Student.open(bundle, threads=1)
         self.agent = Agent(student=student, bank=bank, spool=spool, link=self.link, settings=settings)

@@ -187,6 +187,34 @@ def tracking(
 
 
 @bench_app.command()
+def follow(
+    targets: Annotated[str, typer.Option(help="Numbers of targets at once, with commas")] = "1,5",
+    frames: Annotated[int, typer.Option(min=1, max=10_000, help="Of each run")] = 120,
+    tracker: Annotated[str, typer.Option(help="Short-term tracker, as for skyloop-edge run")] = "correlation",
+    threads: Annotated[int, typer.Option(min=1, help="Of OpenCV")] = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Frames a second at which targets are followed at 1280x720, camera motion included, without the student.
+
+    Example:  skyloop-sim bench follow --targets 1,2,5,10
+    """
+    from sim.bench_follow import FollowBench, bench_follow
+
+    quiet_logs()
+    counts = tuple(int(word) if word.strip().isdecimal() else 0 for word in targets.split(","))
+    result = bench_follow(FollowBench(counts, frames, tracker, threads), Display())
+    if as_json:
+        typer.echo(json.dumps(result))
+        return
+    table = _table(
+        f"{frames} frames of 1280x720, {threads} threads", "targets", "frames/s", "90 % within ms", "followed"
+    )
+    for count, row in result["targets"].items():
+        table.add_row(count, f"{row['fps']:.0f}", f"{row['ms_p90']:.1f}", f"{row['followed']:.0%}")
+    console.print(table)
+
+
+@bench_app.command()
 def link(
     parts: Annotated[str, typer.Option(help="Which, with commas: recovery, age, throughput, edges; default all")] = "",
     points: Annotated[int, typer.Option(min=0, help="Random faults, beside outages of 1 and 20 s")] = 100,

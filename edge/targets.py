@@ -53,6 +53,9 @@ _WORSE, _ODDS_GAIN = 2.0, 0.1
 them: what changes fast is never sure, but on renders what took its place is less so by more."""
 _SURPRISE_GAIN = 0.2
 """Share of the newest surprise in the usual one: targets change how they move within a second."""
+_LOOKED_FOR_EVERY = 2
+"""Frames, for a lost target that the student never saw: where it may be is looked at twice, and a guess followed beside
+that, which together would cost three times as much as following it did."""
 _SAME_PLACE_IOU = 0.3
 """A look that was to try a place and ended farther away tells of another place."""
 
@@ -465,9 +468,9 @@ class _Followed:
             self._presence.deny()
             self._turn("lost", "left the frame")
             return
-        sighting = self._tracker.look(view.image, self._box)
-        if is_lost:  # whatever is there is judged in the middle of a window, as a target that is followed is
-            sighting = self._tracker.look(view.image, sighting.box_xyxy)
+        sighting = self._look(view, is_lost=is_lost)
+        if sighting is None:
+            return
         embedding = self._embedding(view.seen, sighting)
         evidence = self._told_by(sighting, embedding)
         if is_lost:
@@ -494,6 +497,16 @@ class _Followed:
         if presence > self._settings.sure_above:
             self._be_sure(view.seen, sighting, embedding)
         self._judge(presence)
+
+    def _look(self, view: _View, *, is_lost: bool) -> Sighting | None:
+        sighting = None
+        self._gone += is_lost
+        if not is_lost or self._gone % _LOOKED_FOR_EVERY == 0:
+            sighting = self._tracker.look(view.image, self._box)
+        if is_lost and sighting is not None:
+            # Whatever is there is judged in the middle of a window, as a target that is followed is.
+            sighting = self._tracker.look(view.image, sighting.box_xyxy)
+        return sighting
 
     def _be_sure(self, seen: Perception | None, sighting: Sighting, embedding: FloatArray | None) -> None:
         self._end_guess()

@@ -92,6 +92,7 @@ class FramePipeline:
             self.settings.targets,
             student.manifest.stride_px,
             student.manifest.space_id,
+            student.manifest.embedding_dim,
         )
         self.recent = RecentFrames(self.settings.recent)
         self._captured_at_s: deque[tuple[int, float]] = deque()  # of what `recent` holds

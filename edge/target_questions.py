@@ -120,12 +120,12 @@ class _Sent:
     Attributes:
         target_id: about which target.
         index: of the frame it is about.
-        told: who has answered; answers are repeated at every connect until the cloud knows that they came.
+        told: who has answered, and when; answers are repeated at every connect until the cloud knows that they came.
     """
 
     target_id: int
     index: int
-    told: set[str] = field(default_factory=set)
+    told: set[tuple[str, float]] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,8 @@ class TargetQuestions:
             urgent, key=lambda item: (_URGENCY.index(item[0]), self._memories[item[1].target_id].confirmed)
         )
         question = self._ask(why, target, newest, around)
-        budget.charge(len(question.payload))
+        asked = question.case.target
+        budget.charge(len(question.payload) + sum(len(chip.jpeg) for chip in (asked.chips if asked else ())))
         return question
 
     def heed(self, interpretation: Interpretation, tracker: TargetTracker, frames: RecentFrames) -> bool:
@@ -210,9 +211,10 @@ class TargetQuestions:
         """
         sent, answer = self._sent.get(interpretation.case_id), interpretation.target
         memory = None if sent is None else self._memories.get(sent.target_id)
-        if sent is None or memory is None or answer is None or interpretation.by in sent.told:
+        told = interpretation.by, interpretation.made_at_s
+        if sent is None or memory is None or answer is None or told in sent.told:
             return False
-        sent.told.add(interpretation.by)
+        sent.told.add(told)
         target_id, index = sent.target_id, sent.index
         if memory.case_id == interpretation.case_id:
             memory.case_id = None
@@ -257,7 +259,7 @@ class TargetQuestions:
         memory = self._memories[target.target_id]
         if memory.case_id is not None and newest.captured_s - memory.asked_s < self.settings.patience_s:
             return None
-        if not memory.looks.chips:
+        if not memory.looks.chips or not _is_within_reach(target.box_xyxy, newest.image):
             return None
         if target.state == "lost":
             return "lost"
@@ -347,6 +349,12 @@ def choose_view(
     middle = (box_xyxy[:2] + box_xyxy[2:]) / 2
     (x1, x2), (y1, y2) = (_span(float(c), side, limit) for c, limit in zip(middle, frame_size, strict=True))
     return (x1, y1, x2, y2), scale
+
+
+def _is_within_reach(box_xyxy: FloatArray, image: ImageArray) -> bool:
+    """Whether a picture could show what is around a box: its middle is no more than a frame's side outside."""
+    middle, size = (box_xyxy[:2] + box_xyxy[2:]) / 2, np.array(image.shape[1::-1], np.float32)
+    return bool(((middle > -size) & (middle < 2 * size)).all())  # nan is not
 
 
 def _span(centre: float, side: float, limit: int) -> tuple[int, int]:

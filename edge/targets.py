@@ -170,6 +170,7 @@ class TargetTracker:
         settings: TargetSettings | None = None,
         stride_px: int = 4,
         space_id: str | None = None,
+        embedding_dim: int | None = None,
     ) -> None:
         """Follow nothing yet.
 
@@ -178,9 +179,10 @@ class TargetTracker:
             settings: see there.
             stride_px: of the student's maps.
             space_id: of its embedding; None where it never looks.
+            embedding_dim: length of its vectors.
         """
         self.settings = settings or TargetSettings()
-        self._space_id = space_id
+        self._space_id, self._embedding_dim = space_id, embedding_dim
         self._make, self._stride_px = make, stride_px
         self._followed: dict[int, _Followed] = {}
         self._returning: dict[int, _Return] = {}
@@ -291,15 +293,19 @@ class TargetTracker:
         return target_id in self._returning
 
     def teach(self, target_id: int, answer: TargetAnswer) -> None:
-        """Take in what somebody says that a target looks like, and what not; vectors of another space say nothing.
+        """Take in what somebody says that a target looks like, and what not.
+
+        Vectors of another space, or of another length than this student's, say nothing.
 
         Raises:
             TargetError: there is no such target.
         """
-        known = self._known(target_id)
-        for followed in (known, self._returning[target_id].followed if target_id in self._returning else None):
-            if followed is not None and answer.space_id == self._space_id:
-                followed.teach(answer)
+        known = (
+            self._known(target_id) or self._returning[target_id].followed
+        )  # one that was known before shares its looks
+        lengths = {vectors.dim for vectors in (answer.positives, answer.negatives) if vectors is not None}
+        if answer.space_id == self._space_id and lengths <= {self._embedding_dim}:
+            known.teach(answer)
 
     def stop(self, target_id: int) -> None:
         """Follow one target no longer.

@@ -42,7 +42,7 @@ class Flight:
         self.gone = MovingTarget()
         self.gone.box = lambda index: np.array([-60, -60, -32, -40], np.float32)
         self.frames = RecentFrames(RecentFramesSettings(seconds=seconds))
-        self.tracker = TargetTracker(CorrelationTracker, space_id=space_id)
+        self.tracker = TargetTracker(CorrelationTracker, space_id=space_id, embedding_dim=2)
         self.questions, self.purse = TargetQuestions(QuestionSettings(**settings)), Purse()
         self.asked = []
 
@@ -62,7 +62,7 @@ class Flight:
                 self.asked.append(question)
         return self
 
-    def answer(self, verdict, box=None, *, by="person", question=0, **fields):
+    def answer(self, verdict, box=None, *, by="person", question=0, made_at_s=0.0, **fields):
         case = self.asked[question].case
         answer = TargetAnswer(
             target_id=case.target.target_id,
@@ -71,7 +71,7 @@ class Flight:
             **fields,
         )
         told = Interpretation(
-            case_id=case.case_id, confidence=1.0, by=by, interpreter="x", made_at_s=0.0, target=answer
+            case_id=case.case_id, confidence=1.0, by=by, interpreter="x", made_at_s=made_at_s, target=answer
         )
         return self.questions.heed(told, self.tracker, self.frames)
 
@@ -110,7 +110,8 @@ def test_nothing_is_asked_beyond_the_byte_budget():
     assert whys(flight.fly(80)) == []
     flight.purse.is_full = True
     assert whys(flight.fly(1)) == [(80, "audit")]
-    assert flight.purse.spent == [len(flight.asked[0].payload)]
+    asked = flight.asked[0]
+    assert flight.purse.spent == [len(asked.payload) + sum(len(chip.jpeg) for chip in asked.case.target.chips)]
 
 
 def test_target_whose_presence_falls_is_asked_about_before_any_audit():
@@ -190,6 +191,13 @@ def test_person_may_correct_what_the_teacher_said():
     assert flight.tracker.targets[0].state == "lost"
 
 
+def test_person_may_take_an_answer_back():
+    flight = Flight(per_100_frames=10, audit_frames=10).fly(12)
+    assert flight.answer("gone", made_at_s=1.0)
+    assert flight.answer("here", flight.video.box(10), made_at_s=2.0)
+    assert flight.fly(3).tracker.targets[0].state != "lost"
+
+
 def test_repeated_answer_is_heeded_once():
     flight = Flight(per_100_frames=10, audit_frames=10).fly(12)
     assert flight.answer("gone")
@@ -215,6 +223,22 @@ def test_looks_of_another_space_say_nothing():
     vectors = Vectors.from_array(np.array([[1.0, 0.2]], np.float32))
     flight.answer("here", flight.video.box(10), space_id="other", positives=vectors)
     assert flight.tracker._followed[1]._looks.template is None
+
+
+def test_looks_of_another_length_say_nothing():
+    flight = Flight(per_100_frames=10, audit_frames=10).fly(12)
+    flight.answer(
+        "here", flight.video.box(10), space_id="space", positives=Vectors.from_array(np.ones((1, 3), np.float32))
+    )
+    assert flight.tracker._followed[1]._looks.template is None
+
+
+def test_target_lost_far_from_the_frame_is_not_asked_about():
+    flight = Flight(per_100_frames=50, audit_frames=1000).fly(8)
+    flight.tracker._followed[1].lose("far away")
+    flight.tracker._followed[1]._box = np.array([3e6, 0, 3e6 + 20, 20], np.float32)
+    flight.tracker.update = lambda *_: None
+    assert whys(flight.fly(10)) == []
 
 
 def test_answer_about_a_target_that_was_stopped_is_ignored():

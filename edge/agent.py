@@ -93,6 +93,7 @@ class Agent:
         """
         self.settings = settings or AgentSettings()
         self.pipeline = FramePipeline(student, self.settings.pipeline)
+        self.pipeline.remembers = link is not None
         self.scheduler = PolicyScheduler(self.settings.scheduler, student.manifest.space_id, student.bundle.variant)
         self.statistics = LoopStatistics()
         self._bank_store, self._spool, self._link, self._outputs = bank, spool, link, outputs

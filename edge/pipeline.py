@@ -74,6 +74,7 @@ class FramePipeline:
 
     Attributes:
         recent: the newest frames, for what comes late; frames too large to be held are not among them.
+        remembers: whether they are kept; without a cloud nothing comes late.
         questions: what the cloud is asked about targets.
     """
 
@@ -95,6 +96,7 @@ class FramePipeline:
             student.manifest.embedding_dim,
         )
         self.recent = RecentFrames(self.settings.recent)
+        self.remembers = True
         self._captured_at_s: deque[tuple[int, float]] = deque()  # of what `recent` holds
         self.questions = TargetQuestions(self.settings.questions)
         self._requests: list[TargetRequest] = []
@@ -170,7 +172,7 @@ class FramePipeline:
         scores = np.concatenate([known.scores, match.scores]).astype(np.float32)
         sure = np.concatenate([np.ones(len(known.rows), np.bool_), match.sure])
         motion = self._motion.update(frame.image).matrix
-        if not isinstance(frame.image, RasterImage):
+        if self.remembers and not isinstance(frame.image, RasterImage):
             self.recent.add(frame.header.index, frame.captured_s, followable(frame.image), motion)
             self._captured_at_s.append((frame.header.index, frame.header.captured_at_s))
             while len(self._captured_at_s) > len(self.recent):

@@ -90,6 +90,12 @@ def test_run_writes_a_line_a_frame_and_follows_the_known_thing(student, flight, 
     assert summary["detections"] == {"edge/Red": 12}
 
 
+def test_run_without_a_cloud_keeps_no_frames_for_what_comes_late(student, flight, tmp_path):
+    agent = Agent(student=student, bank=BankStore(tmp_path / "bank"))
+    agent.run(open_source(str(flight)))
+    assert len(agent.pipeline.recent) == 0
+
+
 def test_run_writes_a_video_of_every_frame(student, flight, tmp_path):
     fly(student, flight, tmp_path)
     capture = cv2.VideoCapture(str(tmp_path / "out" / "video.mp4"))

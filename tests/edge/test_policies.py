@@ -17,9 +17,9 @@ def judged(score: float, reward: float | None = None) -> Hardness:
     return Hardness(score, {"unexplained": 0.0, "doubt": score, "flicker": 0.0}, np.zeros(0, np.int64), reward)
 
 
-def frame(index: int) -> Frame:
-    header = FrameHeader(index=index, source_id="test", captured_at_s=1000.0 + index, width=640, height=512)
-    return Frame(header, np.zeros((512, 640, 3), np.uint8), index / 10)
+def frame(index: int, width: int = 640, height: int = 512) -> Frame:
+    header = FrameHeader(index=index, source_id="test", captured_at_s=1000.0 + index, width=width, height=height)
+    return Frame(header, np.zeros((height, width, 3), np.uint8), index / 10)
 
 
 @pytest.fixture
@@ -27,9 +27,9 @@ def fly(tiny_bundle):
     pipeline = FramePipeline(Student.open(tiny_bundle, threads=1))
     empty = pipeline.process(frame(0))
 
-    def run(count, **settings):
+    def run(count, size=(640, 512), **settings):
         scheduler = PolicyScheduler(SchedulerSettings(**settings), "space-id", "fp32")
-        return scheduler, [scheduler.consider(frame(i), empty) for i in range(count)]
+        return scheduler, [scheduler.consider(frame(i, *size), empty) for i in range(count)]
 
     return run
 
@@ -64,10 +64,11 @@ def test_audit_sends_its_share_beside_any_policy_and_says_so(fly):
     assert scheduler.audit.report().asked == len(cases)
 
 
-def test_whole_frame_is_what_its_case_says(fly):
-    _, (planned,) = fly(1, policy="all", audit_share=0.0, **RICH)
-    assert (planned.case.media_type, planned.case.region_xyxy) == ("image/webp", (0, 0, 640, 512))
-    assert decode_image(planned.payload, "image/webp").shape == (512, 640, 3)
+@pytest.mark.parametrize(("size", "media_type"), [((640, 512), "image/webp"), ((1280, 720), "image/jpeg")])
+def test_whole_frame_is_what_its_case_says(fly, size, media_type):
+    _, (planned,) = fly(1, size, policy="all", audit_share=0.0, **RICH)
+    assert (planned.case.media_type, planned.case.region_xyxy) == (media_type, (0, 0, *size))
+    assert decode_image(planned.payload, media_type).shape == (*size[::-1], 3)
 
 
 def values_sent(policy, values, case_bytes=1000, start=0):

@@ -13,6 +13,7 @@ from cloud.review_shelf import BoxXyxy
 from cloud.store import StoredCase
 from edge.config import first_problem
 from edge.keys import read_public_key
+from edge.short_term import SMALLEST_PX
 from protocols.boxes import box_inside
 from protocols.values import Detection
 
@@ -66,6 +67,11 @@ def check_review(stored: StoredCase, label: str, boxes_xyxy: Sequence[BoxXyxy]) 
         except ValidationError as exc:
             raise RequestError(first_problem(exc)) from exc
         check_shown(box, stored)
+        if stored.case.target is not None and min(box[2] - box[0], box[3] - box[1]) < SMALLEST_PX:
+            raise RequestError(
+                f"--box {box_text(box)}: a side is under {SMALLEST_PX:g} px, and nothing that small can be followed; "
+                "draw it larger, or leave it out where the target is not in the picture"
+            )
 
 
 def check_shown(box: BoxXyxy, stored: StoredCase) -> None:

@@ -44,6 +44,18 @@ app.command()(targets)
 error_console = Console(stderr=True, soft_wrap=True)
 
 
+_PROMPTED = (
+    "kept; the server makes the prompt when it runs",
+    "the prompt is issued; a craft takes it as soon as it is connected",
+)
+_ANSWERED = (
+    "kept; the server tells the craft when it runs",
+    "the craft is told as soon as it is connected; a place is of use while it holds that frame "
+    "(agent.pipeline.recent.seconds, 4 by default), after that the looks alone are",
+)
+"""What a person is told of an answer to a case, or to a question about a target: kept, and used."""
+
+
 def main() -> None:
     """Entry point: one clear line and an exit code for every error we foresee; see `edge.entry`."""
     run_program(app)
@@ -164,12 +176,14 @@ def review(
         stored = store.load_case(case)
         label = review_label(stored, label, boxes)
         check_review(stored, label, boxes)
-        if stored.state == "reviewed":
+        is_question = stored.case.target is not None
+        if stored.state == "reviewed" and not is_question:
             typer.echo("replaces the earlier answer; prompts made of it stay until `skyloop-cloud prompts revoke`")
         who = (reviewer or getpass.getuser())[:128]
         answer = Review(stored.craft, stored.case.case_id, label, boxes, _scope(scope), who, time.time())
         number = store.add_review(answer)
-        _report_outcome(store, number)
+        said = _ANSWERED if is_question else _PROMPTED
+        typer.echo(said[_outcome(store, number) == "done"])
 
 
 @prompts_app.command("list")
@@ -226,8 +240,8 @@ def _scope(text: str) -> Scope:
     return cast(Scope, text)
 
 
-def _report_outcome(store: CaseStore, number: int) -> None:
-    """Wait a little for a running server to use the answer, and say what became of it."""
+def _outcome(store: CaseStore, number: int) -> str:
+    """What became of an answer, after waiting a little for a running server to use it."""
     deadline = time.monotonic() + (OUTCOME_WAIT_S if is_served(store.data_dir) else 0.0)
     state, reason = store.review_outcome(number)
     while state == "waiting" and time.monotonic() < deadline:
@@ -235,8 +249,4 @@ def _report_outcome(store: CaseStore, number: int) -> None:
         state, reason = store.review_outcome(number)
     if state == "failed":
         raise RequestError(f"the answer is kept, but no prompt was made: {reason}")
-    typer.echo(
-        "the prompt is issued; a craft takes it as soon as it is connected"
-        if state == "done"
-        else "kept; the server makes the prompt when it runs"
-    )
+    return state

@@ -281,16 +281,20 @@ def _table(title: str, first: str, *others: str) -> Table:
 
 def _tracking_table(result: dict[str, Any]) -> Table:
     table = Table(title=f"{len(result['sequences'])} sequences, {result['threads']} thread(s), 95 % by bootstrap")
-    columns = ("tracker", "AUC", "95 %", "within 20 px", "norm. precision", "false tracked", "found again", "frames/s")
-    for name in (*columns, "asked/100", "kB"):
-        table.add_column(name, justify="left" if name == "tracker" else "right")
+    columns = ("tracker", "AUC", "95 %", "20 px", "norm.", "false", "again", "fps", "ask", "kB")
+    for name in columns:
+        table.add_column(name, justify="left" if name == "tracker" else "right", no_wrap=name == "tracker")
+    table.caption = (
+        "20 px: share within; norm.: normalised precision; false: share claimed elsewhere; again: until found again; "
+        "ask: questions in 100 frames"
+    )
     for name, row in result["mean"].items():
         low, high = row["auc_interval"]
         scores = (f"{row[key]:.3f}" for key in ("p20", "norm_precision"))
-        again = "" if row["reacquire_s"] is None else f"{row['reacquire_s']:.1f} s"
+        again = "" if row["reacquire_s"] is None else f"{row['reacquire_s']:.1f}s"
         claims = (f"{row['false_tracked']:.1%}", again, f"{row['fps']:.0f}")
         cost = (f"{row['requests_per_100']:.2f}", f"{row['bytes'] / 1000:.0f}")
-        table.add_row(name, f"{row['auc']:.3f}", f"{low:.2f} to {high:.2f}", *scores, *claims, *cost)
+        table.add_row(name, f"{row['auc']:.3f}", f"{low:.2f}-{high:.2f}", *scores, *claims, *cost)
     return table
 
 

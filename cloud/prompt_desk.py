@@ -84,13 +84,13 @@ class PromptDesk:
             return Outcome("refused", exc.reason)
 
     def view(self, case: Case, image: CaseImage) -> tuple[Student | None, Evidence | None]:
-        """What the craft's own student sees in a case; twice None where it is not known here."""
+        """What the craft's own student sees in a case; twice None where it is not known here, or fails."""
         try:
             twin = self.twins.student(case.space_id, case.variant)
+            return twin, look(twin, image, case.frame.pose.gsd_m if case.frame.pose else None)
         except (PromptRefused, ModelError) as exc:
             log.info("no twin", case_id=case.case_id, reason=str(exc))
             return None, None
-        return twin, look(twin, image, case.frame.pose.gsd_m if case.frame.pose else None)
 
     def matched(self, craft: str, evidence: Evidence, label: str) -> Boxes | None:
         """(N, 4) full-frame pixels of what a craft's prompts of a label match; None where it has none."""

@@ -81,6 +81,6 @@ class TargetSender:
         if (target.key, message.action) in self._on_their_way:
             return
         self._on_their_way.add((target.key, message.action))
-        if not target.is_sent:
-            await self._desk.ask(self._desk.store.mark_target_sent, self._craft, target.key, now_s)
-        await self._send(message)
+        desk = self._desk
+        if target.is_sent or await desk.ask(desk.store.mark_target_sent, self._craft, target.key, now_s):
+            await self._send(message)

@@ -145,11 +145,14 @@ class TargetShelf:
             ).all()
             return [_stored(row, now_s) for row in unanswered], [_stored(row, now_s) for row in followed]
 
-    def mark_target_sent(self, craft: str, key: str, now_s: float) -> None:
-        """Note that a craft may know of a target from now on."""
+    def mark_target_sent(self, craft: str, key: str, now_s: float) -> bool:
+        """Note that a craft may know of a target from now on; False when it was answered or stopped meanwhile."""
+        waits = (TargetRow.target_key == key, ~TargetRow.is_answered, ~TargetRow.is_stopping)
         with self._db.writing() as session:
-            for row in session.scalars(_of(craft, TargetRow.target_key == key, TargetRow.sent_at_s.is_(None))):
+            row = session.scalar(_of(craft, *waits))
+            if row is not None and row.sent_at_s is None:
                 row.sent_at_s = now_s
+            return row is not None
 
     def note_target(self, craft: str, status: TargetStatus, now_s: float) -> bool:
         """Keep a craft's word about a target; False when no such target was ordered from it."""

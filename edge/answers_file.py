@@ -7,6 +7,7 @@ import hashlib
 import os
 from pathlib import Path
 
+from edge.durable import sync_folder
 from protocols.values import Interpretation
 
 
@@ -24,6 +25,9 @@ class AnswersFile:
         self._path, self._file = path, path.open("ab")
         if kept and not kept.endswith(b"\n"):  # the power went in the middle of a line
             self._file.write(b"\n")
+            self._file.flush()
+        sync_folder(path.parent)  # or power loss takes the whole of a new file, with all that was acknowledged
+        self._size = os.fstat(self._file.fileno()).st_size  # of whole lines
 
     def add(self, interpretation: Interpretation) -> bool:
         """Append an answer, unless it is there already; whether it was new.
@@ -35,22 +39,25 @@ class AnswersFile:
         digest = _digest(line)
         if digest in self._kept:
             return False
-        before = os.fstat(self._file.fileno()).st_size
+        if self._file.closed:  # the disk refused that as well, when it refused a line
+            self._reopen()
         try:
             self._file.write(line + b"\n")
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError:
-            self._reopen(before)
+            with contextlib.suppress(OSError):
+                self._file.close()
+            with contextlib.suppress(OSError):  # the next `add` tries again
+                self._reopen()
             raise
+        self._size += len(line) + 1
         self._kept.add(digest)
         return True
 
-    def _reopen(self, size: int) -> None:
-        """Take back half a line, and what is still buffered of it."""
-        with contextlib.suppress(OSError):
-            self._file.close()
-        os.truncate(self._path, size)
+    def _reopen(self) -> None:
+        """Take back a line that is not kept, be it half or whole, before any other follows it."""
+        os.truncate(self._path, self._size)
         self._file = self._path.open("ab")
 
     def close(self) -> None:

@@ -299,8 +299,13 @@ class Link:
     def _write_spool(self) -> None:
         """Make cases durable as they come; a thread of its own, for a disk takes longer than many messages."""
         while not self._closing.is_set():
-            if self._flush_spool() and self._bell is not None:
-                self._bell.ring()
+            try:
+                if self._flush_spool() and self._bell is not None:
+                    self._bell.ring()
+            except Exception:  # the top loop of this thread, as of the other: the next case may be written
+                self._counter.add(faults=1)
+                log.exception("spool fault")
+                self._closing.wait(self._settings.retry_first_s)
             self._spool.wait(_LOOK_S)
 
     def _flush_spool(self) -> bool:

@@ -128,6 +128,7 @@ class Spool:
         self._disk_lock = threading.Lock()  # one writer at a time
         self._has_waiting = threading.Event()
         self._waiting: dict[str, tuple[SpooledCase, bytes]] = {}
+        self._writing: SpooledCase | None = None  # between the two: no longer in memory alone, not yet kept
         self._kept: dict[str, SpooledCase] = {}
         self._held: dict[str, SpooledCase] = {}  # delivered
         self._by_rank: Ordered[SpooledCase] = Ordered(lambda entry: entry.order)  # of those kept
@@ -144,7 +145,8 @@ class Spool:
 
     def __len__(self) -> int:
         """Cases kept, with those still in memory."""
-        return len(self._kept) + len(self._waiting)
+        with self._lock:
+            return len(self._kept) + len(self._waiting) + (self._writing is not None)
 
     def __contains__(self, case_id: str) -> bool:
         """Whether a case is kept: it was not delivered, dropped, nor has it expired."""
@@ -153,7 +155,9 @@ class Spool:
     @property
     def total_bytes(self) -> int:
         """Bytes of imagery kept, with those still in memory."""
-        return self._kept_bytes + self._waiting_bytes
+        with self._lock:
+            writing = 0 if self._writing is None else self._writing.case.payload_bytes
+            return self._kept_bytes + self._waiting_bytes + writing
 
     @property
     def stats(self) -> SpoolStats:
@@ -220,6 +224,7 @@ class Spool:
                         self._write(*item)
                         written.append(item[0])
             finally:
+                self._writing = None
                 self._make_last(written)
         return len(written)
 
@@ -335,6 +340,7 @@ class Spool:
                 return None
             item = min(self._waiting.values(), key=lambda item: item[0].order)
             self._forget(item[0].case.case_id)
+            self._writing = item[0]
             return item
 
     def _make_room(self, entry: SpooledCase) -> bool:
@@ -383,6 +389,7 @@ class Spool:
                 path = self._files.path(entry.case.case_id)
                 raise SpoolError(f"{path}: not written ({exc.strerror}); free some space") from exc
         with self._lock:
+            self._writing = None
             self._keep(entry, is_durable=False)
 
     def _make_last(self, written: list[SpooledCase]) -> None:

@@ -1,14 +1,17 @@
 """Findings become prompts in force, once, unless a person said no."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from cloud import banks
+from cloud import banks, prompt_desk
 from cloud.case_images import CaseImage
 from cloud.config import CloudSettings
 from cloud.evidence import look
 from cloud.prompt_desk import PromptDesk, prompt_id_for
 from cloud.prompting import Finding
+from edge.errors import ModelError
 from edge.prompting import PromptMatcher
 from protocols import limits
 from protocols.vectors import Vectors
@@ -29,6 +32,16 @@ def evidence(twin, painting):
 @pytest.fixture
 def boxes(painting):
     return painting.box_at((50, 50))
+
+
+def test_case_in_which_the_twin_fails_has_no_view(desk, twin, painting, monkeypatch):
+    def fail(*_):
+        raise ModelError("out of memory")
+
+    monkeypatch.setattr(prompt_desk, "look", fail)
+    monkeypatch.setattr(desk.twins, "student", lambda *_: twin)
+    case = SimpleNamespace(case_id="1", space_id="s", variant="fp32", frame=SimpleNamespace(pose=None))
+    assert desk.view(case, CaseImage(painting.paint())) == (None, None)
 
 
 def test_answer_issues_a_prompt(desk, open_store, twin, evidence, boxes):

@@ -42,9 +42,9 @@ def test_order_and_its_end_are_news_until_the_craft_has_answered(open_store):
     told = [open_store.news().get("uav")]
     add(open_store)
     told.append(open_store.news()["uav"])
+    open_store.mark_target_sent("uav", key_of(1), 1001.0)
     say(open_store, 1, "tracked")
     assert open_store.news().get("uav") == told[0]
-    open_store.mark_target_sent("uav", key_of(1), 1001.0)
     open_store.stop_target("uav", key_of(1), 1002.0)
     told.append(open_store.news()["uav"])
     assert len(set(told)) == 3

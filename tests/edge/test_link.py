@@ -188,6 +188,15 @@ def test_fault_in_a_callback_is_logged_counted_and_survived(cloud, start_link, u
     until(lambda: link.stats().connected)
 
 
+def test_fault_of_the_spool_is_logged_counted_and_survived(cloud, start_link, make_case, until, monkeypatch):
+    link, spool = start_link(cloud.endpoint)
+    monkeypatch.setattr(spool, "flush", lambda: 1 / 0)
+    until(lambda: link.stats().faults >= 1)
+    monkeypatch.undo()
+    spool.put(make_case(), b"imagery", 1.0)
+    until(lambda: spool.best() is not None)
+
+
 @pytest.mark.parametrize(
     ("endpoint", "plaintext", "with_keys", "fault"),
     [

@@ -1,4 +1,7 @@
+import errno
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,3 +73,46 @@ def test_full_disk_is_told_and_leaves_no_half_line(tmp_path, files_at_most):
         out.write_interpretation(later)
     lines = (tmp_path / "interpretations.jsonl").read_text().splitlines()
     assert [json.loads(line)["by"] for line in lines] == ["teacher", "person"]
+
+
+def test_answers_are_kept_again_once_a_disk_that_refused_everything_is_well(tmp_path, monkeypatch):
+    path = tmp_path / "interpretations.jsonl"
+    answer = Interpretation(case_id=new_case_id(), confidence=1, by="teacher", interpreter="test", made_at_s=1.7e9)
+
+    def refuse(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with RunOutputs(tmp_path, fps=10, video=False) as out:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", refuse)
+            patch.setattr(os, "truncate", refuse)
+            for _ in range(2):
+                with pytest.raises(OSError, match="Input/output"):
+                    out.write_interpretation(answer)
+        out.write_interpretation(answer)
+    assert [Interpretation.model_validate_json(line) for line in path.read_text().splitlines()] == [answer]
+
+
+def test_line_cut_by_power_loss_stays_apart_from_the_next_when_the_disk_refuses_that(tmp_path, files_at_most):
+    path = tmp_path / "interpretations.jsonl"
+    path.write_text('{"case_id": "12')
+    answer = Interpretation(case_id=new_case_id(), confidence=1, by="teacher", interpreter="test", made_at_s=1.7e9)
+    with RunOutputs(tmp_path, fps=10, video=False) as out:
+        with files_at_most(40), pytest.raises(OSError, match="too large"):
+            out.write_interpretation(answer)
+        out.write_interpretation(answer)
+    assert Interpretation.model_validate_json(path.read_text().splitlines()[1]) == answer
+
+
+def test_new_folders_and_the_new_file_of_answers_are_synced_into_their_parents(tmp_path, monkeypatch):
+    seen, fsync = [], os.fsync
+
+    def note(handle):
+        path = Path(os.readlink(f"/proc/self/fd/{handle}"))
+        seen.extend(path.iterdir() if path.is_dir() else ())
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+    folder = tmp_path / "flights" / "1"
+    with RunOutputs(folder, fps=10, video=False):
+        assert {folder.parent, folder, folder / "interpretations.jsonl"} <= set(seen)

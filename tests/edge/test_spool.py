@@ -36,6 +36,27 @@ def test_put_touches_no_disk_and_flush_makes_durable(tmp_path, make_case):
     assert Spool(tmp_path).best().case == case
 
 
+def test_case_that_is_being_written_counts(tmp_path, make_case, monkeypatch):
+    spool, seen, fsync = Spool(tmp_path), [], os.fsync
+
+    def look(handle):
+        seen.append((len(spool), spool.total_bytes))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", look)
+    spool.put(make_case(), b"imagery", 1.0)
+    spool.flush()
+    assert seen == [(1, 7), (1, 7)]  # the file, the folder
+
+
+def test_case_that_was_refused_counts_no_more(tmp_path, make_case, files_at_most):
+    spool = Spool(tmp_path)
+    spool.put(make_case(), b"imagery", 1.0)
+    with files_at_most(64), pytest.raises(SpoolError, match="free some space"):
+        spool.flush()
+    assert (len(spool), spool.total_bytes) == (0, 0)
+
+
 def test_reopened_spool_has_the_same_cases_in_the_same_order(tmp_path, fill):
     ids = fill(Spool(tmp_path), [1.0, 2.0], payload=b"picture")
     spool = Spool(tmp_path)

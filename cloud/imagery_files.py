@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cloud.errors import StoreError
+from edge.durable import make_folder
 
 _PARTIAL = ".part"
 
@@ -39,7 +40,7 @@ class ImageryFiles:
         try:
             for craft, case_id, payload in items:
                 path = self.path(craft, case_id)
-                self._make_folder(path.parent)
+                make_folder(path.parent)
                 written.append(path)
                 _partial(path).write_bytes(payload)
             self._sync([_partial(path) for path in written])
@@ -69,11 +70,6 @@ class ImageryFiles:
         for path in paths:
             path.unlink(missing_ok=True)
             _partial(path).unlink(missing_ok=True)
-
-    def _make_folder(self, folder: Path) -> None:
-        if not folder.is_dir():
-            folder.mkdir(parents=True, exist_ok=True)
-            _sync(folder.parent)
 
     def _sync(self, paths: Sequence[Path]) -> None:
         """Sync all of them side by side: the file system's journal takes them in one go, which one by one it cannot."""

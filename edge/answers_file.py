@@ -7,6 +7,7 @@ import hashlib
 import os
 from pathlib import Path
 
+from edge.durable import sync_folder
 from protocols.values import Interpretation
 
 
@@ -25,6 +26,7 @@ class AnswersFile:
         if kept and not kept.endswith(b"\n"):  # the power went in the middle of a line
             self._file.write(b"\n")
             self._file.flush()
+        sync_folder(path.parent)  # or power loss takes the whole of a new file, with all that was acknowledged
         self._size = os.fstat(self._file.fileno()).st_size  # of whole lines
 
     def add(self, interpretation: Interpretation) -> bool:

@@ -18,6 +18,7 @@ from typing_extensions import Self
 
 from edge.answers_file import AnswersFile
 from edge.capture import Frame
+from edge.durable import make_folder
 from edge.errors import ConfigError
 from edge.raster import Picture, RasterImage
 from edge.student import as_picture
@@ -60,7 +61,7 @@ class RunOutputs:
             ConfigError: the folder cannot be made or written.
         """
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             self._lines = (folder / "detections.jsonl").open("w", buffering=1 << 16)
             self._tracks = TrackFiles(folder, ground_m)
             self._cases = (folder / "cases.jsonl").open("a", buffering=1)

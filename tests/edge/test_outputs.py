@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -101,3 +102,17 @@ def test_line_cut_by_power_loss_stays_apart_from_the_next_when_the_disk_refuses_
             out.write_interpretation(answer)
         out.write_interpretation(answer)
     assert Interpretation.model_validate_json(path.read_text().splitlines()[1]) == answer
+
+
+def test_new_folders_and_the_new_file_of_answers_are_synced_into_their_parents(tmp_path, monkeypatch):
+    seen, fsync = [], os.fsync
+
+    def note(handle):
+        path = Path(os.readlink(f"/proc/self/fd/{handle}"))
+        seen.extend(path.iterdir() if path.is_dir() else ())
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+    folder = tmp_path / "flights" / "1"
+    with RunOutputs(folder, fps=10, video=False):
+        assert {folder.parent, folder, folder / "interpretations.jsonl"} <= set(seen)

@@ -170,7 +170,7 @@ class Agent:
         if planned is not None and self._keep(planned, frame):
             extra |= {"case_id": planned.case.case_id, "region_xyxy": list(planned.case.region_xyxy)}
         if asked is not None and self._keep(PlannedCase(asked.case, asked.payload, _QUESTION_VALUE), frame):
-            extra["question_id"] = asked.case.case_id
+            extra |= {"question_id": asked.case.case_id, "question_xyxy": list(asked.case.region_xyxy)}
         if self._outputs is not None:
             self._outputs.write(frame, result.detections, extra, result.targets)
         self._count(result, begin_s, frame.captured_s)

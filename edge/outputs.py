@@ -101,15 +101,17 @@ class RunOutputs:
             frame: the frame.
             detections: full-frame pixels.
             extra: more keys of the line: `clock_s` (seconds of the craft's clock since its first frame),
-                `bank_revision`, `hardness`, and `case_id` with `region_xyxy` when sent.
+                `bank_revision`, `hardness`, `case_id` with `region_xyxy` when sent, and
+                `question_id` with `question_xyxy` when a target was asked about.
             targets: what somebody asked to follow.
 
         Raises:
             ConfigError: the disk is full or gone.
         """
         try:
-            if "case_id" in extra:
-                self._cases.write(case_line(frame, extra))
+            for case_id, region in (("case_id", "region_xyxy"), ("question_id", "question_xyxy")):
+                if case_id in extra:
+                    self._cases.write(case_line(frame, extra[case_id], extra[region]))
             self._lines.write(detection_line(frame, detections, extra))
             self._tracks.write(frame.header, targets)
             if time.monotonic() - self._flushed_s >= _FLUSH_S:
@@ -147,9 +149,9 @@ class RunOutputs:
             raise ConfigError(f"{self.folder}: cannot write summary.json ({exc.strerror}); free some space") from exc
 
 
-def case_line(frame: Frame, extra: dict[str, Any]) -> str:
+def case_line(frame: Frame, case_id: str, region_xyxy: list[float]) -> str:
     """One line of `cases.jsonl`: which frame and region a case is about, for answers that come after a restart."""
-    about = {key: extra[key] for key in ("case_id", "region_xyxy")}
+    about = {"case_id": case_id, "region_xyxy": region_xyxy}
     where = {"frame": frame.header.index, "source": frame.header.source_id, "time_s": frame.header.captured_at_s}
     return json.dumps({**about, **where}, separators=(",", ":")) + "\n"
 

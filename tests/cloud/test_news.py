@@ -10,7 +10,7 @@ class Store:
     """Counts what it is asked."""
 
     def __init__(self):
-        self.version, self.reads, self.tokens = 1, 0, {"alpha": (1, 0, 0)}
+        self.version, self.reads, self.tokens = 1, 0, {"alpha": (1, 0, 0, 0)}
 
     def data_version(self):
         return self.version
@@ -44,7 +44,7 @@ def test_a_thousand_sessions_ask_the_store_once(desk):
     async def ask_often():
         return await asyncio.gather(*(news.of("alpha") for _ in range(1000)))
 
-    assert set(asyncio.run(ask_often())) == {(1, 0, 0)}
+    assert set(asyncio.run(ask_often())) == {(1, 0, 0, 0)}
     assert store.reads == 1
 
 
@@ -53,7 +53,7 @@ def test_what_is_new_is_seen_once_the_answer_is_old_and_somebody_wrote(desk):
 
     async def follow():
         seen = [await news.of("alpha")]
-        store.tokens["alpha"] = (2, 0, 0)
+        store.tokens["alpha"] = (2, 0, 0, 0)
         store.version = 2
         seen.append(await news.of("alpha"))
         clock.now_s = 0.3
@@ -62,7 +62,7 @@ def test_what_is_new_is_seen_once_the_answer_is_old_and_somebody_wrote(desk):
         await news.of("alpha")
         return seen
 
-    assert asyncio.run(follow()) == [(1, 0, 0), (1, 0, 0), (2, 0, 0), None]
+    assert asyncio.run(follow()) == [(1, 0, 0, 0), (1, 0, 0, 0), (2, 0, 0, 0), None]
     assert store.reads == 2
 
 
@@ -79,4 +79,4 @@ def test_a_store_that_fails_is_asked_again(desk, monkeypatch):
                 await news.of("alpha")
         return await news.of("alpha")
 
-    assert asyncio.run(follow()) == (1, 0, 0)
+    assert asyncio.run(follow()) == (1, 0, 0, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import os
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from cloud.errors import BankMoved, RequestError, StoreError
+from cloud.imagery_files import ImageryFiles
 from cloud.store import CaseStore, Review
 from protocols import Case, Detection, FrameHeader, Interpretation, Prompt, PromptBank, Vectors, new_case_id
 
@@ -110,6 +112,21 @@ def test_add_cases_disk_full_keeps_nothing(store, monkeypatch):
         store.add_cases([("a", cases[0], b"one"), ("a", cases[1], b"two")])
     assert [store.case_state("a", case.case_id) for case in cases] == [None, None]
     assert [path for path in store.data_dir.rglob("imagery/*/*") if path.is_file()] == []
+
+
+def test_imagery_syncs_new_folders_into_their_parents(tmp_path, monkeypatch):
+    seen, fsync = [], os.fsync
+
+    def note(handle):
+        path = Path(os.readlink(f"/proc/self/fd/{handle}"))
+        seen.extend(path.iterdir() if path.is_dir() else ())
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+    files = ImageryFiles(tmp_path / "data" / "imagery")
+    files.write([("a", "12ab", b"one")])
+    path = files.path("a", "12ab")
+    assert {files.folder.parent, files.folder, path.parent, path} <= set(seen)
 
 
 def test_add_cases_database_full_keeps_nothing(store):

@@ -15,11 +15,13 @@ from edge.capture import open_source
 from edge.errors import TargetError
 from edge.link_stats import LinkStats
 from edge.outputs import RunOutputs
+from edge.pipeline import PipelineSettings
 from edge.runtime.onnx import OnnxBackend
 from edge.scheduler import SchedulerSettings
 from edge.spool import Spool
 from edge.student import Student
 from edge.target_orders import TargetOrders
+from edge.target_questions import QuestionSettings
 from edge.target_requests import TargetRequest
 from protocols.errors import ShapeError
 from protocols.imagery import encode_image
@@ -113,6 +115,27 @@ def test_run_spools_one_case_for_the_unknown_thing(student, flight, tmp_path):
     assert len(sent) == 1
     assert summary["cases"]["planned"] == len(spool) == 1
     assert spool.best().case.case_id == sent[0]["case_id"]
+
+
+def test_question_about_a_target_has_a_line_that_tells_its_frame(student, flight, tmp_path):
+    spool, out = Spool(tmp_path / "spool"), tmp_path / "out"
+    settings = AgentSettings(
+        pipeline=PipelineSettings(questions=QuestionSettings(per_100_frames=10, audit_frames=10)),
+        scheduler=SchedulerSettings(min_hardness=2.0, audit_share=0.0),  # no frame is that hard
+    )
+    bank = BankStore(tmp_path / "bank")
+    with RunOutputs(out, fps=15, video=False) as outputs:
+        agent = Agent(student=student, bank=bank, spool=spool, outputs=outputs, settings=settings)
+        agent.pipeline.follow(TargetRequest((26, 26, 16, 16), "thing"))
+        agent.run(open_source(str(flight)))
+    spool.flush()
+    case = spool.best().case
+    (line,) = [json.loads(line) for line in (out / "cases.jsonl").read_text().splitlines()]
+    assert (line["case_id"], line["frame"], tuple(line["region_xyxy"])) == (
+        case.case_id,
+        case.frame.index,
+        case.region_xyxy,
+    )
 
 
 def test_run_audits_frames_and_hears_what_the_cloud_says_of_them(student, flight, tmp_path):

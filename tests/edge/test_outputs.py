@@ -41,6 +41,20 @@ def test_case_and_answer_of_an_earlier_run_are_still_there_after_a_restart(tmp_p
     assert (case["case_id"], case["frame"], case["source"]) == (told["case_id"], 7, "flight")
 
 
+def test_frame_of_a_question_is_told_beside_that_of_a_case(tmp_path):
+    case_id, question_id = new_case_id(), new_case_id()
+    extra = {"question_id": question_id, "question_xyxy": [8, 8, 24, 24]}
+    with RunOutputs(tmp_path, fps=10, video=False) as out:
+        out.write(frame(7), (), extra)
+        out.write(frame(8), (), {"case_id": case_id, "region_xyxy": [0, 0, 32, 32]} | extra)
+    lines = [json.loads(line) for line in (tmp_path / "cases.jsonl").read_text().splitlines()]
+    assert [(line["case_id"], line["frame"], line["region_xyxy"]) for line in lines] == [
+        (question_id, 7, [8, 8, 24, 24]),
+        (case_id, 8, [0, 0, 32, 32]),
+        (question_id, 8, [8, 8, 24, 24]),
+    ]
+
+
 def test_answer_that_the_cloud_repeats_is_kept_once_also_by_a_later_run(tmp_path):
     answer = Interpretation(case_id=new_case_id(), confidence=1, by="teacher", interpreter="test", made_at_s=1.7e9)
     other = answer.model_copy(update={"by": "person"})

@@ -126,6 +126,7 @@ def test_question_about_a_target_has_a_line_that_tells_its_frame(student, flight
     bank = BankStore(tmp_path / "bank")
     with RunOutputs(out, fps=15, video=False) as outputs:
         agent = Agent(student=student, bank=bank, spool=spool, outputs=outputs, settings=settings)
+        agent.pipeline.remembers = True  # as with a link
         agent.pipeline.follow(TargetRequest((26, 26, 16, 16), "thing"))
         agent.run(open_source(str(flight)))
     spool.flush()

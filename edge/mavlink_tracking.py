@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge.errors import ConfigError
+from edge.followed_target import Target
 from edge.target_requests import TargetRequest, request_at_point, request_in_rectangle
-from edge.targets import Target
 
 TRACK_POINT, TRACK_RECTANGLE, STOP_TRACKING = 2004, 2005, 2010
 """MAV_CMD_CAMERA_TRACK_POINT, _TRACK_RECTANGLE and _STOP_TRACKING."""

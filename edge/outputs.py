@@ -20,9 +20,9 @@ from edge.answers_file import AnswersFile
 from edge.capture import Frame
 from edge.durable import make_folder
 from edge.errors import ConfigError
+from edge.followed_target import Target, TargetState
 from edge.raster import Picture, RasterImage
 from edge.student import as_picture
-from edge.targets import Target, TargetState
 from edge.track_files import TrackFiles
 from protocols.arrays import ImageArray
 from protocols.values import Detection, Interpretation

@@ -17,6 +17,7 @@ from edge.camera_motion import CameraMotion
 from edge.capture import Frame
 from edge.config import Settings
 from edge.errors import TargetError
+from edge.followed_target import Answering, Target, TargetSettings
 from edge.hardness import Hardness, HardnessSettings, estimate_hardness, with_reward
 from edge.opencv_trackers import open_short_term
 from edge.prompting import PromptMatcher
@@ -27,7 +28,7 @@ from edge.student import Perception, Student
 from edge.target_places import Beginning, Present, begin, followable
 from edge.target_questions import Budget, Question, QuestionSettings, Surroundings, TargetQuestions
 from edge.target_requests import TargetRequest
-from edge.targets import Answering, Target, TargetSettings, TargetTracker
+from edge.targets import TargetTracker
 from edge.tracking import Tracker, TrackerSettings
 from protocols.arrays import FloatArray
 from protocols.values import Detection, Interpretation, PromptBank

@@ -14,9 +14,9 @@ import numpy as np
 
 from edge.clock import Clock, SystemClock
 from edge.errors import TargetError
+from edge.followed_target import Target
 from edge.pipeline import FramePipeline, FrameResult
 from edge.target_requests import TargetRequest
-from edge.targets import Target
 from protocols.limits import MAX_COORD_PX, MAX_DETAIL_CHARS, MAX_TARGETS
 from protocols.messages import TargetStatus, TrackTarget
 from protocols.values import FrameHeader

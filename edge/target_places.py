@@ -9,12 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from edge.errors import TargetError
+from edge.followed_target import JUST_BEGUN, Answering, Target
 from edge.raster import Picture, RasterImage
 from edge.recent_frames import RecentFrames
 from edge.short_term import SMALLEST_PX, checked_target
 from edge.student import Perception, as_picture
 from edge.target_requests import TargetRequest
-from edge.targets import JUST_BEGUN, Answering, Target, TargetTracker
+from edge.targets import TargetTracker
 from protocols.arrays import Boxes, FloatArray, ImageArray
 from protocols.boxes import box_iou
 from protocols.values import FrameHeader, FrameRef
@@ -57,7 +58,7 @@ class Present:
     Attributes:
         header, image: of the newest frame.
         seen: what the student saw in it.
-        answering: see `edge.targets`.
+        answering: see `edge.followed_target`.
         recent: the newest frames, this one the last.
         captured_at_s: wall times of those by index, to tell them from another flight's.
     """

@@ -21,11 +21,12 @@ from pydantic import Field
 
 from edge.config import Settings
 from edge.errors import TargetError
+from edge.followed_target import Target
 from edge.recent_frames import RecentFrame, RecentFrames
 from edge.student import Perception
 from edge.target_looks import embedding_at
 from edge.target_memory import TargetMemory
-from edge.targets import Target, TargetTracker
+from edge.targets import TargetTracker
 from protocols.arrays import FloatArray, ImageArray
 from protocols.boxes import box_iou
 from protocols.imagery import encode_image

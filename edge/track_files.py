@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge.targets import Target
+from edge.followed_target import Target
 from edge.track_map import TrackMap
 from protocols.values import FrameHeader
 

@@ -10,8 +10,8 @@ from datetime import datetime, timezone
 from io import FileIO
 from pathlib import Path
 
+from edge.followed_target import Target, TargetState
 from edge.ground import ground_place
-from edge.targets import Target, TargetState
 from protocols.values import FrameHeader
 
 NAME = "tracks.geojson"

@@ -12,9 +12,10 @@ import numpy as np
 
 from edge.bundle import bundled_student, load_bundle
 from edge.camera_motion import CameraMotion
+from edge.followed_target import Target, TargetSettings
 from edge.opencv_trackers import open_short_term
 from edge.student import Student
-from edge.targets import Target, TargetSettings, TargetTracker
+from edge.targets import TargetTracker
 from protocols.boxes import box_iou
 from sim.disappearances import DEPARTURES, Disappearance, usable
 from sim.display import Display

@@ -24,11 +24,12 @@ from cloud.config import TargetAnswerSettings
 from cloud.target_answers import Told, answer_of, find_target
 from cloud.teachers import Teacher, open_teacher
 from edge.camera_motion import CameraMotion
+from edge.followed_target import TargetSettings
 from edge.opencv_trackers import open_short_term
 from edge.recent_frames import RecentFrames
 from edge.scheduler import CasePace, SchedulerSettings
 from edge.target_questions import Question, QuestionSettings, Surroundings, TargetQuestions
-from edge.targets import TargetSettings, TargetTracker
+from edge.targets import TargetTracker
 from protocols.arrays import ImageArray
 from protocols.limits import MAX_CASE_BYTES
 from protocols.messages import CaseChunk, CaseOffer, InterpretationMessage, decode, encode

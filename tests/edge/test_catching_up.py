@@ -7,8 +7,9 @@ from moving_target import MovingTarget
 from edge.catching_up import CatchUp
 from edge.correlation import CorrelationTracker
 from edge.errors import TargetError
+from edge.followed_target import TargetSettings
 from edge.recent_frames import RecentFrames, RecentFramesSettings
-from edge.targets import TargetSettings, TargetTracker
+from edge.targets import TargetTracker
 from protocols.boxes import box_iou
 
 STILL = np.eye(2, 3, dtype=np.float32)

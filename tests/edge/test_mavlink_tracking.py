@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from edge.errors import ConfigError
+from edge.followed_target import Target
 from edge.mavlink_tracking import (
     STOP_TRACKING,
     TRACK_POINT,
@@ -13,7 +14,6 @@ from edge.mavlink_tracking import (
     tracking_request,
 )
 from edge.target_requests import TargetRequest
-from edge.targets import Target
 
 NAN = math.nan
 

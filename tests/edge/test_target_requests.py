@@ -4,10 +4,10 @@ from builders import scene
 
 from edge.capture import Frame
 from edge.errors import ConfigError
+from edge.followed_target import TargetSettings
 from edge.pipeline import FramePipeline, PipelineSettings
 from edge.student import Student
 from edge.target_requests import TargetRequest, parse_target
-from edge.targets import TargetSettings
 from protocols.limits import MAX_DETAIL_CHARS
 from protocols.values import FrameHeader, FrameRef
 

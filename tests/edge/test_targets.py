@@ -9,8 +9,9 @@ from moving_target import MovingTarget, spots
 from edge.camera_motion import CameraMotion
 from edge.correlation import CorrelationTracker
 from edge.errors import TargetError
+from edge.followed_target import TargetSettings
 from edge.student import NO_MAPS, Perception, unit_rows
-from edge.targets import TargetSettings, TargetTracker
+from edge.targets import TargetTracker
 from protocols.boxes import box_iou
 
 STILL = np.eye(2, 3, dtype=np.float32)

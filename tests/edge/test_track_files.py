@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from edge.targets import Target
+from edge.followed_target import Target
 from edge.track_files import TrackFiles
 from protocols.values import FrameHeader, Pose
 

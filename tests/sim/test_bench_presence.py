@@ -5,7 +5,7 @@ import pytest
 from moving_target import MovingTarget
 from typer.testing import CliRunner
 
-from edge.targets import Target
+from edge.followed_target import Target
 from sim.bench_cli import bench_app
 from sim.bench_presence import PresenceBench, Told, bench_presence, judged
 from sim.disappearances import AFTER, AWAY, BEFORE, DEPARTURES, VIEW_PX, Disappearance, usable

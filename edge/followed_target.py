@@ -1,9 +1,10 @@
 """One target that is followed: its state and the reason for it, what is known of it, and what each frame makes of that.
 
-It is looked for by its own short-term tracker around the place that its motion and the camera's make likely. Out of what
-is seen there comes its presence; only where that is high anything is learnt, and where it stays low the target is called
-lost. From then on it is searched in the whole frame, among what the student sees, and taken for the same one only where
-two agree: the first template with the prompt, or, where no prompt answers for it, with the short-term tracker.
+It is looked for by its own short-term tracker around the place that its motion and the camera's make likely. Out of
+what is seen there comes its presence; only where that is high anything is learnt, and where it stays low the target
+is called lost. From then on it is searched in the whole frame, among what the student sees, and taken for the same
+one only where two agree: the first template with the prompt, or, where no prompt answers for it, with the short-term
+tracker.
 """
 
 from __future__ import annotations

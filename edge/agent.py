@@ -97,8 +97,6 @@ class Agent:
         self.scheduler = PolicyScheduler(self.settings.scheduler, student.manifest.space_id, student.bundle.variant)
         self.statistics = LoopStatistics()
         self._bank_store, self._spool, self._link, self._outputs = bank, spool, link, outputs
-        if outputs is not None:
-            outputs.on_interpretation = self.scheduler.audit.answered
         self._bank: PromptBank | None = None
         self._chips = ChipCheck(student, bank.current)
         self._flown: PromptBank | None = None  # what is matched: the bank, or with prompts rebuilt
@@ -189,12 +187,13 @@ class Agent:
             self._link.orders.note(result, frame.header)
 
     def _take_answers(self) -> None:
-        """Heed what the cloud said about targets since the last frame."""
+        """Heed what the cloud said since the last frame: about targets, and about what the audit sent."""
         while self._link is not None and self._link.answers:
             interpretation = self._link.answers.popleft()
-            changed = self.pipeline.heed(interpretation)
-            verdict = interpretation.target.verdict if interpretation.target else None
-            log.info("target answered", case_id=interpretation.case_id, verdict=verdict, changed=changed)
+            self.scheduler.audit.answered(interpretation)
+            if interpretation.target is not None:
+                changed, verdict = self.pipeline.heed(interpretation), interpretation.target.verdict
+                log.info("target answered", case_id=interpretation.case_id, verdict=verdict, changed=changed)
 
     def _take_bank(self) -> None:
         """Use the newest applied bank from now on, and note how long the loop took for new prompts.
@@ -246,7 +245,9 @@ class Agent:
         deadline_s = time.monotonic() + self.settings.linger_s
         while self._spool is not None and self._link is not None and len(self._spool) and time.monotonic() < deadline_s:
             time.sleep(0.05)
+            self._take_answers()
             self._take_bank()
+        self._take_answers()
         self._take_bank()
 
     def summary(self, source: Source) -> dict[str, Any]:

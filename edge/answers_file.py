@@ -29,8 +29,8 @@ class AnswersFile:
         sync_folder(path.parent)  # or power loss takes the whole of a new file, with all that was acknowledged
         self._size = os.fstat(self._file.fileno()).st_size  # of whole lines
 
-    def add(self, interpretation: Interpretation) -> bool:
-        """Append an answer, unless it is there already; whether it was new.
+    def add(self, interpretation: Interpretation) -> None:
+        """Append an answer, unless it is there already.
 
         Raises:
             OSError: the disk refused; nothing may be acknowledged then.
@@ -38,7 +38,7 @@ class AnswersFile:
         line = interpretation.model_dump_json().encode()
         digest = _digest(line)
         if digest in self._kept:
-            return False
+            return
         if self._file.closed:  # the disk refused that as well, when it refused a line
             self._reopen()
         try:
@@ -53,7 +53,6 @@ class AnswersFile:
             raise
         self._size += len(line) + 1
         self._kept.add(digest)
-        return True
 
     def _reopen(self) -> None:
         """Take back a line that is not kept, be it half or whole, before any other follows it."""

@@ -87,7 +87,7 @@ class Link:
 
     Attributes:
         orders: the targets that the cloud wants followed, for the frame loop.
-        answers: what came about targets and the frame loop has not yet taken; the oldest give way.
+        answers: what came and the frame loop has not yet taken; the oldest give way.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of a link; the optional ones are keywords
@@ -188,8 +188,7 @@ class Link:
     def _take(self, interpretation: Interpretation) -> None:
         if self._on_interpretation is not None:
             self._on_interpretation(interpretation)
-        if interpretation.target is not None:
-            self.answers.append(interpretation)
+        self.answers.append(interpretation)
 
     def path(self) -> PathState:
         """What is known of the way to the cloud; for whoever decides what to send."""

@@ -7,7 +7,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -42,11 +42,7 @@ _TARGET_BGR: dict[TargetState, tuple[int, int, int]] = {
 
 
 class RunOutputs:
-    """The output folder of one run; use as a context manager.
-
-    Attributes:
-        on_interpretation: called in the link's thread with every answer that was written.
-    """
+    """The output folder of one run; use as a context manager."""
 
     def __init__(self, folder: Path, *, fps: float, video: bool, ground_m: float = 0.0) -> None:
         """Create the folder and open the files.
@@ -71,7 +67,6 @@ class RunOutputs:
         self.folder = folder
         self._flushed_s = time.monotonic()
         self._video = VideoWriter(folder / "video.mp4", fps) if video else None
-        self.on_interpretation: Callable[[Interpretation], None] | None = None
 
     def __enter__(self) -> Self:
         """These outputs."""
@@ -132,8 +127,7 @@ class RunOutputs:
         Raises:
             OSError: the disk refused; the cloud will send it again.
         """
-        if self._answers.add(interpretation) and self.on_interpretation is not None:
-            self.on_interpretation(interpretation)
+        self._answers.add(interpretation)
 
     def summarise(self, summary: dict[str, Any]) -> None:
         """Write `summary.json`, whole or not at all.

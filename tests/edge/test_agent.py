@@ -143,9 +143,9 @@ def test_run_audits_frames_and_hears_what_the_cloud_says_of_them(student, flight
     spool = Spool(tmp_path / "spool")
     with RunOutputs(tmp_path / "out", fps=15, video=False) as outputs:
         settings = AgentSettings(scheduler=SchedulerSettings(audit_share=1.0, policy="none"))
-        agent = Agent(
-            student=student, bank=BankStore(tmp_path / "bank"), spool=spool, outputs=outputs, settings=settings
-        )
+        link = SimpleNamespace(stats=LinkStats, orders=TargetOrders(), answers=deque())
+        parts = {"bank": BankStore(tmp_path / "bank"), "spool": spool, "outputs": outputs, "link": link}
+        agent = Agent(student=student, settings=settings, **parts)
         summary = agent.run(open_source(str(flight)))
         assert summary["audit"]["asked"] == summary["cases"]["planned"] == 12
         spool.flush()
@@ -158,7 +158,8 @@ def test_run_audits_frames_and_hears_what_the_cloud_says_of_them(student, flight
             interpreter="test",
             made_at_s=0.0,
         )
-        outputs.write_interpretation(answer)
+        link.answers.append(answer)
+        agent._take_answers()
         assert agent.scheduler.audit.report().agreement == 1.0
 
 

@@ -13,11 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import Settings
-from edge.prompting import PART_SHARE, Match
+from edge.prompting import Match
 from edge.reward import RewardModel, frame_reward
 from edge.student import Known, Perception
 from protocols.arrays import FloatArray
 from protocols.boxes import box_inside, box_iou
+
+_PART_SHARE = 0.5
+"""A candidate of which so much lies inside a prompted detection needs no name of its own: a slab of a pile."""
 
 
 class HardnessSettings(Settings):
@@ -138,7 +141,7 @@ def _are_named(
     named = np.concatenate([known.rows, match.rows])
     overlap = box_iou(boxes[rows], boxes[named]).max(axis=1, initial=0.0)
     inside = box_inside(boxes[rows], boxes[match.rows]).max(axis=1, initial=0.0)
-    return np.asarray((overlap >= settings.explained_iou) | (inside > PART_SHARE), dtype=np.bool_)
+    return np.asarray((overlap >= settings.explained_iou) | (inside > _PART_SHARE), dtype=np.bool_)
 
 
 def _doubt(best_class: FloatArray) -> float:

@@ -1,7 +1,7 @@
 """The words edge and cloud exchange: value types, messages, image payloads, limits.
 
-Reading order: `values.py` (what is said), `messages.py` (how it travels, and the one border where bytes from
-a peer become checked values), `imagery.py` (image payloads), `limits.py` (every bound with its reason).
+Reading order: `values.py` and `prompts.py` (what is said), `messages.py` (how it travels, and the one border where
+bytes from a peer become checked values), `imagery.py` (image payloads), `limits.py` (every bound with its reason).
 Beside them `fields.py`, `vectors.py`, `chips.py` and `target_questions.py` (what values are made of), `reassembly.py`
 (slices), `errors.py`, `arrays.py` and `boxes.py`. `README.md` describes the wire for other implementations.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from protocols.arrays import AnyImage, Boxes, FloatArray, ImageArray
 from protocols.boxes import box_inside, box_iou, boxes_area, clip_boxes, nms
+from protocols.chips import Chip
 from protocols.errors import ImageryError, MessageError, ShapeError, SkyloopError
 from protocols.fields import MediaType, Value
 from protocols.imagery import decode_image, encode_image, image_size
@@ -37,25 +38,26 @@ from protocols.messages import (
     pack_change,
     unpack_change,
 )
+from protocols.prompts import (
+    BankChange,
+    BankRef,
+    Prompt,
+    PromptBank,
+    apply_change,
+    bank_bytes,
+    canonical_prompts,
+    diff_banks,
+)
 from protocols.reassembly import Reassembly, slices
 from protocols.target_questions import TargetAnswer, TargetQuestion
 from protocols.values import (
-    BankChange,
-    BankRef,
     Case,
-    Chip,
     Detection,
     FrameHeader,
     FrameRef,
     Interpretation,
     Pose,
-    Prompt,
-    PromptBank,
-    apply_change,
-    bank_bytes,
     best_detections,
-    canonical_prompts,
-    diff_banks,
     new_case_id,
 )
 from protocols.vectors import Vectors

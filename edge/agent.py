@@ -166,7 +166,9 @@ class Agent:
             "hardness": round(result.hardness.score, 4),
         }
         if planned is not None and self._keep(planned, frame):
-            extra |= {"case_id": planned.case.case_id, "region_xyxy": list(planned.case.region_xyxy)}
+            regions = [list(part.region_xyxy) for part in planned.case.parts]
+            extra |= {"case_id": planned.case.case_id, "region_xyxy": regions[0]}
+            extra |= {"further_xyxy": regions[1:]} if len(regions) > 1 else {}
         if asked is not None and self._keep(PlannedCase(asked.case, asked.payload, _QUESTION_VALUE), frame):
             extra |= {"question_id": asked.case.case_id, "question_xyxy": list(asked.case.region_xyxy)}
         if self._outputs is not None:

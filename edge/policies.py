@@ -127,7 +127,6 @@ class PolicyScheduler(Scheduler):
     def __init__(self, settings: SchedulerSettings, space_id: str, variant: str) -> None:
         super().__init__(settings, space_id, variant)
         self.audit = Audit(settings.audit_share, settings.seed)
-        self._space = (space_id, variant)
         self._policy = make_policy(settings)
 
     def consider(self, frame: Frame, result: FrameResult) -> PlannedCase | None:
@@ -149,10 +148,10 @@ class PolicyScheduler(Scheduler):
         quality = WHOLE_FRAME_QUALITY if is_small else _LARGE_FRAME_QUALITY
         payload = encode_image(image, media_type, quality)
         self.pace.charge(len(payload))
-        region = (0, 0, frame.header.width, frame.header.height)
-        case = describe_case(frame, result, region, payload, self._space, self.settings.ttl_s)
-        reasons = result.hardness.reasons | ({"audit": 1.0} if is_audit else {})
-        case = case.model_copy(update={"media_type": media_type, "reasons": reasons})
+        pictures = [((0, 0, frame.header.width, frame.header.height), payload)]
+        case, _ = describe_case(frame, result, pictures, self._space, media_type, self.settings.ttl_s)
+        if is_audit:
+            case = case.model_copy(update={"reasons": result.hardness.reasons | {"audit": 1.0}})
         if self._policy is not None:
             self._policy.sent(len(payload))
         if is_audit:

@@ -7,6 +7,7 @@ within the cooldown; "the same" is judged by its embedding.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal, TypeAlias
@@ -17,17 +18,22 @@ from pydantic import Field
 
 from edge.capture import Frame
 from edge.config import Settings
-from edge.hardness import Hardness
+from edge.hardness import surprise_of
 from edge.pipeline import FrameResult
 from edge.raster import RasterImage
-from edge.student import Perception, as_picture
+from edge.regions import Region, are_shown, choose_regions
+from edge.student import as_picture
 from protocols.arrays import FloatArray, ImageArray
+from protocols.fields import MediaType
 from protocols.imagery import encode_image
-from protocols.values import Case, best_detections, new_case_id
+from protocols.limits import MAX_CASE_BYTES, MAX_CASE_PARTS
+from protocols.values import Case, CasePart, best_detections, new_case_id
 
 PolicyName: TypeAlias = Literal["threshold", "reward", "budget-quantile", "random", "all", "none"]
 
-_ALIGN_PX = 32
+Picture: TypeAlias = tuple[Region, bytes]
+"""A region of a frame, and what it looks like, encoded."""
+
 _REMEMBERED = 64
 
 
@@ -43,6 +49,7 @@ class SchedulerSettings(Settings):
         cooldown_s: how long one unexplained thing is not asked about again.
         same_cosine: embeddings closer than this are the same thing.
         region_side_px: least side of a region crop.
+        max_regions: crops in one case, where several things nobody can name lie far apart.
         jpeg_quality: of the imagery.
         ttl_s: a case older than this is worth nothing to a live mission; None keeps it for ever.
         policy, random_share, audit_share, seed: see `edge.policies`.
@@ -56,6 +63,7 @@ class SchedulerSettings(Settings):
     cooldown_s: float = 20.0
     same_cosine: float = 0.8
     region_side_px: int = 320
+    max_regions: int = Field(default=4, ge=1, le=MAX_CASE_PARTS)
     jpeg_quality: int = 85
     ttl_s: float | None = 3600.0
     policy: PolicyName = "threshold"
@@ -111,6 +119,11 @@ class CasePace:
         self._refill(now_s)
         return self._tokens > 0
 
+    @property
+    def left_bytes(self) -> float:
+        """What is left of the byte budget, at the time it was asked about last; below 0 where it is overdrawn."""
+        return self._tokens
+
     def charge(self, payload_bytes: int) -> None:
         """Take what was sent off the byte budget."""
         self._tokens -= payload_bytes
@@ -137,7 +150,7 @@ class Scheduler:
     def __init__(self, settings: SchedulerSettings, space_id: str, variant: str) -> None:
         self.settings = settings
         self.pace = CasePace(settings)
-        self._space_id, self._variant = space_id, variant
+        self._space = (space_id, variant)
         self._asked: deque[tuple[float, FloatArray]] = deque(maxlen=_REMEMBERED)
 
     @property
@@ -163,71 +176,61 @@ class Scheduler:
         return np.asarray(rows[likeness.max(axis=1) < self.settings.same_cosine], dtype=np.int64)
 
     def _plan(self, frame: Frame, result: FrameResult, fresh: NDArray[np.int64]) -> PlannedCase:
-        region = choose_region(result.seen, fresh, frame, self.settings.region_side_px)
-        x1, y1, x2, y2 = region
-        crop: ImageArray = np.ascontiguousarray(frame.image[y1:y2, x1:x2])
-        crop = crop if frame.header.bands in (1, 3) else as_picture(crop)
-        payload = encode_image(crop, "image/jpeg", self.settings.jpeg_quality)
-        case = describe_case(frame, result, region, payload, (self._space_id, self._variant), self.settings.ttl_s)
+        hardness, pictures = result.hardness, self._pictures(frame, result, fresh)
+        case, payload = describe_case(frame, result, pictures, self._space, "image/jpeg", self.settings.ttl_s)
         self.pace.spend(frame.captured_s, len(payload))
-        inside = _inside(result.seen, result.hardness, region)
-        self._asked.extend((frame.captured_s, vector) for vector in result.seen.embeddings[inside])
-        return PlannedCase(case, payload, result.hardness.score)
+        shown = are_shown(result.seen.boxes_xyxy[hardness.rows], [region for region, _ in pictures])
+        self._asked.extend((frame.captured_s, vector) for vector in result.seen.embeddings[hardness.rows[shown]])
+        return PlannedCase(case, payload, hardness.score)
+
+    def _pictures(self, frame: Frame, result: FrameResult, fresh: NDArray[np.int64]) -> list[Picture]:
+        """Crops of what is fresh, the strongest first; after the first one, none beyond the byte budget.
+
+        What would not be worth a case of its own gets no crop, but may lie in one.
+        """
+        worth = surprise_of(result.seen)[fresh] >= self.settings.min_hardness
+        boxes = result.seen.boxes_xyxy[fresh[worth] if worth.any() else fresh[:1]]
+        size = (frame.header.width, frame.header.height)
+        pictures: list[Picture] = []
+        left = min(self.pace.left_bytes, float(MAX_CASE_BYTES))
+        for region in choose_regions(boxes, size, self.settings.region_side_px, self.settings.max_regions):
+            data = encode_image(_crop(frame, region), "image/jpeg", self.settings.jpeg_quality)
+            if pictures and len(data) > left:
+                break
+            pictures.append((region, data))
+            left -= len(data)
+        return pictures
 
 
-def choose_region(
-    seen: Perception, rows: NDArray[np.int64], frame: Frame, least_side_px: int
-) -> tuple[int, int, int, int]:
-    """Corners x1, y1, x2, y2 of the crop to send, in whole pixels aligned to 32 where the frame allows.
-
-    It holds the strongest fresh candidate and as many of its neighbours as fit; without candidates, the whole frame.
-    """
-    width, height = frame.header.width, frame.header.height
-    if not len(rows):
-        return 0, 0, width, height
-    box = seen.boxes_xyxy[rows[0]]
-    margin = 0.5 * float((box[2:] - box[:2]).max()) + 48.0  # half the receptive field around the thing
-    side = max(float((box[2:] - box[:2]).max()) + 2 * margin, float(least_side_px))
-    x1, x2 = _span((float(box[0]) + float(box[2])) / 2, side, width)
-    y1, y2 = _span((float(box[1]) + float(box[3])) / 2, side, height)
-    return x1, y1, x2, y2
-
-
-def _span(centre: float, side: float, limit: int) -> tuple[int, int]:
-    low = min(max(centre - side / 2, 0.0), max(limit - side, 0.0))
-    start = int(low) // _ALIGN_PX * _ALIGN_PX
-    end = min(limit, -(-int(low + side) // _ALIGN_PX) * _ALIGN_PX)
-    return start, end
-
-
-def _inside(seen: Perception, hardness: Hardness, region: tuple[int, int, int, int]) -> NDArray[np.int64]:
-    boxes = seen.boxes_xyxy[hardness.rows]
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    within = (centres >= region[:2]).all(axis=1) & (centres <= region[2:]).all(axis=1)
-    return np.asarray(hardness.rows[within], dtype=np.int64)
+def _crop(frame: Frame, region: Region) -> ImageArray:
+    x1, y1, x2, y2 = region
+    crop: ImageArray = np.ascontiguousarray(frame.image[y1:y2, x1:x2])
+    return crop if frame.header.bands in (1, 3) else as_picture(crop)
 
 
 def describe_case(
     frame: Frame,
     result: FrameResult,
-    region: tuple[int, int, int, int],
-    payload: bytes,
+    pictures: Sequence[Picture],
     space: tuple[str, str],
+    media_type: MediaType,
     ttl_s: float | None,
-) -> Case:
-    """The case that tells the cloud about one region of a frame."""
-    return Case(
+) -> tuple[Case, bytes]:
+    """The case that tells the cloud about some regions of a frame, and its imagery."""
+    payload = b"".join(data for _, data in pictures)
+    case = Case(
         case_id=new_case_id(),
         frame=frame.header,
-        region_xyxy=region,
-        image_scale=1.0,
+        region_xyxy=pictures[0][0],
         detections=best_detections(result.detections),
         reasons=result.hardness.reasons,
         hardness=result.hardness.score,
         space_id=space[0],
         variant=space[1],
-        media_type="image/jpeg",
+        media_type=media_type,
         payload_bytes=len(payload),
         payload_sha256=sha256(payload).hexdigest(),
         ttl_s=ttl_s,
+        further=tuple(CasePart(region_xyxy=region, payload_bytes=len(data)) for region, data in pictures[1:]),
     )
+    return case, payload

@@ -52,12 +52,14 @@ from protocols.reassembly import Reassembly, slices
 from protocols.target_questions import TargetAnswer, TargetQuestion
 from protocols.values import (
     Case,
+    CasePart,
     Detection,
     FrameHeader,
     FrameRef,
     Interpretation,
     Pose,
     best_detections,
+    check_region,
     new_case_id,
 )
 from protocols.vectors import Vectors
@@ -74,6 +76,7 @@ __all__ = [
     "Case",
     "CaseChunk",
     "CaseOffer",
+    "CasePart",
     "CaseReceipt",
     "Chip",
     "Detection",
@@ -113,6 +116,7 @@ __all__ = [
     "box_iou",
     "boxes_area",
     "canonical_prompts",
+    "check_region",
     "clip_boxes",
     "decode",
     "decode_image",

@@ -63,6 +63,9 @@ MAX_TEXT_CHARS = 128
 MAX_CASE_DETECTIONS = 200
 """Detections in one case or interpretation: at up to 240 bytes each they stay inside MAX_HEADER_BYTES."""
 
+MAX_CASE_PARTS = 8
+"""Pictures in one case: more would cost more than the whole frame, and a teacher looks at each."""
+
 MAX_REASONS = 16
 """Named parts of a hardness score."""
 

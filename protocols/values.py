@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
+from itertools import accumulate
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -133,6 +134,20 @@ def new_case_id() -> str:
     return uuid.uuid4().hex
 
 
+class CasePart(Value):
+    """One picture of a case.
+
+    Attributes:
+        region_xyxy: the part of the full frame that it shows, full-frame pixels.
+        image_scale: image pixels per frame pixel.
+        payload_bytes: how much of the case's imagery it is.
+    """
+
+    region_xyxy: Box
+    image_scale: float = Field(default=1.0, gt=0, le=64)
+    payload_bytes: int = Field(ge=1, le=limits.MAX_CASE_BYTES)
+
+
 class Case(Value):
     """A hard case, less its imagery, which follows in chunks.
 
@@ -147,10 +162,12 @@ class Case(Value):
         space_id: the student's embedding space.
         variant: the bundle file that ran.
         media_type: how the imagery is encoded.
-        payload_bytes: size of the encoded imagery.
+        payload_bytes: size of the encoded imagery, all pictures together.
         payload_sha256: its sha256, lower-case hex.
         ttl_s: how long after capture an answer is still of use; None is for ever.
         target: what is asked about one target, and what the craft remembers of it; None asks about what is there.
+        further: pictures of the same frame after the first one, in the order of their bytes. Who does not know this
+            field decodes the first picture alone: JPEG and WebP tell where they end.
     """
 
     case_id: CaseId
@@ -167,20 +184,44 @@ class Case(Value):
     payload_sha256: Sha256
     ttl_s: Duration | None = None
     target: TargetQuestion | None = None
+    further: tuple[CasePart, ...] = Field(default=(), max_length=limits.MAX_CASE_PARTS - 1)
 
     @model_serializer(mode="wrap")
     def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_unset_target(handler(self))
+        return _without_unset(handler(self), "target", "further")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        x1, y1, x2, y2 = self.region_xyxy
-        if not (0 <= x1 < x2 <= self.frame.width and 0 <= y1 < y2 <= self.frame.height):
-            raise ValueError(
-                f"region {self.region_xyxy} is empty or leaves the frame of "
-                f"{self.frame.width}x{self.frame.height} pixels"
-            )
+        for region in (self.region_xyxy, *(part.region_xyxy for part in self.further)):
+            check_region(region, self.frame)
+        if self.further and self.target is not None:
+            raise ValueError(f"{1 + len(self.further)} pictures about one target: send the one that shows it")
+        if sum(part.payload_bytes for part in self.further) >= self.payload_bytes:
+            raise ValueError("the further pictures leave no byte of the imagery to the first one")
         return self
+
+    @property
+    def parts(self) -> tuple[CasePart, ...]:
+        """Every picture, the first one included."""
+        first_bytes = self.payload_bytes - sum(part.payload_bytes for part in self.further)
+        first = CasePart(region_xyxy=self.region_xyxy, image_scale=self.image_scale, payload_bytes=first_bytes)
+        return first, *self.further
+
+    def cut(self, payload: bytes) -> list[tuple[CasePart, bytes]]:
+        """Every picture with its bytes, of the imagery that this case announces."""
+        ends = list(accumulate(part.payload_bytes for part in self.parts))
+        return [(part, payload[end - part.payload_bytes : end]) for part, end in zip(self.parts, ends, strict=True)]
+
+
+def check_region(region_xyxy: tuple[float, float, float, float], frame: FrameHeader) -> None:
+    """Refuse a region that is empty or not in a frame.
+
+    Raises:
+        ValueError: it is.
+    """
+    x1, y1, x2, y2 = region_xyxy
+    if not (0 <= x1 < x2 <= frame.width and 0 <= y1 < y2 <= frame.height):
+        raise ValueError(f"region {region_xyxy} is empty or leaves the frame of {frame.width}x{frame.height} pixels")
 
 
 class Interpretation(Value):
@@ -215,7 +256,7 @@ class Interpretation(Value):
 
     @model_serializer(mode="wrap")
     def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_unset_target(handler(self))
+        return _without_unset(handler(self), "target")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -230,8 +271,6 @@ class Interpretation(Value):
         return self
 
 
-def _without_unset_target(fields: dict[str, Any]) -> dict[str, Any]:
-    """A field that came within v1 is left out where it says nothing: the bytes stay what they were."""
-    if fields["target"] is None:
-        del fields["target"]
-    return fields
+def _without_unset(fields: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Fields that came within v1 are left out where they say nothing: the bytes stay what they were."""
+    return {name: value for name, value in fields.items() if value or name not in names}

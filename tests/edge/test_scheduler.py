@@ -120,3 +120,28 @@ def test_case_of_many_bands_shows_the_first_three(craft):
     planned = flown.scheduler.consider(six, flown.pipeline.process(three))
     assert decode_image(planned.payload, "image/jpeg").max() > 200
     assert planned.case.frame.bands == 6
+
+
+APART = (((82, 82), GREEN), ((562, 432), BLUE))
+
+
+def test_things_far_apart_travel_as_parts_of_one_case(craft):
+    (planned,) = craft(patience_frames=1, region_side_px=96).fly([frame(0, APART)])
+    pictures = planned.case.cut(planned.payload)
+    assert len(pictures) == 2
+    for part, data in pictures:
+        x1, y1, x2, y2 = (int(v) for v in part.region_xyxy)
+        shown = decode_image(data, planned.case.media_type)
+        assert shown.shape[:2] == (y2 - y1, x2 - x1)
+        assert shown.max() > 200  # one of the spots
+
+
+def test_neither_is_asked_about_again(craft):
+    flown = craft(patience_frames=1, min_interval_s=0.0, cooldown_s=100.0, region_side_px=96)
+    assert [p is not None for p in flown.fly(frame(i, APART) for i in range(5))] == [True, False, False, False, False]
+
+
+def test_one_crop_alone_travels_where_more_are_not_wanted_or_not_paid_for(craft):
+    for settings in ({"max_regions": 1}, {"burst_bytes": 100.0, "budget_bytes_per_s": 0.0}):
+        (planned,) = craft(patience_frames=1, region_side_px=96, **settings).fly([frame(0, APART)])
+        assert planned.case.further == ()

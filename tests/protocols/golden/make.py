@@ -128,6 +128,12 @@ def target_case() -> p.Case:
     return case().model_copy(update={"target": question})
 
 
+def parts_case() -> p.Case:
+    """A case with a second picture, a field that came within v1."""
+    part = p.CasePart(region_xyxy=(1280, 640, 1600, 960), image_scale=0.5, payload_bytes=12_000)
+    return case().model_copy(update={"further": (part,)})
+
+
 def target_interpretation() -> p.Interpretation:
     """The answer to it, with vectors."""
     vectors = np.arange(1, 9, dtype=np.float32).reshape(2, 4) / 8
@@ -243,6 +249,7 @@ def files() -> dict[str, bytes]:
     made["_bank_change.bin"] = p.pack_change(p.diff_banks(p.PromptBank.empty("epoch-1"), bank()))
     made["_later_bank_change.bin"] = p.pack_change(p.diff_banks(None, later_bank()))
     made["_target_case.bin"] = join(p.encode(p.CaseOffer(case=target_case())))
+    made["_parts_case.bin"] = join(p.encode(p.CaseOffer(case=parts_case())))
     made["_target_interpretation.bin"] = join(p.encode(p.InterpretationMessage(interpretation=target_interpretation())))
     raw = np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4) - 5
     made["_image.raw"] = p.encode_image(raw, "application/x-skyloop-raw")

@@ -21,6 +21,7 @@ from cloud.errors import PromptRefused, StoreError, TeacherError
 from cloud.evidence import Evidence, look
 from cloud.metrics import CloudMetrics
 from cloud.prompt_desk import PromptDesk
+from cloud.refining import better_picture, joined, shows_same_frame
 from cloud.store import CaseState, CaseStore, StoredCase
 from cloud.target_answers import answer_of, find_target
 from cloud.teachers.teacher import Teacher, TeacherAnswer
@@ -114,7 +115,10 @@ class Interpreter:
     def _use(self, stored: StoredCase, seen: Seen, notify: Callable[[str], None]) -> None:
         case, craft = stored.case, stored.craft
         interpretation = interpretation_of(case.case_id, seen, self._teacher.name, self._desk.clock.wall_s())
-        if self._store.add_interpretation(craft, interpretation):
+        if case.refines is not None:
+            interpretation = self._stand_in(stored, case.refines, interpretation)
+        has_asked = self._ask_again(stored, interpretation)
+        if self._store.add_interpretation(craft, interpretation) or has_asked:
             notify(craft)
         views: list[Evidence] = []
         try:
@@ -128,6 +132,27 @@ class Interpreter:
         state: CaseState = "unsure" if question else "interpreted"
         self._store.set_case_state(craft, case.case_id, state, question, interpretation.confidence)
         self.metrics.interpreted.labels(state).inc()
+
+    def _stand_in(self, stored: StoredCase, first_id: str, answer: Interpretation) -> Interpretation:
+        """The answer to a better picture, in place of the first one's; as it is where nobody asked for the picture."""
+        known = self._store.case_state(stored.craft, first_id)
+        if known is None or not shows_same_frame(stored.case, self._store.load_case(first_id, stored.craft).case):
+            log.warning("case refines none of its frame", craft=stored.craft, case_id=stored.case.case_id)
+            return answer
+        if not self._store.supersede(stored.craft, first_id, stored.case.case_id):
+            log.warning("better picture that nobody asked for", craft=stored.craft, case_id=stored.case.case_id)
+            return answer
+        return joined(answer, stored.case, self._store.teacher_answer(stored.craft, first_id))
+
+    def _ask_again(self, stored: StoredCase, answer: Interpretation) -> bool:
+        """Whether the craft is asked for a better picture now."""
+        settings, case_id, now_s = self._settings.refine, stored.case.case_id, self._desk.clock.wall_s()
+        request = better_picture(stored, answer, self._settings.unsure_below, settings, now_s)
+        if request is None or len(self._store.refinements_of(stored.craft, case_id)) >= settings.most:
+            return False
+        self._store.add_refinement(stored.craft, request, by="teacher", now_s=now_s)
+        log.info("asking for a better picture", craft=stored.craft, case_id=case_id, confidence=answer.confidence)
+        return True
 
     def _find(
         self, stored: StoredCase, image: CaseImage, question: TargetQuestion, notify: Callable[[str], None]

@@ -165,16 +165,25 @@ class Agent:
             "bank_revision": self._bank.revision if self._bank else 0,
             "hardness": round(result.hardness.score, 4),
         }
-        if planned is not None and self._keep(planned, frame):
+        if planned is not None and self._keep(planned, frame.captured_s):
             regions = [list(part.region_xyxy) for part in planned.case.parts]
             extra |= {"case_id": planned.case.case_id, "region_xyxy": regions[0]}
             extra |= {"further_xyxy": regions[1:]} if len(regions) > 1 else {}
-        if asked is not None and self._keep(PlannedCase(asked.case, asked.payload, _QUESTION_VALUE), frame):
+        if asked is not None and self._keep(PlannedCase(asked.case, asked.payload, _QUESTION_VALUE), frame.captured_s):
             extra |= {"question_id": asked.case.case_id, "question_xyxy": list(asked.case.region_xyxy)}
         if self._outputs is not None:
             self._outputs.write(frame, result.detections, extra, result.targets)
+        self._show_again(frame.captured_s)
         self._count(result, begin_s, frame.captured_s)
         return result
+
+    def _show_again(self, now_s: float) -> None:
+        """Make the cases that the cloud asked for, of frames that are held."""
+        if self._link is None or self._spool is None:
+            return
+        for refined in self._link.refinements.answer(self.pipeline.recent, self.scheduler.pace, now_s):
+            if self._keep(refined.planned, refined.captured_s) and self._outputs is not None:
+                self._outputs.write_case(refined.planned.case)
 
     def _tell(self, result: FrameResult, frame: Frame) -> None:
         """Say what became of requests and targets."""
@@ -217,7 +226,7 @@ class Agent:
             for prompt_id, reason in self.pipeline.matcher.silenced.items():
                 log.warning("prompt silent", prompt_id=prompt_id, reason=reason)
 
-    def _keep(self, planned: PlannedCase, frame: Frame) -> bool:
+    def _keep(self, planned: PlannedCase, captured_s: float) -> bool:
         assert self._spool is not None
         try:
             kept = self._spool.put(planned.case, planned.payload, planned.value)
@@ -228,7 +237,9 @@ class Agent:
             self.statistics.cases_refused += 1
             return False
         self.statistics.cases_planned += 1
-        self._captured_s[planned.case.case_id] = frame.captured_s
+        self._captured_s[planned.case.case_id] = captured_s
+        if self._link is not None:
+            self._link.refinements.note(planned.case, captured_s)
         while len(self._captured_s) > _REMEMBERED_CASES:
             self._captured_s.popitem(last=False)
         return True
@@ -249,6 +260,7 @@ class Agent:
             time.sleep(0.05)
             self._take_answers()
             self._take_bank()
+            self._show_again(time.monotonic())
         self._take_answers()
         self._take_bank()
 
@@ -281,6 +293,7 @@ class Agent:
                 "answered": self.pipeline.questions.answered,
                 "late": self.pipeline.questions.late,
             },
+            "refinements": self._link.refinements.counts if self._link else None,
             "loop_ms": {
                 "count": len(s.loops),
                 "p50": round(float(np.percentile(loop, 50)), 1) if loop is not None else None,

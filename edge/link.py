@@ -29,6 +29,7 @@ from edge.keys import KeyPair
 from edge.link_stats import LinkCounter, LinkStats
 from edge.path_estimate import PathEstimate, PathState
 from edge.receipt_audit import AUDIT_SHARE, ReceiptAudit
+from edge.refinements import Refinements
 from edge.session import HelloProfile, LinkSession, OnBank, OnInterpretation, Ports, first_message
 from edge.spool import Spool
 from edge.target_orders import TargetOrders
@@ -87,6 +88,7 @@ class Link:
 
     Attributes:
         orders: the targets that the cloud wants followed, for the frame loop.
+        refinements: the frames that it wants to see again, likewise.
         answers: what came and the frame loop has not yet taken; the oldest give way.
     """
 
@@ -125,7 +127,7 @@ class Link:
         self._clock = clock or SystemClock()
         self.answers: deque[Interpretation] = deque(maxlen=_MOST_ANSWERS)
         self._on_interpretation = on_interpretation
-        self.orders = TargetOrders(self._clock)
+        self.orders, self.refinements = TargetOrders(self._clock), Refinements()
         audit = ReceiptAudit(spool, settings.audit_share) if settings.audit_share else None
         self._uploader = Uploader(
             spool, self._clock, self._counter, patience_s=settings.receipt_patience_s, audit=audit
@@ -142,6 +144,7 @@ class Link:
             on_interpretation=self._take,
             on_bank=on_bank,
             orders=self.orders,
+            refinements=self.refinements,
         )
         try:
             first_message(self._ports)

@@ -25,7 +25,7 @@ from edge.raster import Picture, RasterImage
 from edge.student import as_picture
 from edge.track_files import TrackFiles
 from protocols.arrays import ImageArray
-from protocols.values import Detection, Interpretation
+from protocols.values import Case, Detection, FrameHeader, Interpretation
 
 _VIDEO_QUEUE_FRAMES = 8
 _FLUSH_S = 0.5
@@ -105,9 +105,9 @@ class RunOutputs:
         """
         try:
             if "case_id" in extra:
-                self._cases.write(case_line(frame, extra["case_id"], sent_regions(extra)))
+                self._cases.write(case_line(frame.header, extra["case_id"], sent_regions(extra)))
             if "question_id" in extra:
-                self._cases.write(case_line(frame, extra["question_id"], [extra["question_xyxy"]]))
+                self._cases.write(case_line(frame.header, extra["question_id"], [extra["question_xyxy"]]))
             self._lines.write(detection_line(frame, detections, extra))
             self._tracks.write(frame.header, targets)
             if time.monotonic() - self._flushed_s >= _FLUSH_S:
@@ -118,6 +118,19 @@ class RunOutputs:
             raise ConfigError(f"{self.folder}: cannot write detections ({exc.strerror}); free some space") from exc
         if self._video:
             self._video.write(draw(frame.image, detections, sent_regions(extra), targets))
+
+    def write_case(self, case: Case) -> None:
+        """Append the line of a case about an earlier frame.
+
+        Raises:
+            ConfigError: the disk is full or gone.
+        """
+        try:
+            self._cases.write(
+                case_line(case.frame, case.case_id, [part.region_xyxy for part in case.parts], case.refines)
+            )
+        except OSError as exc:
+            raise ConfigError(f"{self.folder}: cannot write cases ({exc.strerror}); free some space") from exc
 
     def write_interpretation(self, interpretation: Interpretation) -> None:
         """Append the cloud's answer to a case, durably and once, be it to a case of an earlier run.
@@ -144,11 +157,14 @@ class RunOutputs:
             raise ConfigError(f"{self.folder}: cannot write summary.json ({exc.strerror}); free some space") from exc
 
 
-def case_line(frame: Frame, case_id: str, regions_xyxy: Sequence[Sequence[float]]) -> str:
+def case_line(
+    header: FrameHeader, case_id: str, regions_xyxy: Sequence[Sequence[float]], refines: str | None = None
+) -> str:
     """One line of `cases.jsonl`: which frame and regions a case is about, for answers that come after a restart."""
     about: dict[str, Any] = {"case_id": case_id, "region_xyxy": regions_xyxy[0]}
     about |= {"further_xyxy": regions_xyxy[1:]} if len(regions_xyxy) > 1 else {}
-    where = {"frame": frame.header.index, "source": frame.header.source_id, "time_s": frame.header.captured_at_s}
+    about |= {"refines": refines} if refines is not None else {}
+    where = {"frame": header.index, "source": header.source_id, "time_s": header.captured_at_s}
     return json.dumps({**about, **where}, separators=(",", ":")) + "\n"
 
 

@@ -149,7 +149,7 @@ class PolicyScheduler(Scheduler):
         payload = encode_image(image, media_type, quality)
         self.pace.charge(len(payload))
         pictures = [((0, 0, frame.header.width, frame.header.height), payload)]
-        case, _ = describe_case(frame, result, pictures, self._space, media_type, self.settings.ttl_s)
+        case, _ = describe_case(frame, result, pictures, self._space, (media_type, quality), self.settings.ttl_s)
         if is_audit:
             case = case.model_copy(update={"reasons": result.hardness.reasons | {"audit": 1.0}})
         if self._policy is not None:

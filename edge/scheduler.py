@@ -34,6 +34,9 @@ PolicyName: TypeAlias = Literal["threshold", "reward", "budget-quantile", "rando
 Picture: TypeAlias = tuple[Region, bytes]
 """A region of a frame, and what it looks like, encoded."""
 
+Coding: TypeAlias = tuple[MediaType, int]
+"""Codec and quality."""
+
 _REMEMBERED = 64
 
 
@@ -177,7 +180,8 @@ class Scheduler:
 
     def _plan(self, frame: Frame, result: FrameResult, fresh: NDArray[np.int64]) -> PlannedCase:
         hardness, pictures = result.hardness, self._pictures(frame, result, fresh)
-        case, payload = describe_case(frame, result, pictures, self._space, "image/jpeg", self.settings.ttl_s)
+        coding: Coding = ("image/jpeg", self.settings.jpeg_quality)
+        case, payload = describe_case(frame, result, pictures, self._space, coding, self.settings.ttl_s)
         self.pace.spend(frame.captured_s, len(payload))
         shown = are_shown(result.seen.boxes_xyxy[hardness.rows], [region for region, _ in pictures])
         self._asked.extend((frame.captured_s, vector) for vector in result.seen.embeddings[hardness.rows[shown]])
@@ -213,7 +217,7 @@ def describe_case(
     result: FrameResult,
     pictures: Sequence[Picture],
     space: tuple[str, str],
-    media_type: MediaType,
+    coding: Coding,
     ttl_s: float | None,
 ) -> tuple[Case, bytes]:
     """The case that tells the cloud about some regions of a frame, and its imagery."""
@@ -227,7 +231,8 @@ def describe_case(
         hardness=result.hardness.score,
         space_id=space[0],
         variant=space[1],
-        media_type=media_type,
+        media_type=coding[0],
+        quality=coding[1],
         payload_bytes=len(payload),
         payload_sha256=sha256(payload).hexdigest(),
         ttl_s=ttl_s,

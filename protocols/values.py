@@ -27,6 +27,7 @@ from protocols.fields import (
     Label,
     MediaType,
     Provenance,
+    Quality,
     Sha256,
     Text,
     Unit,
@@ -166,6 +167,8 @@ class Case(Value):
         payload_sha256: its sha256, lower-case hex.
         ttl_s: how long after capture an answer is still of use; None is for ever.
         target: what is asked about one target, and what the craft remembers of it; None asks about what is there.
+        quality: of the encoder, 1..100, where imagery is lossy; None where nobody says.
+        refines: the case whose frame this shows again because the cloud asked; None is a case of its own.
         further: pictures of the same frame after the first one, in the order of their bytes. Who does not know this
             field decodes the first picture alone: JPEG and WebP tell where they end.
     """
@@ -185,10 +188,12 @@ class Case(Value):
     ttl_s: Duration | None = None
     target: TargetQuestion | None = None
     further: tuple[CasePart, ...] = Field(default=(), max_length=limits.MAX_CASE_PARTS - 1)
+    quality: Quality | None = None
+    refines: CaseId | None = None
 
     @model_serializer(mode="wrap")
     def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_unset(handler(self), "target", "further")
+        return _without_unset(handler(self), "target", "further", "quality", "refines")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -237,6 +242,7 @@ class Interpretation(Value):
         interpreter: which teacher, or which person's account.
         made_at_s: wall time.
         target: the answer to a case that asks about a target; None to every other.
+        supersedes: the case that this one refines: what was said of it counts no more.
     """
 
     case_id: CaseId
@@ -253,10 +259,11 @@ class Interpretation(Value):
     interpreter: Text
     made_at_s: WallTime
     target: TargetAnswer | None = None
+    supersedes: CaseId | None = None
 
     @model_serializer(mode="wrap")
     def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_unset(handler(self), "target")
+        return _without_unset(handler(self), "target", "supersedes")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -16,6 +16,7 @@ from edge.errors import TargetError
 from edge.link_stats import LinkStats
 from edge.outputs import RunOutputs
 from edge.pipeline import PipelineSettings
+from edge.refinements import Refinements
 from edge.runtime.onnx import OnnxBackend
 from edge.scheduler import SchedulerSettings
 from edge.spool import Spool
@@ -143,7 +144,7 @@ def test_run_audits_frames_and_hears_what_the_cloud_says_of_them(student, flight
     spool = Spool(tmp_path / "spool")
     with RunOutputs(tmp_path / "out", fps=15, video=False) as outputs:
         settings = AgentSettings(scheduler=SchedulerSettings(audit_share=1.0, policy="none"))
-        link = SimpleNamespace(stats=LinkStats, orders=TargetOrders(), answers=deque())
+        link = SimpleNamespace(stats=LinkStats, orders=TargetOrders(), refinements=Refinements(), answers=deque())
         parts = {"bank": BankStore(tmp_path / "bank"), "spool": spool, "outputs": outputs, "link": link}
         agent = Agent(student=student, settings=settings, **parts)
         summary = agent.run(open_source(str(flight)))
@@ -223,7 +224,9 @@ def test_order_that_cannot_be_followed_ends_no_flight(student, flight, tmp_path)
     for key, box in (("away", (300, 10, 340, 50)), ("red", (26, 26, 42, 42))):
         orders.receive(TrackTarget(target_key=key, action="start", box_xyxy=box))
     agent = Agent(
-        student=student, bank=BankStore(tmp_path / "bank"), link=SimpleNamespace(orders=orders, answers=deque())
+        student=student,
+        bank=BankStore(tmp_path / "bank"),
+        link=SimpleNamespace(orders=orders, refinements=Refinements(), answers=deque()),
     )
     results = [agent.step(frame) for frame in open_source(str(flight))]
     assert len(results) == 12
@@ -254,7 +257,7 @@ def test_run_takes_a_prompt_that_arrives_while_the_last_cases_are_delivered(stud
         student=student,
         bank=bank,
         spool=spool,
-        link=SimpleNamespace(stats=LinkStats, orders=TargetOrders(), answers=deque()),
+        link=SimpleNamespace(stats=LinkStats, orders=TargetOrders(), refinements=Refinements(), answers=deque()),
         settings=AgentSettings(linger_s=20.0),
     )
 

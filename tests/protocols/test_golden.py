@@ -114,3 +114,10 @@ def test_golden_question_about_a_target_and_its_answer_decode():
 def test_golden_case_with_parts_decodes():
     parts, _ = p.decode(read("_parts_case"))
     assert parts == p.CaseOffer(case=MAKE["parts_case"]())
+
+
+def test_golden_refined_case_and_its_answer_decode():
+    refined, _ = p.decode(read("_refined_case"))
+    answer, _ = p.decode(read("_refined_interpretation"))
+    assert refined == p.CaseOffer(case=MAKE["refined_case"]())
+    assert answer == p.InterpretationMessage(interpretation=MAKE["refined_interpretation"]())

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from edge.capture import Frame
+from edge.coding import Coding, encode_as, encode_worthily
 from edge.config import Settings
 from edge.hardness import surprise_of
 from edge.pipeline import FrameResult
@@ -24,8 +25,6 @@ from edge.raster import RasterImage
 from edge.regions import Region, are_shown, choose_regions
 from edge.student import as_picture
 from protocols.arrays import FloatArray, ImageArray
-from protocols.fields import MediaType
-from protocols.imagery import encode_image
 from protocols.limits import MAX_CASE_BYTES, MAX_CASE_PARTS
 from protocols.values import Case, CasePart, best_detections, new_case_id
 
@@ -33,9 +32,6 @@ PolicyName: TypeAlias = Literal["threshold", "reward", "budget-quantile", "rando
 
 Picture: TypeAlias = tuple[Region, bytes]
 """A region of a frame, and what it looks like, encoded."""
-
-Coding: TypeAlias = tuple[MediaType, int]
-"""Codec and quality."""
 
 _REMEMBERED = 64
 
@@ -53,7 +49,7 @@ class SchedulerSettings(Settings):
         same_cosine: embeddings closer than this are the same thing.
         region_side_px: least side of a region crop.
         max_regions: crops in one case, where several things nobody can name lie far apart.
-        jpeg_quality: of the imagery.
+        jpeg_quality: of the imagery; None weighs codec and quality against bytes (`edge/coding.py`).
         ttl_s: a case older than this is worth nothing to a live mission; None keeps it for ever.
         policy, random_share, audit_share, seed: see `edge.policies`.
     """
@@ -67,7 +63,7 @@ class SchedulerSettings(Settings):
     same_cosine: float = 0.8
     region_side_px: int = 320
     max_regions: int = Field(default=4, ge=1, le=MAX_CASE_PARTS)
-    jpeg_quality: int = 85
+    jpeg_quality: int | None = Field(default=None, ge=1, le=100)
     ttl_s: float | None = 3600.0
     policy: PolicyName = "threshold"
     random_share: float = Field(default=0.1, ge=0, le=1)
@@ -121,6 +117,11 @@ class CasePace:
         """Whether anything of the byte budget is left at a capture time."""
         self._refill(now_s)
         return self._tokens > 0
+
+    @property
+    def scarcity(self) -> float:
+        """How dear bytes are: 0 while the budget is full, 1 where nothing is left."""
+        return min(max(1 - self._tokens / max(self.settings.burst_bytes, 1.0), 0.0), 1.0)
 
     @property
     def left_bytes(self) -> float:
@@ -179,31 +180,40 @@ class Scheduler:
         return np.asarray(rows[likeness.max(axis=1) < self.settings.same_cosine], dtype=np.int64)
 
     def _plan(self, frame: Frame, result: FrameResult, fresh: NDArray[np.int64]) -> PlannedCase:
-        hardness, pictures = result.hardness, self._pictures(frame, result, fresh)
-        coding: Coding = ("image/jpeg", self.settings.jpeg_quality)
+        hardness, (coding, pictures) = result.hardness, self._pictures(frame, result, fresh)
         case, payload = describe_case(frame, result, pictures, self._space, coding, self.settings.ttl_s)
         self.pace.spend(frame.captured_s, len(payload))
         shown = are_shown(result.seen.boxes_xyxy[hardness.rows], [region for region, _ in pictures])
         self._asked.extend((frame.captured_s, vector) for vector in result.seen.embeddings[hardness.rows[shown]])
         return PlannedCase(case, payload, hardness.score)
 
-    def _pictures(self, frame: Frame, result: FrameResult, fresh: NDArray[np.int64]) -> list[Picture]:
+    def _pictures(self, frame: Frame, result: FrameResult, fresh: NDArray[np.int64]) -> tuple[Coding, list[Picture]]:
         """Crops of what is fresh, the strongest first; after the first one, none beyond the byte budget.
 
         What would not be worth a case of its own gets no crop, but may lie in one.
         """
-        worth = surprise_of(result.seen)[fresh] >= self.settings.min_hardness
-        boxes = result.seen.boxes_xyxy[fresh[worth] if worth.any() else fresh[:1]]
+        is_worth = surprise_of(result.seen)[fresh] >= self.settings.min_hardness
+        boxes = result.seen.boxes_xyxy[fresh[is_worth] if is_worth.any() else fresh[:1]]
         size = (frame.header.width, frame.header.height)
-        pictures: list[Picture] = []
+        regions = choose_regions(boxes, size, self.settings.region_side_px, self.settings.max_regions)
+        worth = result.hardness.score / max(self.settings.min_hardness, 1e-3)
+        coding, encoded = self._encode([_crop(frame, region) for region in regions], worth)
         left = min(self.pace.left_bytes, float(MAX_CASE_BYTES))
-        for region in choose_regions(boxes, size, self.settings.region_side_px, self.settings.max_regions):
-            data = encode_image(_crop(frame, region), "image/jpeg", self.settings.jpeg_quality)
-            if pictures and len(data) > left:
-                break
-            pictures.append((region, data))
-            left -= len(data)
-        return pictures
+        paid = np.cumsum([len(data) for data in encoded]) <= left
+        pictures = list(zip(regions, encoded, strict=True))
+        return coding, [picture for number, picture in enumerate(pictures) if number == 0 or paid[number]]
+
+    def _encode(self, images: Sequence[ImageArray], worth: float) -> tuple[Coding, list[bytes]]:
+        """Pictures of one case, in the quality that the settings want or bytes are worth now.
+
+        Args:
+            images: (H, W) or (H, W, 3) uint8.
+            worth: of the case, in units of the least valuable one that is sent.
+        """
+        if self.settings.jpeg_quality is None:
+            return encode_worthily(images, max(worth, 1.0), self.pace.scarcity)
+        coding = Coding("image/jpeg", self.settings.jpeg_quality, 1.0, 1.0)
+        return coding, [encode_as(image, coding) for image in images]
 
 
 def _crop(frame: Frame, region: Region) -> ImageArray:
@@ -231,8 +241,8 @@ def describe_case(
         hardness=result.hardness.score,
         space_id=space[0],
         variant=space[1],
-        media_type=coding[0],
-        quality=coding[1],
+        media_type=coding.media_type,
+        quality=coding.quality,
         payload_bytes=len(payload),
         payload_sha256=sha256(payload).hexdigest(),
         ttl_s=ttl_s,

@@ -131,6 +131,32 @@ def fewshot(
 
 
 @bench_app.command()
+def coding(
+    data: Annotated[Path, typer.Option(help="HIT-UAV folder, or one that `skyloop-sim render` wrote")] = DATA_DEFAULT,
+    split: Annotated[str, typer.Option(help="Of HIT-UAV")] = "dev",
+    images: Annotated[int | None, typer.Option(min=1, help="Images to look at; default all")] = None,
+    threads: Annotated[int, typer.Option(min=0, help="ONNX Runtime threads, 0 for all cores")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """What the teacher and the student's embedding keep in JPEG and WebP of each quality, and what a pixel costs.
+
+    Example:  skyloop-sim bench coding --images 100
+    """
+    from distill.evaluate import bundle_folder
+    from sim.bench_coding import CodingBench, bench_coding
+
+    student, teacher = bundle_folder("student"), bundle_folder("teacher")
+    result = bench_coding(CodingBench(data, split, student, teacher, images, threads), Display())
+    if as_json:
+        typer.echo(json.dumps(result))
+        return
+    table = Table("coding", "bytes a kilopixel", "mAP50", "kept", "cosine", box=None)
+    for row in result["codings"]:
+        table.add_row(*(str(value) for value in row.values()))
+    console.print(table, f"{result['images']} images, {', '.join(result['labels'])}; raw {result['raw_map50']}")
+
+
+@bench_app.command()
 def setup(out: Annotated[Path, typer.Option(help="Folder of the environment")] = Path("runs/peers")) -> None:
     """Make the virtual environment of what `bench tracking` and `bench link` measure ours against (95 MB to fetch).
 

@@ -145,3 +145,20 @@ def test_one_crop_alone_travels_where_more_are_not_wanted_or_not_paid_for(craft)
     for settings in ({"max_regions": 1}, {"burst_bytes": 100.0, "budget_bytes_per_s": 0.0}):
         (planned,) = craft(patience_frames=1, region_side_px=96, **settings).fly([frame(0, APART)])
         assert planned.case.further == ()
+
+
+def test_picture_is_coarser_while_the_budget_is_nearly_spent(craft):
+    textured = frame(0)
+    textured.image[:] += np.random.default_rng(0).integers(0, 30, textured.image.shape, np.uint8)
+
+    def first(**settings):
+        (planned,) = craft(patience_frames=1, **settings).fly([textured])
+        return planned.case
+
+    assert (first().media_type, first().quality) == ("image/jpeg", 85)
+    assert (first(jpeg_quality=50).media_type, first(jpeg_quality=50).quality) == ("image/jpeg", 50)
+    flown = craft(patience_frames=1, budget_bytes_per_s=0.0, burst_bytes=20_000.0)
+    flown.scheduler.pace.charge(19_000)
+    (coarse,) = flown.fly([textured])
+    assert coarse.case.quality <= 60
+    assert coarse.case.payload_bytes < first().payload_bytes / 4

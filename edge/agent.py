@@ -29,7 +29,7 @@ from edge.link import Link
 from edge.outputs import RunOutputs
 from edge.pipeline import FramePipeline, FrameResult, PipelineSettings
 from edge.policies import PolicyScheduler
-from edge.scheduler import PlannedCase, SchedulerSettings
+from edge.scheduler import FIRST_GUESS_BYTES, Outlook, PlannedCase, SchedulerSettings
 from edge.spool import Spool
 from edge.student import Perception, Student
 from protocols.values import PromptBank
@@ -158,7 +158,9 @@ class Agent:
             self._link.orders.give(self.pipeline)
         result = self.pipeline.process(frame, seen or self._look(frame))
         self._tell(result, frame)
-        asked = self.pipeline.ask(frame, result, self.scheduler.pace) if self._spool is not None else None
+        self._look_out()
+        can_ask = self._spool is not None and self._hears_in_time()
+        asked = self.pipeline.ask(frame, result, self.scheduler.pace) if can_ask else None
         planned = self.scheduler.consider(frame, result) if self._spool is not None else None
         extra: dict[str, Any] = {
             "clock_s": round(clock_s, 3),
@@ -176,6 +178,19 @@ class Agent:
         self._show_again(frame.captured_s)
         self._count(result, begin_s, frame.captured_s)
         return result
+
+    def _look_out(self) -> None:
+        """Tell the scheduler what lies between a new case and the cloud."""
+        path = self._link.path() if self._link is not None else None
+        if self._spool is None or path is None or not path.connected or path.is_bps_floor:
+            self.scheduler.outlook = Outlook()
+        else:
+            self.scheduler.outlook = Outlook((path.edge_to_cloud_bps or 0.0) / 8, self._spool.bytes_before)
+
+    def _hears_in_time(self) -> bool:
+        """Whether a question about a target could be through before its answer is of no use any more."""
+        wait_s = self.scheduler.outlook.wait_s(_QUESTION_VALUE, FIRST_GUESS_BYTES)
+        return wait_s <= self.pipeline.questions.settings.ttl_s
 
     def _show_again(self, now_s: float) -> None:
         """Make the cases that the cloud asked for, of frames that are held."""
@@ -284,6 +299,7 @@ class Agent:
                 "planned": s.cases_planned,
                 "refused": s.cases_refused,
                 "deferred": self.scheduler.deferred,
+                "too_late": self.scheduler.too_late,
             },
             "audit": asdict(self.scheduler.audit.report()),
             "spool": asdict(self._spool.stats) if self._spool is not None else None,

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge.ranking import CASE_OVERHEAD_BYTES
 from protocols.arrays import ImageArray
 from protocols.fields import MediaType
 from protocols.imagery import encode_image
-
-CASE_OVERHEAD_BYTES = 2000
-"""What a case costs on the wire beside its imagery: 1 to 2.5 kB (docs/hardness.md)."""
 
 WEBP_PIXELS = 2**19
 """Larger pictures go as JPEG: one of 1920x1080 took 134 ms as WebP and 6 as JPEG (one core of an AMD EPYC, one trial),

@@ -20,7 +20,7 @@ from edge.coding import CODINGS, WEBP_PIXELS, encode_as
 from edge.hardness import Hardness
 from edge.pipeline import FrameResult
 from edge.raster import RasterImage
-from edge.scheduler import PlannedCase, Scheduler, SchedulerSettings, describe_case
+from edge.scheduler import FIRST_GUESS_BYTES, PlannedCase, Scheduler, SchedulerSettings, class_of_frame, describe_case
 from edge.student import as_picture
 from protocols.arrays import ImageArray
 
@@ -34,9 +34,6 @@ the teacher keeps 99 % of what it reaches on raw frames there (docs/hardness.md)
 _WINDOW = 256
 _LEAST_SEEN = 16
 """Frames before a quantile means anything."""
-
-_FIRST_GUESS_BYTES = 8000.0
-"""Of a whole frame of 640 x 512 px in WebP 20, until one has been sent."""
 
 
 class Policy(Protocol):
@@ -88,7 +85,7 @@ class BudgetQuantile:
         """
         self._budget_bytes_per_s, self._value_of = budget_bytes_per_s, value_of
         self._seen: deque[tuple[float, float]] = deque(maxlen=_WINDOW)  # time, value
-        self._case_bytes, self._least = _FIRST_GUESS_BYTES, 0.0
+        self._case_bytes, self._least = FIRST_GUESS_BYTES, 0.0
 
     def wants(self, hardness: Hardness, now_s: float) -> bool:
         """Whether the frame is above the quantile of the last 256."""
@@ -147,9 +144,11 @@ class PolicyScheduler(Scheduler):
         is_wanted = self._policy is not None and self._policy.wants(result.hardness, frame.captured_s)
         # A scene of a satellite is too large for one case; what stands out in it goes as crops.
         if (is_audit or is_wanted) and not isinstance(image, RasterImage):
-            if self.pace.affords(frame.captured_s):
+            value, name = (1.0, "") if is_audit else (result.hardness.score, class_of_frame(result))
+            if not self.pace.affords(frame.captured_s, name):
+                self.pace.deferred += 1
+            elif self.is_in_time(value):
                 return self._whole(frame, result, as_picture(image), is_audit=is_audit)
-            self.pace.deferred += 1
         return super().consider(frame, result) if self._policy is None else None
 
     def _whole(self, frame: Frame, result: FrameResult, image: ImageArray, *, is_audit: bool) -> PlannedCase:
@@ -159,8 +158,9 @@ class PolicyScheduler(Scheduler):
             coding = _AUDIT_CODING if is_small else _LARGE_AUDIT_CODING
             payload = encode_as(image, coding)
         else:
-            coding, (payload,) = self._encode([image], self._policy.worth(result.hardness))
-        self.pace.charge(len(payload))
+            coding, (payload,) = self._encode([image], result.hardness.score, self._policy.worth(result.hardness))
+        self.pace.charge(len(payload), "" if is_audit else class_of_frame(result))
+        self._made(len(payload))
         pictures = [((0, 0, frame.header.width, frame.header.height), payload)]
         case, _ = describe_case(frame, result, pictures, self._space, coding, self.settings.ttl_s)
         if is_audit:

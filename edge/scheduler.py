@@ -1,4 +1,4 @@
-"""Which cases are worth their bytes: a byte budget, a threshold on hardness, and patience.
+"""Which cases are worth their bytes: a byte budget, a threshold on hardness, patience, and the way to the cloud.
 
 A thing must stay unexplained for a few frames before it is asked about, and the same thing is not asked about twice
 within the cooldown; "the same" is judged by its embedding.
@@ -7,20 +7,24 @@ within the cooldown; "the same" is judged by its embedding.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from edge.byte_budget import ByteBudget, ContactWindow, in_order
 from edge.capture import Frame
+from edge.clock import Clock
 from edge.coding import Coding, encode_as, encode_worthily
 from edge.config import Settings
+from edge.fairness import class_of
 from edge.hardness import surprise_of
 from edge.pipeline import FrameResult
+from edge.ranking import worth_per_byte
 from edge.raster import RasterImage
 from edge.regions import Region, are_shown, choose_regions
 from edge.student import as_picture
@@ -35,12 +39,18 @@ Picture: TypeAlias = tuple[Region, bytes]
 
 _REMEMBERED = 64
 
+FIRST_GUESS_BYTES = 8000.0
+"""Of a case, until one has been made: a whole frame of 640 x 512 px in WebP 20."""
+
 
 class SchedulerSettings(Settings):
     """What a case may cost and when one is made.
 
     Attributes:
         budget_bytes_per_s: long-run mean of imagery bytes.
+        contacts: planned times with the ground, whose bytes are spent over the time until each closes, beside the
+            budget by the second.
+        soon_s: a case that waits longer for its way to the cloud travels in the quality with most per byte.
         burst_bytes: how much unspent budget may pile up.
         min_hardness: frames below are never sent.
         patience_frames: consecutive hard frames before the first case.
@@ -65,6 +75,8 @@ class SchedulerSettings(Settings):
     max_regions: int = Field(default=4, ge=1, le=MAX_CASE_PARTS)
     jpeg_quality: int | None = Field(default=None, ge=1, le=100)
     ttl_s: float | None = 3600.0
+    contacts: Annotated[tuple[ContactWindow, ...], AfterValidator(in_order)] = ()
+    soon_s: float = Field(default=10.0, gt=0)
     policy: PolicyName = "threshold"
     random_share: float = Field(default=0.1, ge=0, le=1)
     audit_share: float = Field(default=0.01, ge=0, le=1)
@@ -80,68 +92,77 @@ class PlannedCase:
     value: float
 
 
+@dataclass(frozen=True)
+class Outlook:
+    """What lies between a new case and the cloud.
+
+    Attributes:
+        bytes_per_s: what the way takes; None where it is unknown, or there is none.
+        bytes_before: imagery that goes before a case of a worth for a byte.
+    """
+
+    bytes_per_s: float | None = None
+    bytes_before: Callable[[float], int] = lambda worth: 0
+
+    def wait_s(self, value: float, payload_bytes: float) -> float:
+        """Until a new case is through; 0 where nobody knows."""
+        if self.bytes_per_s is None:
+            return 0.0
+        ahead = self.bytes_before(worth_per_byte(value, int(payload_bytes)))
+        return (ahead + payload_bytes) / max(self.bytes_per_s, 1.0)
+
+
 class CasePace:
     """When a case may be made: hardness, patience, the interval between two, and the byte budget; knows no images.
 
     Attributes:
+        budget: what cases may cost.
         deferred: frames worth a case that the budget could not afford.
     """
 
-    def __init__(self, settings: SchedulerSettings) -> None:
-        """Start with a full budget."""
+    def __init__(self, settings: SchedulerSettings, clock: Clock | None = None) -> None:
+        """Start with a full budget; the clock tells when contacts are."""
         self.settings = settings
+        self.budget = ByteBudget(settings.budget_bytes_per_s, settings.burst_bytes, settings.contacts, clock)
         self.deferred = 0
-        self._tokens = settings.burst_bytes
-        self._last_s: float | None = None
         self._last_case_s = float("-inf")
         self._streak = 0
 
-    def allows(self, now_s: float, hardness: float, is_new: bool) -> bool:
+    def allows(self, now_s: float, hardness: float, is_new: bool, name: str = "") -> bool:
         """Whether this frame may become a case; call it once for each frame, in order.
 
         Args:
             now_s: capture time on the monotonic clock.
             hardness: of the frame, 0 to 1.
             is_new: False where everything strange in it was asked about within the cooldown.
+            name: of the class that the case would be for.
         """
-        can_pay = self.affords(now_s)
+        self.budget.affords(now_s)
         is_worth = hardness >= self.settings.min_hardness and is_new
         self._streak = self._streak + 1 if is_worth else 0
         if self._streak < self.settings.patience_frames or now_s - self._last_case_s < self.settings.min_interval_s:
             return False
-        if not can_pay:
-            self.deferred += 1
+        can_pay = self.affords(now_s, name)
+        self.deferred += not can_pay
         return can_pay
 
-    def affords(self, now_s: float) -> bool:
-        """Whether anything of the byte budget is left at a capture time."""
-        self._refill(now_s)
-        return self._tokens > 0
-
-    @property
-    def scarcity(self) -> float:
-        """How dear bytes are: 0 while the budget is full, 1 where nothing is left."""
-        return min(max(1 - self._tokens / max(self.settings.burst_bytes, 1.0), 0.0), 1.0)
+    def affords(self, now_s: float, name: str = "") -> bool:
+        """Whether anything of the byte budget is left for a class at a capture time; see `ByteBudget`."""
+        return self.budget.affords(now_s, name)
 
     @property
     def left_bytes(self) -> float:
         """What is left of the byte budget, at the time it was asked about last; below 0 where it is overdrawn."""
-        return self._tokens
+        return self.budget.left_bytes
 
-    def charge(self, payload_bytes: int) -> None:
+    def charge(self, payload_bytes: int, name: str = "") -> None:
         """Take what was sent off the byte budget."""
-        self._tokens -= payload_bytes
+        self.budget.charge(payload_bytes, name)
 
-    def spend(self, now_s: float, payload_bytes: int) -> None:
+    def spend(self, now_s: float, payload_bytes: int, name: str = "") -> None:
         """Note that a case was made of the frame that was just allowed."""
-        self.charge(payload_bytes)
+        self.charge(payload_bytes, name)
         self._last_case_s, self._streak = now_s, 0
-
-    def _refill(self, now_s: float) -> None:
-        elapsed_s = 0.0 if self._last_s is None else max(now_s - self._last_s, 0.0)
-        self._last_s = now_s
-        earned = elapsed_s * self.settings.budget_bytes_per_s
-        self._tokens = min(self._tokens + earned, self.settings.burst_bytes)
 
 
 class Scheduler:
@@ -149,11 +170,16 @@ class Scheduler:
 
     Attributes:
         pace: the byte budget, which questions about targets share (`edge/target_questions.py`).
+        outlook: what lies between a new case and the cloud; whoever knows it says so before each frame.
+        too_late: frames worth a case that could not have been through within its time to live.
     """
 
     def __init__(self, settings: SchedulerSettings, space_id: str, variant: str) -> None:
         self.settings = settings
         self.pace = CasePace(settings)
+        self.outlook = Outlook()
+        self.too_late = 0
+        self._case_bytes = FIRST_GUESS_BYTES
         self._space = (space_id, variant)
         self._asked: deque[tuple[float, FloatArray]] = deque(maxlen=_REMEMBERED)
 
@@ -168,7 +194,27 @@ class Scheduler:
         fresh = self._fresh(result, now_s)
         # Where nothing stands out, the whole frame is the case; a scene of a satellite is too large for one.
         is_new = len(fresh) > 0 or not (len(result.hardness.rows) or isinstance(frame.image, RasterImage))
-        return self._plan(frame, result, fresh) if self.pace.allows(now_s, result.hardness.score, is_new) else None
+        hardness = result.hardness.score
+        if not self.pace.allows(now_s, hardness, is_new, class_of_frame(result)) or not self.is_in_time(hardness):
+            return None
+        return self._plan(frame, result, fresh)
+
+    def is_in_time(self, value: float, payload_bytes: float | None = None, ttl_s: float | None = None) -> bool:
+        """Whether a new case could be through within its time to live, by what is known of the way.
+
+        Args:
+            value: of the case.
+            payload_bytes: of its imagery; None is as much as usual.
+            ttl_s: None is that of the settings.
+        """
+        ttl_s = self.settings.ttl_s if ttl_s is None else ttl_s
+        is_in_time = ttl_s is None or self.outlook.wait_s(value, payload_bytes or self._case_bytes) <= ttl_s
+        self.too_late += not is_in_time
+        return is_in_time
+
+    def _made(self, payload_bytes: int) -> None:
+        """Learn what a case takes."""
+        self._case_bytes += 0.2 * (payload_bytes - self._case_bytes)
 
     def _fresh(self, result: FrameResult, now_s: float) -> NDArray[np.int64]:
         """Unexplained candidates that were not asked about lately."""
@@ -182,7 +228,8 @@ class Scheduler:
     def _plan(self, frame: Frame, result: FrameResult, fresh: NDArray[np.int64]) -> PlannedCase:
         hardness, (coding, pictures) = result.hardness, self._pictures(frame, result, fresh)
         case, payload = describe_case(frame, result, pictures, self._space, coding, self.settings.ttl_s)
-        self.pace.spend(frame.captured_s, len(payload))
+        self.pace.spend(frame.captured_s, len(payload), class_of_frame(result))
+        self._made(len(payload))
         shown = are_shown(result.seen.boxes_xyxy[hardness.rows], [region for region, _ in pictures])
         self._asked.extend((frame.captured_s, vector) for vector in result.seen.embeddings[hardness.rows[shown]])
         return PlannedCase(case, payload, hardness.score)
@@ -196,24 +243,33 @@ class Scheduler:
         boxes = result.seen.boxes_xyxy[fresh[is_worth] if is_worth.any() else fresh[:1]]
         size = (frame.header.width, frame.header.height)
         regions = choose_regions(boxes, size, self.settings.region_side_px, self.settings.max_regions)
-        worth = result.hardness.score / max(self.settings.min_hardness, 1e-3)
-        coding, encoded = self._encode([_crop(frame, region) for region in regions], worth)
+        value = result.hardness.score
+        worth = value / max(self.settings.min_hardness, 1e-3)
+        coding, encoded = self._encode([_crop(frame, region) for region in regions], value, worth)
         left = min(self.pace.left_bytes, float(MAX_CASE_BYTES))
         paid = np.cumsum([len(data) for data in encoded]) <= left
         pictures = list(zip(regions, encoded, strict=True))
         return coding, [picture for number, picture in enumerate(pictures) if number == 0 or paid[number]]
 
-    def _encode(self, images: Sequence[ImageArray], worth: float) -> tuple[Coding, list[bytes]]:
+    def _encode(self, images: Sequence[ImageArray], value: float, worth: float) -> tuple[Coding, list[bytes]]:
         """Pictures of one case, in the quality that the settings want or bytes are worth now.
 
         Args:
             images: (H, W) or (H, W, 3) uint8.
-            worth: of the case, in units of the least valuable one that is sent.
+            value: of the case.
+            worth: the same in units of the least valuable one that is sent.
         """
         if self.settings.jpeg_quality is None:
-            return encode_worthily(images, max(worth, 1.0), self.pace.scarcity)
+            wait_s = self.outlook.wait_s(value, self._case_bytes)
+            scarcity = max(self.pace.budget.scarcity, min(wait_s / self.settings.soon_s, 1.0))
+            return encode_worthily(images, max(worth, 1.0), scarcity)
         coding = Coding("image/jpeg", self.settings.jpeg_quality, 1.0, 1.0)
         return coding, [encode_as(image, coding) for image in images]
+
+
+def class_of_frame(result: FrameResult) -> str:
+    """The class that a case of a frame is for; see `edge.fairness.class_of`."""
+    return class_of(result.hardness.reasons, result.detections)
 
 
 def _crop(frame: Frame, region: Region) -> ImageArray:

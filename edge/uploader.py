@@ -204,7 +204,7 @@ class Uploader:
             self._uploads[held.case.case_id] = _Upload(held, b"", is_audit=True)
             return True
         self._not_before_s = {case_id: until_s for case_id, until_s in self._not_before_s.items() if until_s > now_s}
-        best = self._spool.best(skip=self._not_before_s.keys() | self._uploads.keys())
+        best = self._spool.best(self._not_before_s.keys() | self._uploads.keys(), self.path.bytes_per_s)
         if best is None or not self._is_its_turn(best):
             return False
         try:

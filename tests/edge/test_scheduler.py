@@ -5,7 +5,7 @@ import pytest
 
 from edge.capture import Frame
 from edge.pipeline import FramePipeline
-from edge.scheduler import CasePace, Scheduler, SchedulerSettings
+from edge.scheduler import CasePace, Outlook, Scheduler, SchedulerSettings
 from edge.student import Student
 from protocols.imagery import decode_image
 from protocols.values import FrameHeader
@@ -162,3 +162,31 @@ def test_picture_is_coarser_while_the_budget_is_nearly_spent(craft):
     (coarse,) = flown.fly([textured])
     assert coarse.case.quality <= 60
     assert coarse.case.payload_bytes < first().payload_bytes / 4
+
+
+def test_case_that_cannot_be_through_within_its_time_is_not_made(craft):
+    flown = craft(patience_frames=1, ttl_s=60.0)
+    flown.scheduler.outlook = Outlook(bytes_per_s=100.0, bytes_before=lambda worth: 10_000)
+    assert flown.fly([frame(0)]) == [None]
+    assert flown.scheduler.too_late == 1
+    flown.scheduler.outlook = Outlook(bytes_per_s=1e6, bytes_before=lambda worth: 10_000)
+    assert flown.fly([frame(1)])[0] is not None
+
+
+def test_survey_case_is_made_however_slow_the_link(craft):
+    flown = craft(patience_frames=1, ttl_s=None)
+    flown.scheduler.outlook = Outlook(bytes_per_s=1.0, bytes_before=lambda worth: 10**9)
+    assert flown.fly([frame(0)])[0] is not None
+
+
+def test_picture_is_coarser_where_the_link_is_slow(craft):
+    textured = frame(0)
+    textured.image[:] += np.random.default_rng(0).integers(0, 30, textured.image.shape, np.uint8)
+
+    def sent(bytes_per_s):
+        flown = craft(patience_frames=1)
+        flown.scheduler.outlook = Outlook(bytes_per_s=bytes_per_s)
+        return flown.fly([textured])[0].case
+
+    assert sent(1e6).quality > sent(600.0).quality
+    assert sent(600.0).payload_bytes < sent(1e6).payload_bytes / 3

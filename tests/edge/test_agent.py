@@ -15,6 +15,7 @@ from edge.capture import open_source
 from edge.errors import TargetError
 from edge.link_stats import LinkStats
 from edge.outputs import RunOutputs
+from edge.path_estimate import PathState
 from edge.pipeline import PipelineSettings
 from edge.refinements import Refinements
 from edge.runtime.onnx import OnnxBackend
@@ -50,6 +51,13 @@ def flight(tmp_path):
 @pytest.fixture
 def student(tiny_bundle):
     return Student.open(tiny_bundle, threads=1)
+
+
+def quiet_link(orders=None):
+    """A link without a wire; what the cloud says is put into `answers`."""
+    return SimpleNamespace(
+        stats=LinkStats, orders=orders or TargetOrders(), refinements=Refinements(), path=PathState, answers=deque()
+    )
 
 
 def fly(student, flight, folder, *, bank=None, spool=None, **scheduler):
@@ -144,7 +152,7 @@ def test_run_audits_frames_and_hears_what_the_cloud_says_of_them(student, flight
     spool = Spool(tmp_path / "spool")
     with RunOutputs(tmp_path / "out", fps=15, video=False) as outputs:
         settings = AgentSettings(scheduler=SchedulerSettings(audit_share=1.0, policy="none"))
-        link = SimpleNamespace(stats=LinkStats, orders=TargetOrders(), refinements=Refinements(), answers=deque())
+        link = quiet_link()
         parts = {"bank": BankStore(tmp_path / "bank"), "spool": spool, "outputs": outputs, "link": link}
         agent = Agent(student=student, settings=settings, **parts)
         summary = agent.run(open_source(str(flight)))
@@ -226,7 +234,7 @@ def test_order_that_cannot_be_followed_ends_no_flight(student, flight, tmp_path)
     agent = Agent(
         student=student,
         bank=BankStore(tmp_path / "bank"),
-        link=SimpleNamespace(orders=orders, refinements=Refinements(), answers=deque()),
+        link=quiet_link(orders),
     )
     results = [agent.step(frame) for frame in open_source(str(flight))]
     assert len(results) == 12
@@ -257,7 +265,7 @@ def test_run_takes_a_prompt_that_arrives_while_the_last_cases_are_delivered(stud
         student=student,
         bank=bank,
         spool=spool,
-        link=SimpleNamespace(stats=LinkStats, orders=TargetOrders(), refinements=Refinements(), answers=deque()),
+        link=quiet_link(),
         settings=AgentSettings(linger_s=20.0),
     )
 

@@ -29,14 +29,16 @@ def better_picture(
     It may be where it was coded coarsely, shrunk, or ends at the thing in question.
 
     Args:
-        stored: the case; one that refines another, or asks about a target, is never asked for again.
+        stored: the case; one that refines another, asks about a target or is of the audit is never asked for again.
         answer: the teacher's, down to its own floor.
         unsure_below: of a detection's score.
         settings: when to ask.
         now_s: wall time.
     """
     case = stored.case
-    if case.refines is not None or case.target is not None or now_s - stored.received_at_s > settings.fresh_s:
+    # The audit is a sample of how far cloud and craft agree on pictures that are all alike: it stays as it is.
+    is_other = case.refines is not None or case.target is not None or "audit" in case.reasons
+    if is_other or now_s - stored.received_at_s > settings.fresh_s:
         return None
     doubtful = [d for d in answer.detections if settings.floor <= d.score < unsure_below]
     if not doubtful or answer.confidence >= unsure_below or not (_is_coarse(case, settings) or _is_cut(case, doubtful)):

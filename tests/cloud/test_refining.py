@@ -64,6 +64,7 @@ def test_unsure_of_a_coarse_picture_asks_for_the_thing_in_better_quality(open_st
         pytest.param(0.1, {}, id="below the floor"),
         pytest.param(0.3, {"quality": 85}, id="good picture"),
         pytest.param(0.3, {"quality": None}, id="nobody says how good"),
+        pytest.param(0.3, {"reasons": {"audit": 1.0}}, id="audit"),
         pytest.param(0.3, {"refines": "e" * 32}, id="better picture itself"),
     ],
 )

@@ -62,6 +62,10 @@ class SpooledCase:
         case = self.case
         return class_of(case.reasons, case.detections, case.target.target_id if case.target else None)
 
+    def is_in_time(self, now_s: float, bytes_per_s: float | None) -> bool:
+        """Whether a path that takes so much, None for who knows, brings it through before its deadline."""
+        return bytes_per_s is None or now_s + self.case.payload_bytes / max(bytes_per_s, 1e-9) <= self.deadline_s
+
     def log_worth(self, now_s: float) -> float:
         """Logarithm to base 2 of what it is worth for a byte now."""
         new = math.log2(max(worth_per_byte(self.value, self.case.payload_bytes), 1e-12))
@@ -140,7 +144,7 @@ class CaseQueue:
         heads = []
         for lane in self._lanes.values():
             for entry in lane:
-                if entry.case.case_id not in skip and _is_in_time(entry, now_s, bytes_per_s):
+                if entry.case.case_id not in skip and entry.is_in_time(now_s, bytes_per_s):
                     heads.append(entry)
                     break
         return heads
@@ -157,12 +161,6 @@ def _lane_of(entry: SpooledCase) -> _Lane:
 def _key(entry: SpooledCase) -> tuple[float, int]:
     """Sort key within a lane: all lose worth alike there, so that any moment will do."""
     return -entry.log_worth(0.0), entry.seq
-
-
-def _is_in_time(entry: SpooledCase, now_s: float, bytes_per_s: float | None) -> bool:
-    if bytes_per_s is None:
-        return True
-    return now_s + entry.case.payload_bytes / max(bytes_per_s, 1e-9) <= entry.deadline_s
 
 
 def _down_to(lane: Ordered[SpooledCase], log_worth: float, now_s: float) -> Iterator[SpooledCase]:

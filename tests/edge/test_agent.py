@@ -313,3 +313,21 @@ def test_run_that_fails_leaves_no_decoder_behind(tiny_bundle, tmp_path):
     with pytest.raises(ShapeError, match="takes uint8"):
         agent.run(open_source(str(tmp_path)))
     assert not {"decode", "perceive"} & {thread.name for thread in threading.enumerate()}
+
+
+def test_agent_heeds_what_the_link_knows_of_the_way(student, flight, tmp_path):
+    spool, link = Spool(tmp_path / "spool"), quiet_link()
+    link.path = lambda: PathState(connected=True, edge_to_cloud_bps=80.0, is_bps_floor=False)
+    agent = Agent(student=student, bank=BankStore(tmp_path / "bank"), spool=spool, link=link)
+    summary = agent.run(open_source(str(flight)))  # ten bytes a second: quarter of an hour for a case
+    assert agent.scheduler.outlook.bytes_per_s == 10.0
+    assert summary["cases"]["planned"] > 0
+    slow = AgentSettings(scheduler=SchedulerSettings(ttl_s=30.0))
+    agent = Agent(student=student, bank=BankStore(tmp_path / "bank2"), spool=spool, link=link, settings=slow)
+    summary = agent.run(open_source(str(flight)))
+    assert summary["cases"]["planned"] == 0
+    assert summary["cases"]["too_late"] > 0
+    link.path = lambda: PathState(connected=False, edge_to_cloud_bps=80.0, is_bps_floor=False)
+    assert Agent(student=student, bank=BankStore(tmp_path / "bank3"), spool=spool, link=link, settings=slow).run(
+        open_source(str(flight))
+    )["cases"]["planned"]

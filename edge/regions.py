@@ -21,9 +21,10 @@ _RECEPTIVE_PX = 48.0
 
 
 def choose_regions(boxes_xyxy: Boxes, size: tuple[int, int], least_side_px: int, most: int) -> list[Region]:
-    """Crops that show all boxes, or the first ones where they lie too far apart for so many crops.
+    """Crops that show all boxes, or the first ones where that takes too many crops or pixels.
 
     Two crops become one where that shows no more pixels than both, so that what is near or overlaps goes together.
+    Together they show no more than so many crops of the least side do: a teacher takes its time for each pixel.
 
     Args:
         boxes_xyxy: (N, 4) things to show, the most important first; none shows the whole frame.
@@ -34,11 +35,12 @@ def choose_regions(boxes_xyxy: Boxes, size: tuple[int, int], least_side_px: int,
     if not len(boxes_xyxy):
         return [(0, 0, *size)]
     regions: list[Region] = []
+    most_px = most * (least_side_px + 2 * ALIGN_PX) ** 2
     for box in boxes_xyxy:
         if any(_holds(region, box) for region in regions):
             continue
         joined = _joined([*regions, _around(box, size, least_side_px)])
-        if len(joined) <= most:
+        if not regions or (len(joined) <= most and sum(map(_area, joined)) <= most_px):
             regions = joined
     return regions
 

@@ -58,7 +58,8 @@ class SchedulerSettings(Settings):
         cooldown_s: how long one unexplained thing is not asked about again.
         same_cosine: embeddings closer than this are the same thing.
         region_side_px: least side of a region crop.
-        max_regions: crops in one case, where several things nobody can name lie far apart.
+        max_regions: crops in one case, where several things nobody can name lie far apart; together they show no more
+            pixels than so many of the least side.
         jpeg_quality: of the imagery; None weighs codec and quality against bytes (`edge/coding.py`).
         ttl_s: a case older than this is worth nothing to a live mission; None keeps it for ever.
         policy, random_share, audit_share, seed: see `edge.policies`.
@@ -72,7 +73,7 @@ class SchedulerSettings(Settings):
     cooldown_s: float = 20.0
     same_cosine: float = 0.8
     region_side_px: int = 320
-    max_regions: int = Field(default=4, ge=1, le=MAX_CASE_PARTS)
+    max_regions: int = Field(default=2, ge=1, le=MAX_CASE_PARTS)
     jpeg_quality: int | None = Field(default=None, ge=1, le=100)
     ttl_s: float | None = 3600.0
     contacts: Annotated[tuple[ContactWindow, ...], AfterValidator(in_order)] = ()

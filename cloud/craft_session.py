@@ -17,6 +17,7 @@ from cloud.case_intake import CaseIntake
 from cloud.desk import Desk
 from cloud.errors import CloudError, StoreError
 from cloud.news import Token
+from cloud.refine_sender import RefineSender
 from cloud.target_sender import TargetSender
 from protocols.errors import MessageError
 from protocols.messages import (
@@ -81,7 +82,7 @@ class CraftSession:
         self.ended: str | None = None
         self._desk, self._transmit_frames = desk, transmit
         self._cases = CaseIntake(desk, craft, send=self._send, complain=self.complain, on_duplicate=self.notify)
-        self._targets = TargetSender(desk, craft, self._send)
+        self._targets, self._better = TargetSender(desk, craft, self._send), RefineSender(desk, craft, self._send)
         self._inbox: deque[tuple[AnyMessage, bytes]] = deque()
         self._inbox_bytes = 0
         self._outbox: deque[list[bytes]] = deque()
@@ -203,7 +204,9 @@ class CraftSession:
             await self._on_interpretation_receipt(message)
         elif isinstance(message, TargetStatus):
             await self._targets.on_status(message)
-        elif not isinstance(message, Heartbeat | Problem):
+        elif isinstance(message, Problem):
+            await self._better.on_problem(message)
+        elif not isinstance(message, Heartbeat):
             raise MessageError(f"{message.kind} is for the edge", code="bad_value")
 
     async def _on_hello(self, hello: Hello) -> None:
@@ -219,6 +222,7 @@ class CraftSession:
         self._banks = BankSender(hello.bank, desk.clock, patience_s=desk.settings.receipt_patience_s)
         self._unreceipted.clear()
         self._targets.greet(hello)
+        self._better.greet(hello)
         welcome = Welcome(
             server_software=desk.software,
             session_id=hello.session_id,
@@ -265,6 +269,7 @@ class CraftSession:
                 await self._look_for_bank(banks)
                 await self._look_for_answers()
                 await self._targets.look()
+                await self._better.look()
         except StoreError as exc:
             self._is_news = True
             log.warning("store error", craft=self.craft, reason=str(exc))

@@ -53,6 +53,7 @@ class GatewayStats:
         prompts: updates by `applied`, `refused`, `unanswered`.
         interpretations_sent, interpretations_delivered: answers to cases.
         targets: crafts' words about targets, by state.
+        refinements: refusals to show a case again, by problem code.
         faults: exceptions nobody expected, each in the log with its traceback.
         crafts_online: connected and welcomed now.
     """
@@ -68,5 +69,6 @@ class GatewayStats:
     interpretations_sent: int = 0
     interpretations_delivered: int = 0
     targets: Counter[str] = field(default_factory=Counter)
+    refinements: Counter[str] = field(default_factory=Counter)
     faults: int = 0
     crafts_online: int = 0

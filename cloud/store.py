@@ -2,8 +2,8 @@
 
 Rows live in one SQLite file, imagery in files beside it. Several processes may use one data folder at a time: the
 server and any command line. Every method is synchronous and may be called from any thread. Cases and answers are
-here; `craft_shelf.py`, `bank_shelf.py`, `background_shelf.py`, `review_shelf.py` and `target_shelf.py` hold the rest of
-`CaseStore`.
+here; `craft_shelf.py`, `bank_shelf.py`, `background_shelf.py`, `review_shelf.py`, `target_shelf.py` and
+`refine_shelf.py` hold the rest of `CaseStore`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from cloud.craft_shelf import Craft, CraftShelf
 from cloud.database import Database
 from cloud.errors import RequestError, StoreError
 from cloud.imagery_files import ImageryFiles
+from cloud.refine_shelf import RefineShelf
 from cloud.review_shelf import Review, ReviewShelf
 from cloud.tables import CaseRow, InterpretationRow
 from cloud.target_shelf import TargetShelf
@@ -60,7 +61,7 @@ class StoredCase:
     received_at_s: float
 
 
-class CaseStore(CraftShelf, BankShelf, BackgroundShelf, ReviewShelf, TargetShelf):
+class CaseStore(CraftShelf, BankShelf, BackgroundShelf, ReviewShelf, TargetShelf, RefineShelf):
     """Crafts, cases, answers, banks, reviews and targets of one data folder."""
 
     def __init__(self, data_dir: Path) -> None:
@@ -207,14 +208,17 @@ class CaseStore(CraftShelf, BankShelf, BackgroundShelf, ReviewShelf, TargetShelf
 
     def teacher_detections(self, stored: StoredCase) -> tuple[Detection, ...]:
         """What the teacher found in a case; nothing where it has not answered."""
+        told = self.teacher_answer(stored.craft, stored.case.case_id)
+        return () if told is None else told.detections
+
+    def teacher_answer(self, craft: str, case_id: str) -> Interpretation | None:
+        """The teacher's answer to a case; None where there is none."""
         query = select(InterpretationRow.interpretation_json).where(
-            InterpretationRow.craft == stored.craft,
-            InterpretationRow.case_id == stored.case.case_id,
-            InterpretationRow.by == "teacher",
+            InterpretationRow.craft == craft, InterpretationRow.case_id == case_id, InterpretationRow.by == "teacher"
         )
         with self._db.reading() as session:
             packed = session.scalar(query)
-        return () if packed is None else Interpretation.model_validate_json(packed).detections
+        return None if packed is None else Interpretation.model_validate_json(packed)
 
     def add_interpretation(self, craft: str, interpretation: Interpretation) -> bool:
         """Keep an answer for delivery: the teacher's first one counts, a person's newest one.
@@ -244,7 +248,7 @@ class CaseStore(CraftShelf, BankShelf, BackgroundShelf, ReviewShelf, TargetShelf
 
         Returns:
             (newest bank's row, newest unacknowledged answer's row, how many of these, unanswered orders' rows added up,
-            twice where they are to stop); 0 where there is none.
+            twice where they are to stop, and those of unanswered requests for better pictures); 0 where there is none.
         """
         query = (
             "SELECT craft, max(bank), max(answer), sum(answers), sum(orders) FROM ("
@@ -252,7 +256,9 @@ class CaseStore(CraftShelf, BankShelf, BackgroundShelf, ReviewShelf, TargetShelf
             "UNION ALL "
             "SELECT craft, 0, max(id), count(*), 0 FROM interpretations WHERE NOT is_delivered GROUP BY craft "
             "UNION ALL "
-            "SELECT craft, 0, 0, 0, sum(id * (1 + is_stopping)) FROM targets WHERE NOT is_answered GROUP BY craft) "
+            "SELECT craft, 0, 0, 0, sum(id * (1 + is_stopping)) FROM targets WHERE NOT is_answered GROUP BY craft "
+            "UNION ALL "
+            "SELECT craft, 0, 0, 0, sum(id) << 20 FROM refinements WHERE NOT is_answered GROUP BY craft) "
             "GROUP BY craft"
         )
         return {

@@ -82,7 +82,7 @@ def estimate_hardness(
     """
     rows = _strange(seen, size, settings)
     rows = rows[~_are_named(seen, rows, known, match, settings)]
-    surprise = seen.objectness[rows] * (1 - _best_class(seen)[rows])
+    surprise = surprise_of(seen)[rows]
     order = np.argsort(-surprise, kind="stable")
     reasons = {
         "unexplained": float(surprise.max(initial=0.0)),
@@ -90,6 +90,11 @@ def estimate_hardness(
         "flicker": min(max(flicker, 0.0), 1.0),
     }
     return Hardness(_combined(reasons, settings), reasons, rows[order])
+
+
+def surprise_of(seen: Perception) -> FloatArray:
+    """(N,) how surely each candidate is something, and of no known class."""
+    return np.asarray(seen.objectness * (1 - _best_class(seen)), dtype=np.float32)
 
 
 def with_reward(hardness: Hardness, model: RewardModel, features: FloatArray, settings: HardnessSettings) -> Hardness:

@@ -29,6 +29,7 @@ from edge.keys import KeyPair
 from edge.link_stats import LinkCounter, LinkStats
 from edge.path_estimate import PathEstimate, PathState
 from edge.receipt_audit import AUDIT_SHARE, ReceiptAudit
+from edge.refinements import Refinements
 from edge.session import HelloProfile, LinkSession, OnBank, OnInterpretation, Ports, first_message
 from edge.spool import Spool
 from edge.target_orders import TargetOrders
@@ -65,7 +66,7 @@ class LinkSettings(Settings):
             doubles from the first to this.
         return_s: with another than the first endpoint in use, how often the better ones are tried.
         receipt_patience_s: without any receipt for so long, a case is offered again.
-        audit_share: of delivered cases, kept for a minute and then asked about again.
+        recheck_share: of delivered cases, kept for a minute and then asked about again.
         send_queue: messages libzmq may hold; small, for the spool is the buffer.
         plaintext: no encryption and no identity; only on loopback.
     """
@@ -77,7 +78,7 @@ class LinkSettings(Settings):
     retry_most_s: float = Field(default=15.0, gt=0, le=3600)
     return_s: float = Field(default=30.0, gt=0, le=86400)
     receipt_patience_s: float = Field(default=20.0, gt=0, le=3600)
-    audit_share: float = Field(default=AUDIT_SHARE, ge=0, le=1)
+    recheck_share: float = Field(default=AUDIT_SHARE, ge=0, le=1)
     send_queue: int = Field(default=4, ge=1, le=64)
     plaintext: bool = False
 
@@ -87,6 +88,7 @@ class Link:
 
     Attributes:
         orders: the targets that the cloud wants followed, for the frame loop.
+        refinements: the frames that it wants to see again, likewise.
         answers: what came and the frame loop has not yet taken; the oldest give way.
     """
 
@@ -125,8 +127,8 @@ class Link:
         self._clock = clock or SystemClock()
         self.answers: deque[Interpretation] = deque(maxlen=_MOST_ANSWERS)
         self._on_interpretation = on_interpretation
-        self.orders = TargetOrders(self._clock)
-        audit = ReceiptAudit(spool, settings.audit_share) if settings.audit_share else None
+        self.orders, self.refinements = TargetOrders(self._clock), Refinements()
+        audit = ReceiptAudit(spool, settings.recheck_share) if settings.recheck_share else None
         self._uploader = Uploader(
             spool, self._clock, self._counter, patience_s=settings.receipt_patience_s, audit=audit
         )
@@ -142,6 +144,7 @@ class Link:
             on_interpretation=self._take,
             on_bank=on_bank,
             orders=self.orders,
+            refinements=self.refinements,
         )
         try:
             first_message(self._ports)

@@ -119,6 +119,11 @@ class PathEstimate:
         return self._rtt_s
 
     @property
+    def bytes_per_s(self) -> float | None:
+        """What the path takes; None while that is unknown, or it may take more."""
+        return self._rates[0][1] if self._rates and not self._is_floor else None
+
+    @property
     def chunk_bytes(self) -> int:
         """How large the next chunk should be: at most a second's worth."""
         if not self._rates:

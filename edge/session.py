@@ -18,6 +18,7 @@ from edge.bank import BankStore
 from edge.clock import Clock
 from edge.errors import BankError
 from edge.link_stats import LinkCounter
+from edge.refinements import Refinements
 from edge.spool import Spool
 from edge.target_orders import TargetOrders
 from edge.uploader import Uploader
@@ -34,6 +35,7 @@ from protocols.messages import (
     Problem,
     PromptReceipt,
     PromptUpdate,
+    RefineRequest,
     TrackTarget,
     Welcome,
     decode,
@@ -90,6 +92,7 @@ class Ports:
     on_interpretation: OnInterpretation | None
     on_bank: OnBank | None
     orders: TargetOrders = field(default_factory=TargetOrders)
+    refinements: Refinements = field(default_factory=Refinements)
 
 
 def first_message(ports: Ports) -> Hello:
@@ -177,6 +180,8 @@ class LinkSession:
         before = self._sent_count
         if self._tells_targets:
             self._outbox.extend(self._ports.orders.due(MAX_OUTBOX - len(self._outbox)))
+        if self.is_welcome:
+            self._outbox.extend(self._ports.refinements.due(MAX_OUTBOX - len(self._outbox)))
         if self.ended is None and self._drain():
             if self.is_welcome and now_s - self._sent_s >= self._heartbeat_s:
                 self._outbox.append(self._heartbeat())
@@ -229,6 +234,8 @@ class LinkSession:
             self._on_prompt_update(message, blob)
         elif isinstance(message, TrackTarget):
             self._ports.orders.receive(message)
+        elif isinstance(message, RefineRequest):
+            self._ports.refinements.receive(message)
         else:  # a kind that only the edge may send
             self._ports.counter.add(malformed=1)
 

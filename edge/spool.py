@@ -1,10 +1,9 @@
-"""The durable queue of cases the link has not yet taken: one file each, most valuable first.
+"""The durable queue of cases the link has not yet taken: one file each, most worth for a byte first.
 
 The frame loop calls `put`, which only remembers the case in memory; the link's thread calls `flush`, which
 writes and fsyncs. So the frame loop never waits for a disk, and what the spool promises to keep through power
-loss is what `flush` has written. Both the memory and the disk are bounded, and one order rules both: higher
-value first, older first among equals; whatever comes last in it is dropped and counted when room is needed,
-also when it is the disk that has none left.
+loss is what `flush` has written. Both the memory and the disk are bounded: what is worth least is dropped and counted
+when room is needed, also when it is the disk that has none left. `edge/case_queue.py` has the order.
 """
 
 from __future__ import annotations
@@ -17,13 +16,14 @@ from pathlib import Path
 
 import structlog
 
-from edge.boot_times import BootTimes, Moment
+from edge.boot_times import BootTimes
 from edge.case_files import CaseFiles, StoredCase
+from edge.case_queue import CaseQueue
+from edge.case_queue import SpooledCase as SpooledCase
 from edge.clock import Clock, SystemClock, this_boot
 from edge.durable import make_folder
 from edge.errors import SpoolError
 from edge.ordered import Ordered
-from edge.ranking import first_to_drop, rank
 from protocols.limits import MAX_CASE_BYTES
 from protocols.values import Case
 
@@ -34,37 +34,6 @@ MAX_WAITING_BYTES = 4 * MAX_CASE_BYTES
 """Bounds of what waits in memory for the next `flush`, a few times a second."""
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-
-
-@dataclass(frozen=True)
-class SpooledCase:
-    """A case in the spool, without its imagery.
-
-    Attributes:
-        case: as it will be offered.
-        value: what sending it is worth; any scale, only the order counts.
-        stored: when it was put here.
-        deadline_s: monotonic time from which an answer is of no use; infinite is never.
-        seq: order of arrival, over all runs.
-        is_left_over: whether an earlier run put it here; it may have been offered then.
-    """
-
-    case: Case
-    value: float
-    stored: Moment
-    deadline_s: float
-    seq: int
-    is_left_over: bool
-
-    @property
-    def order(self) -> tuple[float, int]:
-        """Sort key: first to send, last to drop."""
-        return rank(self.value, self.seq)
-
-    @property
-    def end(self) -> tuple[float, int]:
-        """Sort key: first to expire."""
-        return self.deadline_s, self.seq
 
 
 @dataclass(frozen=True)
@@ -131,7 +100,7 @@ class Spool:
         self._writing: SpooledCase | None = None  # between the two: no longer in memory alone, not yet kept
         self._kept: dict[str, SpooledCase] = {}
         self._held: dict[str, SpooledCase] = {}  # delivered
-        self._by_rank: Ordered[SpooledCase] = Ordered(lambda entry: entry.order)  # of those kept
+        self._by_rank = CaseQueue()  # of those kept
         self._by_end: Ordered[SpooledCase] = Ordered(lambda entry: entry.end)  # of all
         self._kept_bytes = self._waiting_bytes = self._peak_bytes = self._next_seq = 0
         self._dropped = self._expired = self._undated = self._write_errors = 0
@@ -232,20 +201,29 @@ class Spool:
         """Return once something waits for `flush`, or after a time."""
         self._has_waiting.wait(timeout_s)
 
-    def best(self, skip: Collection[str] = ()) -> SpooledCase | None:
-        """The most valuable durable case, or None; `skip` names cases to leave out."""
+    def best(self, skip: Collection[str] = (), bytes_per_s: float | None = None) -> SpooledCase | None:
+        """The durable case to send next, or None; see `CaseQueue.best`."""
         self._expire()
         with self._lock:
-            return next((entry for entry in self._by_rank if entry.case.case_id not in skip), None)
+            return self._by_rank.best(self._clock.monotonic_s(), skip, bytes_per_s)
+
+    def bytes_before(self, worth: float) -> int:
+        """Durable imagery that is sent before a new case of this worth for a byte."""
+        with self._lock:
+            return self._by_rank.bytes_before(worth, self._clock.monotonic_s())
 
     def payload(self, case_id: str) -> bytes:
-        """The imagery of a durable case.
+        """The imagery of a durable case, to be sent.
 
         Raises:
             SpoolError: it is not here, or its file is damaged (then it is set aside).
         """
         try:
-            return self._files.payload(case_id)
+            payload = self._files.payload(case_id)
+            with self._lock:
+                if (entry := self._kept.get(case_id)) is not None:
+                    self._by_rank.give(entry, self._clock.monotonic_s())
+            return payload
         except FileNotFoundError as exc:
             self._let_go(case_id)
             raise SpoolError(f"case {case_id} is not in the spool") from exc
@@ -365,10 +343,10 @@ class Spool:
         return case_id is not None
 
     def _drop_below(self, entry: SpooledCase) -> bool:
-        """Whether the least valuable case was worth less than this one, and is gone."""
+        """Whether a case that is to make room for this one was found, and is gone."""
         with self._lock:
-            last = self._by_rank.last
-        if last is None or first_to_drop([last], entry) is entry:
+            last = self._by_rank.least(self._clock.monotonic_s(), entry)
+        if last is None or last is entry:
             return False
         self._dropped += 1
         self.done(last.case.case_id)
@@ -426,7 +404,8 @@ class Spool:
             self._keep(self._entry(replace(found, seq=seq)))
             self._next_seq = seq + 1
         while self._kept_bytes > self._max_bytes or len(self._kept) > self._max_cases:  # the caps were lowered
-            assert self._by_rank.last is not None
+            last = self._by_rank.least(self._clock.monotonic_s())
+            assert last is not None
             self._dropped += 1
-            self.done(self._by_rank.last.case.case_id)
+            self.done(last.case.case_id)
         self._peak_bytes = self._kept_bytes

@@ -118,7 +118,7 @@ class Uploader:
         self._look_after(now_s)
         while len(self._uploads) < self._most and self._pick(now_s):
             pass
-        uploads = sorted(self._uploads.values(), key=lambda upload: upload.spooled.order)
+        uploads = sorted(self._uploads.values(), key=lambda upload: self._order(upload.spooled))
         for upload in uploads:
             if not upload.is_offered:
                 return CaseOffer(case=upload.spooled.case), b""
@@ -204,7 +204,7 @@ class Uploader:
             self._uploads[held.case.case_id] = _Upload(held, b"", is_audit=True)
             return True
         self._not_before_s = {case_id: until_s for case_id, until_s in self._not_before_s.items() if until_s > now_s}
-        best = self._spool.best(skip=self._not_before_s.keys() | self._uploads.keys())
+        best = self._spool.best(self._not_before_s.keys() | self._uploads.keys(), self.path.bytes_per_s)
         if best is None or not self._is_its_turn(best):
             return False
         try:
@@ -222,8 +222,12 @@ class Uploader:
         Offering further ahead would fill the cloud's few places with cases that a better one may come before.
         """
         left = sum(len(upload.payload) - upload.sent for upload in self._uploads.values())
-        is_better = all(spooled.order < upload.spooled.order for upload in self._uploads.values())
+        is_better = all(self._order(spooled) < self._order(upload.spooled) for upload in self._uploads.values())
         return is_better or left < self.path.allowance_bytes
+
+    def _order(self, spooled: SpooledCase) -> tuple[bool, tuple[float, int]]:
+        """Sort key among cases on their way: what can still be in time first."""
+        return not spooled.is_in_time(self._clock.monotonic_s(), self.path.bytes_per_s), spooled.order
 
     def _next_chunk(self, uploads: list[_Upload]) -> tuple[AnyMessage, bytes] | None:
         """A chunk of the most valuable case that the cloud has agreed to, if there is room for it on the way."""

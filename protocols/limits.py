@@ -36,7 +36,7 @@ MAX_BANK_BYTES = MAX_UPDATE_BYTES - 32 * 1024
 """Largest canonical prompt bank, so that a snapshot of any valid bank fits one update with its envelope."""
 
 MAX_KINDS = 64
-"""Kinds one side may list in Hello or Welcome; v1 has 13 and reserves 4."""
+"""Kinds one side may list in Hello or Welcome; v1 has 14 and reserves 3."""
 
 MAX_DETAIL_CHARS = 200
 """Text of a Problem or the reason in a receipt: enough for value, limit and cure."""
@@ -62,6 +62,9 @@ MAX_TEXT_CHARS = 128
 
 MAX_CASE_DETECTIONS = 200
 """Detections in one case or interpretation: at up to 240 bytes each they stay inside MAX_HEADER_BYTES."""
+
+MAX_CASE_PARTS = 8
+"""Pictures in one case: more would cost more than the whole frame, and a teacher looks at each."""
 
 MAX_REASONS = 16
 """Named parts of a hardness score."""
@@ -104,6 +107,9 @@ MAX_REVISION = 2**53
 
 MAX_TARGETS = 16
 """Targets one craft follows at a time: five run at 49 frames/s on one core at 1280x720 (docs/tracking.md)."""
+
+MAX_REFINEMENTS = 4
+"""Times that one case may be asked for again: the frame is gone after some seconds anyway."""
 
 # --- imagery ---
 

@@ -16,7 +16,21 @@ from typing_extensions import Self
 
 from protocols import limits
 from protocols.errors import MessageError
-from protocols.fields import Box, CaseId, Coord, Counter, Duration, Id, Label, Sha256, Text, Unit, Value, WallTime
+from protocols.fields import (
+    Box,
+    CaseId,
+    Coord,
+    Counter,
+    Duration,
+    Id,
+    Label,
+    Quality,
+    Sha256,
+    Text,
+    Unit,
+    Value,
+    WallTime,
+)
 from protocols.reassembly import Reassembly as Reassembly
 from protocols.reassembly import slices as slices
 from protocols.values import BankChange, BankRef, Case, FrameRef, Interpretation
@@ -35,6 +49,7 @@ PROBLEM_CODES: dict[str, str] = {
     "unknown_case": "a chunk or receipt for a case that was not offered",
     "not_welcome": "a message before Hello and Welcome",
     "not_enrolled": "this key is not enrolled, or no longer",
+    "frame_gone": "the frame of this case is not held any more: ask sooner",
     "busy": "try again after retry_after_s",
 }
 """Every code of a `Problem` in v1 with its meaning; a reader takes an unlisted code for `malformed`."""
@@ -281,13 +296,33 @@ class TargetStatus(Message):
     captured_at_s: WallTime | None = None
 
 
+class RefineRequest(Message):
+    """Cloud to edge: show the frame of a case again, better. Sent only to who lists this kind in Hello.
+
+    The answer is a new case that `refines` the first, or a Problem about `request_id`. Sending one again is always
+    safe: a `request_id` is answered once.
+
+    Attributes:
+        request_id: the cloud's own name for the request, never used again.
+        case_id: of a case of this craft that is not itself one that refines another.
+        region_xyxy: the part of the full frame to show, pixels; None is what the case showed.
+        quality: of the JPEG.
+    """
+
+    kind: Literal["RefineRequest"] = "RefineRequest"
+    request_id: Id
+    case_id: CaseId
+    region_xyxy: Box | None = None
+    quality: Quality = 90
+
+
 class Problem(Message):
     """Either way: something is wrong with what you sent. Never answered with another Problem.
 
     Attributes:
         code: one of `PROBLEM_CODES`; later versions may add some.
         detail: for people: value, limit and cure.
-        about: the case_id, update_id or kind it is about.
+        about: the case_id, update_id, request_id or kind it is about.
         retry_after_s: wait this long; None means that sending the same again will not help.
     """
 
@@ -317,6 +352,7 @@ AnyMessage: TypeAlias = (
     | Problem
     | TrackTarget
     | TargetStatus
+    | RefineRequest
 )
 """Every message of v1."""
 
@@ -336,11 +372,11 @@ KINDS: tuple[str, ...] = (
     "Problem",
     "TrackTarget",
     "TargetStatus",
+    "RefineRequest",
 )
-"""The kinds of v1, as Hello and Welcome list them; the last two came within it."""
+"""The kinds of v1, as Hello and Welcome list them; the last three came within it."""
 
 RESERVED_KINDS: tuple[str, ...] = (
-    "RefineRequest",
     "BundleOffer",
     "BundleChunk",
     "MissionTask",

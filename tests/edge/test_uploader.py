@@ -329,3 +329,18 @@ def test_cases_held_for_the_audit_are_bounded_and_make_room_first(tmp_path, spoo
     assert [audit.hold(one.case_id, 0.0) for one in cases] == [True] * 8 + [False] * 4
     small = Spool(tmp_path, max_cases=100, max_bytes=spool.total_bytes + 8 * len(PAYLOAD))
     assert len(small) == 13  # after a restart they are cases like any other: offered, and answered the same
+
+
+def test_what_can_still_be_in_time_goes_before_what_cannot(tmp_path, make_case, fake_clock, counter):
+    spool = Spool(tmp_path / "other", clock=fake_clock)
+    uploader = Uploader(spool, fake_clock, counter, patience_s=20)
+    large, small = make_case(PAYLOAD, ttl_s=3.0), make_case(b"few", ttl_s=3.0)
+    spool.put(large, PAYLOAD, 1000.0)
+    spool.put(small, b"few", 0.001)
+    spool.flush()
+    learn(uploader.path)  # 32 KiB a second: the large one takes two
+    uploader.reset(window_bytes=2 * CHUNK_BYTES)
+    assert uploader.next_message()[0].case == large
+    fake_clock.advance(1.5)
+    uploader.reset(window_bytes=2 * CHUNK_BYTES)
+    assert uploader.next_message()[0].case == small

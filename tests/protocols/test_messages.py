@@ -77,9 +77,14 @@ cases = st.builds(
     space_id=texts,
     variant=texts,
     media_type=st.sampled_from(["image/jpeg", "image/png", "image/webp", "application/x-skyloop-raw"]),
-    payload_bytes=st.integers(1, limits.MAX_CASE_BYTES),
+    payload_bytes=st.integers(1000, limits.MAX_CASE_BYTES),
     payload_sha256=hex64,
     ttl_s=durations,
+    further=st.lists(
+        st.builds(p.CasePart, region_xyxy=st.just((1, 0, 8, 7.5)), payload_bytes=st.integers(1, 99)), max_size=3
+    ).map(tuple),
+    quality=st.none() | st.integers(1, 100),
+    refines=st.none() | hex32,
 )
 corners = st.lists(st.tuples(coords, coords), min_size=3, max_size=6).map(lambda c: tuple(np.ravel(c).tolist()))
 
@@ -96,6 +101,7 @@ def interpretations(draw):
         by=draw(st.sampled_from(["teacher", "person"])),
         interpreter=draw(texts),
         made_at_s=draw(walls),
+        supersedes=draw(st.none() | hex32),
     )
 
 
@@ -190,6 +196,16 @@ STRATEGIES = {
     "PromptUpdate": st.tuples(updates, blobs),
     "PromptReceipt": st.tuples(
         st.builds(p.PromptReceipt, update_id=ids, bank=refs, applied=st.booleans(), reason=reasons), no_blob
+    ),
+    "RefineRequest": st.tuples(
+        st.builds(
+            p.RefineRequest,
+            request_id=ids,
+            case_id=hex32,
+            region_xyxy=st.none() | boxes,
+            quality=st.integers(1, 100),
+        ),
+        no_blob,
     ),
     "TrackTarget": st.tuples(track_targets(), no_blob),
     "TargetStatus": st.tuples(
@@ -517,3 +533,8 @@ def test_announced_size_is_checked_first(total, held, code):
     with pytest.raises(p.MessageError) as caught:
         p.Reassembly(total, DIGEST, cap_bytes=100, held=held)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("quality", [0, 101, -5, 10**9])
+def test_absurd_quality_is_refused(quality):
+    assert code_of(header("RefineRequest", quality=quality)) == "bad_value"

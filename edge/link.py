@@ -267,9 +267,9 @@ class Link:
         poller.register(self._bell, zmq.POLLIN)
         while session.ended is None and not self._closing.is_set():
             may_read = session.wants_input and guard.allows(self._clock.monotonic_s())
-            poller.register(connection.socket, zmq.POLLIN if may_read else 0)
+            poller.register(connection.socket, zmq.POLLIN * may_read | zmq.POLLOUT * session.is_blocked)
             ready = dict(poller.poll(_STEP_MS))
-            if connection.socket in ready:
+            if ready.get(connection.socket, 0) & zmq.POLLIN:
                 self._read(session, connection.socket, guard)
             if connection.monitor in ready:
                 session.ended = session.ended or connection.ending()

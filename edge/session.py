@@ -118,6 +118,7 @@ class LinkSession:
         ended: why the connection is of no more use; None while it is.
         is_welcome: whether the cloud has answered Hello.
         is_turned_away: whether the cloud refused this connection; trying again at once would not help.
+        is_blocked: whether something waits for room to be sent.
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class LinkSession:
             patience_s: least wait for Welcome; later `Ports.liveness_s` rules alone.
         """
         self.ended: str | None = None
-        self.is_welcome = self.is_turned_away = False
+        self.is_welcome = self.is_turned_away = self.is_blocked = False
         self._ports, self._send, self._heard_bytes = ports, send, heard_bytes
         self._patience_s, self._bytes = patience_s, 0
         self._hello = first_message(ports)
@@ -324,7 +325,8 @@ class LinkSession:
             self._ports.uploader.sent(*item)
 
     def _transmit(self, frames: list[bytes]) -> bool:
-        if not self._send(frames):
+        self.is_blocked = not self._send(frames)
+        if self.is_blocked:
             return False
         self._sent_count += 1
         self._ports.counter.add(messages_sent=1, bytes_sent=sum(map(len, frames)))

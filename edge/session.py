@@ -20,9 +20,9 @@ from edge.errors import BankError
 from edge.link_stats import LinkCounter
 from edge.spool import Spool
 from edge.target_orders import TargetOrders
-from edge.uploader import Uploader
+from edge.uploader import MAX_ON_THE_WAY, Uploader
 from protocols.errors import MessageError
-from protocols.limits import MAX_DETAIL_CHARS, MAX_UPDATE_BYTES
+from protocols.limits import CHUNK_BYTES, MAX_CHUNK_BYTES, MAX_DETAIL_CHARS, MAX_UPDATE_BYTES, OPEN_CASES
 from protocols.messages import (
     KINDS,
     AnyMessage,
@@ -205,7 +205,11 @@ class LinkSession:
         rtt_s = self._ports.clock.monotonic_s() - self._sent_s
         self._ports.spool.hear_time(welcome.wall_time_s + rtt_s / 2)
         self._ports.uploader.path.answered(rtt_s, self._ports.clock.monotonic_s())
-        self._ports.uploader.reset(welcome.credit_bytes)
+        self._ports.uploader.reset(
+            welcome.credit_bytes,
+            chunk_bytes=min(welcome.chunk_bytes or CHUNK_BYTES, MAX_CHUNK_BYTES),
+            open_cases=min(welcome.open_cases or OPEN_CASES, MAX_ON_THE_WAY),
+        )
         self._ports.counter.add(connects=1)
         self._ports.counter.mark_connected(True)
         log.info("link up", server=welcome.server_software, credit_bytes=welcome.credit_bytes)

@@ -1,10 +1,11 @@
 """The durable queue of cases the link has not yet taken: one file each, most valuable first.
 
-The frame loop calls `put`, which only remembers the case in memory; the link's thread calls `flush`, which
+The frame loop calls `put`, which only remembers the case in memory; a thread of the link's calls `flush`, which
 writes and fsyncs. So the frame loop never waits for a disk, and what the spool promises to keep through power
-loss is what `flush` has written. Both the memory and the disk are bounded, and one order rules both: higher
-value first, older first among equals; whatever comes last in it is dropped and counted when room is needed,
-also when it is the disk that has none left.
+loss is what `flush` has written. Nor does the link: a case may leave from memory while it is being written, and one
+that was delivered before its turn to be written came never costs the disk anything. Both the memory and the disk are
+bounded, and one order rules both: higher value first, older first among equals; whatever comes last in it is dropped
+and counted when room is needed, also when it is the disk that has none left.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ from edge.clock import Clock, SystemClock, this_boot
 from edge.durable import make_folder
 from edge.errors import SpoolError
 from edge.ordered import Ordered
-from edge.ranking import first_to_drop, rank
+from edge.ranking import first_to_drop, first_to_send, rank
 from protocols.limits import MAX_CASE_BYTES
 from protocols.values import Case
 
 log = structlog.get_logger()
 
-MAX_WAITING_CASES = 16
+MAX_WAITING_CASES = 64
 MAX_WAITING_BYTES = 4 * MAX_CASE_BYTES
-"""Bounds of what waits in memory for the next `flush`, a few times a second."""
+"""Bounds of what is in memory alone, until `flush` has written it."""
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
@@ -127,10 +128,12 @@ class Spool:
         self._lock = threading.Lock()  # all that is remembered; never held while the disk works
         self._disk_lock = threading.Lock()  # one writer at a time
         self._has_waiting = threading.Event()
-        self._waiting: dict[str, tuple[SpooledCase, bytes]] = {}
-        self._writing: SpooledCase | None = None  # between the two: no longer in memory alone, not yet kept
-        self._kept: dict[str, SpooledCase] = {}
+        self._waiting: dict[str, tuple[SpooledCase, bytes]] = {}  # until they are durable
+        self._written: dict[str, SpooledCase] = {}  # of those waiting: the file is there, and not yet for good
+        self._kept: dict[str, SpooledCase] = {}  # durable
         self._held: dict[str, SpooledCase] = {}  # delivered
+        self._held_payloads: dict[str, bytes] = {}  # of those that were never written
+        self._waiting_by_rank: Ordered[SpooledCase] = Ordered(lambda entry: entry.order)
         self._by_rank: Ordered[SpooledCase] = Ordered(lambda entry: entry.order)  # of those kept
         self._by_end: Ordered[SpooledCase] = Ordered(lambda entry: entry.end)  # of all
         self._kept_bytes = self._waiting_bytes = self._peak_bytes = self._next_seq = 0
@@ -146,18 +149,18 @@ class Spool:
     def __len__(self) -> int:
         """Cases kept, with those still in memory."""
         with self._lock:
-            return len(self._kept) + len(self._waiting) + (self._writing is not None)
+            return len(self._kept) + len(self._waiting)
 
     def __contains__(self, case_id: str) -> bool:
         """Whether a case is kept: it was not delivered, dropped, nor has it expired."""
-        return case_id in self._kept or case_id in self._waiting
+        with self._lock:
+            return case_id in self._kept or case_id in self._waiting
 
     @property
     def total_bytes(self) -> int:
         """Bytes of imagery kept, with those still in memory."""
         with self._lock:
-            writing = 0 if self._writing is None else self._writing.case.payload_bytes
-            return self._kept_bytes + self._waiting_bytes + writing
+            return self._kept_bytes + self._waiting_bytes
 
     @property
     def stats(self) -> SpoolStats:
@@ -194,18 +197,12 @@ class Spool:
             raise SpoolError(f"case {case.case_id}: {len(payload)} bytes, {case.payload_bytes} announced")
         stored = self._times.now()
         with self._lock:
-            if case.case_id in self:
+            if case.case_id in self._kept or case.case_id in self._waiting:
                 return True
             entry = self._entry(StoredCase(case, value, stored, self._next_seq), is_left_over=False)
             self._next_seq += 1
-            self._waiting[case.case_id] = entry, payload
-            self._waiting_bytes += len(payload)
-            self._by_end.add(entry)
-            self._has_waiting.set()
-            while len(self._waiting) > MAX_WAITING_CASES or self._waiting_bytes > MAX_WAITING_BYTES:
-                last, _ = max(self._waiting.values(), key=lambda item: item[0].order)
-                self._forget(last.case.case_id)
-                self._dropped += 1
+            self._remember(entry, payload)
+            self._fit_memory()
             return case.case_id in self._waiting
 
     def flush(self) -> int:
@@ -215,35 +212,36 @@ class Spool:
             SpoolError: the disk refused a case; it is dropped and counted, the others still wait.
         """
         self._has_waiting.clear()
-        written: list[SpooledCase] = []
         with self._disk_lock:
             self._expire()
             try:
                 while (item := self._next_waiting()) is not None:
-                    if self._make_room(item[0]):
-                        self._write(*item)
-                        written.append(item[0])
+                    self._write(*item)
             finally:
-                self._writing = None
-                self._make_last(written)
-        return len(written)
+                count = self._make_last()
+        return count
 
     def wait(self, timeout_s: float) -> None:
         """Return once something waits for `flush`, or after a time."""
         self._has_waiting.wait(timeout_s)
 
     def best(self, skip: Collection[str] = ()) -> SpooledCase | None:
-        """The most valuable durable case, or None; `skip` names cases to leave out."""
+        """The most valuable case, or None; `skip` names cases to leave out."""
         self._expire()
         with self._lock:
-            return next((entry for entry in self._by_rank if entry.case.case_id not in skip), None)
+            kept = next((entry for entry in self._by_rank if entry.case.case_id not in skip), None)
+            waiting = next((entry for entry in self._waiting_by_rank if entry.case.case_id not in skip), None)
+        return first_to_send([entry for entry in (kept, waiting) if entry is not None])
 
     def payload(self, case_id: str) -> bytes:
-        """The imagery of a durable case.
+        """The imagery of a case.
 
         Raises:
             SpoolError: it is not here, or its file is damaged (then it is set aside).
         """
+        with self._lock:
+            if (item := self._waiting.get(case_id)) is not None:
+                return item[1]
         try:
             return self._files.payload(case_id)
         except FileNotFoundError as exc:
@@ -261,21 +259,26 @@ class Spool:
         self._files.remove(case_id)
 
     def find(self, case_id: str) -> SpooledCase | None:
-        """A durable case by its id, or None."""
-        return self._kept.get(case_id)
+        """A case by its id, or None."""
+        with self._lock:
+            waiting = self._waiting.get(case_id)
+            return self._kept.get(case_id) if waiting is None else waiting[0]
 
     def hold(self, case_id: str) -> bool:
-        """Keep a delivered case's file for a while, out of the queue; False when it is not here.
+        """Keep a delivered case for a while, out of the queue; False when it is not here.
 
-        It counts for nothing but the bytes on the disk, and is the first to go where those run out. After a restart it
-        is a case like any other.
+        It counts for nothing but the bytes on the disk or in memory, and is the first to go where those run out. After
+        a restart it is a case like any other, where it was written at all.
         """
         with self._lock:
-            entry = self._kept.get(case_id)
+            waiting = self._waiting.get(case_id)
+            entry = self._kept.get(case_id) if waiting is None else waiting[0]
             if entry is None:
                 return False
             self._forget(case_id)
             self._held[case_id] = entry
+            if waiting is not None:
+                self._held_payloads[case_id] = waiting[1]
             return True
 
     def held(self, case_id: str) -> SpooledCase | None:
@@ -285,9 +288,14 @@ class Spool:
     def take_back(self, case_id: str) -> None:
         """Queue a case again that `hold` put by; nothing happens where it had to make room."""
         with self._lock:
-            entry = self._held.pop(case_id, None)
-            if entry is not None:
+            entry, payload = self._held.get(case_id), self._held_payloads.get(case_id)
+            if entry is None:
+                return
+            self._forget(case_id)
+            if payload is None:
                 self._keep(entry)
+            else:
+                self._remember(entry, payload)
 
     def hear_time(self, true_s: float) -> None:
         """Take the cloud's word for the time, and date the cases of earlier boots by it.
@@ -313,21 +321,44 @@ class Spool:
         life_s = min(self._max_age_s, float("inf") if found.case.ttl_s is None else found.case.ttl_s)
         return SpooledCase(found.case, found.value, found.stored, since_s + life_s, found.seq, is_left_over)
 
-    def _keep(self, entry: SpooledCase, *, is_durable: bool = True) -> None:
+    def _keep(self, entry: SpooledCase) -> None:
         self._kept[entry.case.case_id] = entry
         self._kept_bytes += entry.case.payload_bytes
         self._by_end.add(entry)
-        if is_durable:
-            self._by_rank.add(entry)
+        self._by_rank.add(entry)
+
+    def _remember(self, entry: SpooledCase, payload: bytes) -> None:
+        self._waiting[entry.case.case_id] = entry, payload
+        self._waiting_bytes += len(payload)
+        self._waiting_by_rank.add(entry)
+        self._by_end.add(entry)
+        self._has_waiting.set()
+
+    def _fit_memory(self) -> None:
+        """Drop what is over the bounds of memory: delivered cases that are held there, then the least valuable."""
+        while len(self._waiting) > MAX_WAITING_CASES or self._memory_bytes > MAX_WAITING_BYTES:
+            if self._held_payloads:
+                self._forget(next(iter(self._held_payloads)))
+                continue
+            unwritten = [entry for entry in self._waiting_by_rank if entry.case.case_id not in self._written]
+            self._forget(unwritten[-1].case.case_id)  # there is one: the new one, at least
+            self._dropped += 1
+
+    @property
+    def _memory_bytes(self) -> int:
+        return self._waiting_bytes + sum(map(len, self._held_payloads.values()))
 
     def _forget(self, case_id: str) -> None:
         self._held.pop(case_id, None)
+        self._held_payloads.pop(case_id, None)
+        self._written.pop(case_id, None)
         if (entry := self._kept.pop(case_id, None)) is not None:
             self._kept_bytes -= entry.case.payload_bytes
             self._by_rank.remove(entry)
             self._by_end.remove(entry)
         if (item := self._waiting.pop(case_id, None)) is not None:
             self._waiting_bytes -= len(item[1])
+            self._waiting_by_rank.remove(item[0])
             self._by_end.remove(item[0])
 
     def _let_go(self, case_id: str) -> None:
@@ -336,20 +367,19 @@ class Spool:
 
     def _next_waiting(self) -> tuple[SpooledCase, bytes] | None:
         with self._lock:
-            if not self._waiting:
-                return None
-            item = min(self._waiting.values(), key=lambda item: item[0].order)
-            self._forget(item[0].case.case_id)
-            self._writing = item[0]
-            return item
+            for entry in self._waiting_by_rank:
+                if entry.case.case_id not in self._written:
+                    return self._waiting[entry.case.case_id]
+        return None
 
     def _make_room(self, entry: SpooledCase) -> bool:
         """Whether there is room under the caps for one more, once the least valuable are gone."""
         while True:
             with self._lock:
-                held = sum(other.case.payload_bytes for other in self._held.values())
-                total = self._kept_bytes + held + entry.case.payload_bytes
-                if len(self._kept) < self._max_cases and total <= self._max_bytes:
+                held = [case for case_id, case in self._held.items() if case_id not in self._held_payloads]
+                here = [*self._written.values(), *held]
+                total = self._kept_bytes + sum(other.case.payload_bytes for other in [*here, entry])
+                if len(self._kept) + len(self._written) < self._max_cases and total <= self._max_bytes:
                     self._peak_bytes = max(self._peak_bytes, total)
                     return True
             if not self._drop_held() and not self._drop_below(entry):
@@ -375,7 +405,11 @@ class Spool:
         return True
 
     def _write(self, entry: SpooledCase, payload: bytes) -> None:
-        """Write a case's file; where the disk is full, what is worth less makes room."""
+        """Write a case's file; where there is no room for it, what is worth less makes room, or it is dropped."""
+        case_id = entry.case.case_id
+        if not self._make_room(entry):
+            self._let_go(case_id)
+            return
         stored = StoredCase(entry.case, entry.value, entry.stored, entry.seq)
         while True:
             try:
@@ -386,27 +420,33 @@ class Spool:
                 if is_full and (self._files.clear_aside() or self._drop_held() or self._drop_below(entry)):
                     continue
                 self._write_errors += 1
-                path = self._files.path(entry.case.case_id)
-                raise SpoolError(f"{path}: not written ({exc.strerror}); free some space") from exc
+                self._let_go(case_id)
+                raise SpoolError(f"{self._files.path(case_id)}: not written ({exc.strerror}); free some space") from exc
         with self._lock:
-            self._writing = None
-            self._keep(entry, is_durable=False)
+            is_wanted = case_id in self._waiting
+            if is_wanted:
+                self._written[case_id] = entry
+        if not is_wanted:  # delivered, dropped or expired meanwhile
+            self._files.remove(case_id)
 
-    def _make_last(self, written: list[SpooledCase]) -> None:
-        """Sync the folder once for all files of a flush; only then may their cases be offered."""
+    def _make_last(self) -> int:
+        """Sync the folder once for all files of a flush, which makes them durable; returns how many."""
+        written = list(self._written)
         if not written:
-            return
+            return 0
         try:
             self._files.sync()
         except OSError as exc:
-            for entry in written:
-                self.done(entry.case.case_id)
+            for case_id in written:
+                self.done(case_id)
             self._write_errors += len(written)
             raise SpoolError(f"{self._folder}: {len(written)} cases not kept ({exc.strerror}); check the disk") from exc
         with self._lock:
-            for entry in written:
-                if entry.case.case_id in self._kept:
-                    self._by_rank.add(entry)
+            for case_id in written:
+                if (entry := self._written.get(case_id)) is not None:
+                    self._forget(case_id)
+                    self._keep(entry)
+        return len(written)
 
     def _expire(self) -> None:
         now_s = self._clock.monotonic_s()

@@ -19,6 +19,7 @@ from edge.link_stats import LinkCounter
 from edge.path_estimate import PathEstimate, SentChunk
 from edge.receipt_audit import ReceiptAudit
 from edge.spool import Spool, SpooledCase
+from protocols.limits import CHUNK_BYTES, OPEN_CASES
 from protocols.messages import AnyMessage, CaseChunk, CaseOffer, CaseReceipt, Problem
 
 log = structlog.get_logger()
@@ -26,8 +27,8 @@ log = structlog.get_logger()
 RETRY_S = 5.0
 """Pause before a case is offered again when the cloud gave a reason but no time."""
 
-MAX_ON_THE_WAY = 4
-"""Cases offered and not stored yet: as many unfinished uploads of one craft as our gateway holds (`max_partials`)."""
+MAX_ON_THE_WAY = 32
+"""Cases offered and not stored yet, to a cloud that holds as many: on a fast path their commits take the time."""
 
 _HOPELESS = ("case_conflict", "too_large", "bad_value", "bad_blob", "version", "unknown_kind")
 """Problem codes after which sending the same case again cannot help."""
@@ -93,20 +94,26 @@ class Uploader:
         self._spool, self._clock, self._counter, self._patience_s = spool, clock, counter, patience_s
         self._audit = audit
         self._uploads: dict[str, _Upload] = {}
-        self._most = MAX_ON_THE_WAY
+        self._most = OPEN_CASES
         self._not_before_s: dict[str, float] = {}  # by case_id
         self._offered: set[str] = set()  # once or more: the cloud may have some of it
         self._ended: deque[str] = deque(maxlen=_MAX_ENDED)  # cases just let go, of which receipts may be under way
         self._paused_until_s = 0.0
 
-    def reset(self, window_bytes: int) -> None:
-        """Begin a connection: nothing is on its way, and the cloud allows so many bytes."""
+    def reset(self, window_bytes: int, *, chunk_bytes: int = CHUNK_BYTES, open_cases: int = OPEN_CASES) -> None:
+        """Begin a connection: nothing is on its way.
+
+        Args:
+            window_bytes: the cloud's credit.
+            chunk_bytes: largest that the cloud takes.
+            open_cases: that the cloud holds of this craft.
+        """
         self.window_bytes = window_bytes
         self._uploads.clear()
         self._offered = {case_id for case_id in self._offered if case_id in self._spool}
-        self._most = MAX_ON_THE_WAY
+        self._most = open_cases
         self._paused_until_s = 0.0
-        self.path.begin()
+        self.path.begin(chunk_bytes)
         if self._audit is not None:
             self._audit.begin()
 

@@ -11,7 +11,15 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgpack
-from pydantic import Field, StringConstraints, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 from typing_extensions import Self
 
 from protocols import limits
@@ -96,6 +104,8 @@ class Welcome(Message):
         heartbeat_s: how often each side sends a Heartbeat when it has nothing else to send.
         wall_time_s: the cloud's clock when it sent this.
         bank: the prompt bank the craft should hold; an update follows if it holds another.
+        chunk_bytes: largest blob of a CaseChunk that the cloud takes; None is CHUNK_BYTES.
+        open_cases: cases of one craft that it holds at a time, offered and not stored yet; None is OPEN_CASES.
     """
 
     kind: Literal["Welcome"] = "Welcome"
@@ -106,6 +116,13 @@ class Welcome(Message):
     heartbeat_s: float = Field(default=limits.DEFAULT_HEARTBEAT_S, ge=limits.MIN_HEARTBEAT_S, le=limits.MAX_HEARTBEAT_S)
     wall_time_s: WallTime
     bank: BankRef
+    chunk_bytes: int | None = Field(default=None, ge=limits.CHUNK_BYTES, le=limits.MAX_CASE_BYTES)
+    open_cases: int | None = Field(default=None, ge=1, le=limits.MAX_OPEN_CASES)
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what came within v1, where it is not set."""
+        return {name: told for name, told in handler(self).items() if told is not None}
 
 
 class Heartbeat(Message):
@@ -137,7 +154,10 @@ class CaseOffer(Message):
 
 
 class CaseChunk(Message):
-    """Edge to cloud: one slice of a case's imagery; the blob holds 1..CHUNK_BYTES bytes from `offset`."""
+    """Edge to cloud: one slice of a case's imagery; the blob holds at least one byte from `offset`.
+
+    At most CHUNK_BYTES, or as many as the cloud's Welcome said that it takes, and never over MAX_CHUNK_BYTES.
+    """
 
     kind: Literal["CaseChunk"] = "CaseChunk"
     case_id: CaseId
@@ -388,10 +408,10 @@ def decode(frames: Sequence[bytes | memoryview]) -> tuple[AnyMessage, bytes]:
     if len(frames) != 2:
         raise MessageError(f"a message has exactly two frames, this one {len(frames)}")
     header, blob = (memoryview(frame) for frame in frames)
-    if header.nbytes > limits.MAX_HEADER_BYTES or blob.nbytes > limits.CHUNK_BYTES:
+    if header.nbytes > limits.MAX_HEADER_BYTES or blob.nbytes > limits.MAX_CHUNK_BYTES:
         raise MessageError(
             f"frames of {header.nbytes} and {blob.nbytes} bytes; at most {limits.MAX_HEADER_BYTES} and "
-            f"{limits.CHUNK_BYTES}",
+            f"{limits.MAX_CHUNK_BYTES}",
             code="too_large",
         )
     fields = _unpack_map(bytes(header), max_str=limits.MAX_HEADER_BYTES, max_bin=limits.CHUNK_BYTES)
@@ -477,8 +497,9 @@ def _validated(adapter: TypeAdapter[Any], fields: dict[str, Any]) -> Any:  # noq
 
 
 def _check_blob(message: AnyMessage, size: int) -> None:
-    if size > limits.CHUNK_BYTES:
-        raise MessageError(f"a blob of {size} bytes; at most {limits.CHUNK_BYTES}", code="too_large")
+    most = limits.MAX_CHUNK_BYTES if isinstance(message, CaseChunk) else limits.CHUNK_BYTES
+    if size > most:
+        raise MessageError(f"a blob of {size} bytes; at most {most}", code="too_large")
     if (size > 0) != (message.kind in _BLOB_KINDS):
         raise MessageError(f"{message.kind} came with a blob of {size} bytes", code="bad_blob")
     if isinstance(message, CaseChunk) and message.offset + size > limits.MAX_CASE_BYTES:

@@ -309,7 +309,8 @@ def test_headers_that_are_no_header_are_malformed(packed):
     "frames",
     [
         pytest.param([bytes(limits.MAX_HEADER_BYTES + 1), b""], id="header"),
-        pytest.param([header("CaseChunk")[0], bytes(limits.CHUNK_BYTES + 1)], id="blob"),
+        pytest.param([header("CaseChunk")[0], bytes(limits.MAX_CHUNK_BYTES + 1)], id="blob"),
+        pytest.param([header("PromptUpdate")[0], bytes(limits.CHUNK_BYTES + 1)], id="blob of an update"),
         pytest.param(header("CaseChunk", offset=limits.MAX_CASE_BYTES - 5), id="chunk over the case"),
         pytest.param(header("PromptUpdate", offset=990), id="slice over the update"),
     ],

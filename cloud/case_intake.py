@@ -17,6 +17,9 @@ from protocols.values import Case
 
 log = structlog.get_logger()
 
+_CREDIT_PARTS = 4
+"""Receipts are due once a part of the credit waits for them: the craft goes on sending meanwhile."""
+
 
 class Complain(Protocol):
     """Tells the craft what is wrong."""
@@ -85,15 +88,23 @@ class CaseIntake:
             return  # seen before: all of it is here
         uploads.add(upload, chunk.offset, blob)
         if upload.parts.is_complete:
-            payload = upload.parts.finish()
+            payload = uploads.finish(upload)
             upload.verdict = self._desk.commits.add(self._craft, upload.case, payload)
             self._conclude(upload)
 
     async def send_receipts(self) -> None:
-        """One `partial` receipt for each upload that something came for since the last call."""
-        touched, self._touched = self._touched, {}
-        for upload in touched.values():
-            await self._send(self._receipt(upload.case, "partial", upload.parts.next_offset))
+        """One `partial` receipt for each upload that something came for since the last call.
+
+        Where all is here, `stored` is all that need be said, unless it would come too late for the craft's window.
+        """
+        whole = {case_id: upload for case_id, upload in self._touched.items() if upload.verdict is not None}
+        uncovered = sum(upload.case.payload_bytes for upload in whole.values())
+        if uncovered > self._desk.settings.credit_bytes // _CREDIT_PARTS:
+            whole = {}
+        touched, self._touched = self._touched, whole
+        for case_id, upload in touched.items():
+            if case_id not in whole:
+                await self._send(self._receipt(upload.case, "partial", upload.parts.next_offset))
 
     async def finish(self) -> None:
         """Wait until every case that is being committed has its receipt."""

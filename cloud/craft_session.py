@@ -19,6 +19,7 @@ from cloud.errors import CloudError, StoreError
 from cloud.news import Token
 from cloud.target_sender import TargetSender
 from protocols.errors import MessageError
+from protocols.limits import MAX_CHUNK_BYTES
 from protocols.messages import (
     KINDS,
     AnyMessage,
@@ -227,6 +228,8 @@ class CraftSession:
             heartbeat_s=desk.settings.heartbeat_s,
             wall_time_s=desk.clock.wall_s(),
             bank=bank.ref,
+            chunk_bytes=min(MAX_CHUNK_BYTES, desk.settings.credit_bytes),
+            open_cases=desk.settings.max_partials,
         )
         await self._send(welcome)
         self.notify()

@@ -12,7 +12,7 @@ from protocols.limits import MAX_CASE_BYTES
 
 @pytest.fixture
 def uploads():
-    return Uploads(SystemClock(), max_bytes=MAX_CASE_BYTES, max_per_craft=2)
+    return Uploads(SystemClock(), max_bytes=MAX_CASE_BYTES, max_per_craft=2, max_craft_bytes=1000)
 
 
 def test_upload_is_resumed_and_belongs_to_its_craft(uploads):

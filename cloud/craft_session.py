@@ -81,12 +81,19 @@ class CraftSession:
         self.craft, self.key, self.route = craft, key, route
         self.ended: str | None = None
         self._desk, self._transmit_frames = desk, transmit
-        self._cases = CaseIntake(desk, craft, send=self._send, complain=self.complain, on_duplicate=self.notify)
+        self._wake = asyncio.Event()
+        self._cases = CaseIntake(
+            desk,
+            craft,
+            send=self._send,
+            complain=self.complain,
+            on_duplicate=self.notify,
+            on_verdict=self._wake.set,
+        )
         self._targets = TargetSender(desk, craft, self._send)
         self._inbox: deque[tuple[AnyMessage, bytes]] = deque()
         self._inbox_bytes = 0
         self._outbox: deque[list[bytes]] = deque()
-        self._wake = asyncio.Event()
         self._banks: BankSender | None = None  # from Hello on
         self._unreceipted: dict[str, str] = {}  # case_id -> who made the interpretation on its way
         self._received_s = self._sent_s = self._looked_s = desk.clock.monotonic_s()

@@ -45,6 +45,10 @@ _STEP_MS = 20
 _LOOK_S = 0.1
 """How soon the spool's writer notices that it is to end, or that a case has expired; a new case wakes it at once."""
 
+_LINGER_S = 0.05
+"""A case younger than this is not written yet: on a good link it has left by then, and costs the disk nothing. About
+a frame or two of a camera, so what power loss may take is what it takes of the scene anyway."""
+
 _MOST_ANSWERS = 64
 """About targets; an older one is about a frame long gone."""
 
@@ -160,6 +164,7 @@ class Link:
     def start(self) -> None:
         """Begin to connect, and to write the spool, in the background."""
         self._bell = Bell()
+        self._spool.on_put = self._bell.ring
         self._thread.start()
         self._writer.start()
 
@@ -176,9 +181,12 @@ class Link:
         for thread in (self._thread, self._writer):
             if thread.is_alive():
                 thread.join(timeout)
-        self._flush_spool()
-        if self._bell is not None:
-            self._bell.close()
+        try:
+            self._flush_spool()
+        finally:
+            self._spool.on_put = None
+            if self._bell is not None:
+                self._bell.close()
         return not (self._thread.is_alive() or self._writer.is_alive())
 
     def stats(self) -> LinkStats:
@@ -273,7 +281,8 @@ class Link:
                 self._read(session, connection.socket, guard)
             if connection.monitor in ready:
                 session.ended = session.ended or connection.ending()
-            self._bell.silence()
+            if self._bell.fileno() in ready:
+                self._bell.silence()
             for _ in range(session.pump()):
                 guard.note_sent()
             self._path = self._uploader.path.state()
@@ -299,22 +308,20 @@ class Link:
         """Make cases durable as they come; a thread of its own, for a disk takes longer than many messages."""
         while not self._closing.is_set():
             try:
-                if self._flush_spool() and self._bell is not None:
-                    self._bell.ring()
+                self._flush_spool(_LINGER_S)
             except Exception:  # the top loop of this thread, as of the other: the next case may be written
                 self._counter.add(faults=1)
                 log.exception("spool fault")
                 self._closing.wait(self._settings.retry_first_s)
-            self._spool.wait(_LOOK_S)
+            if self._spool.wait(_LOOK_S):
+                self._closing.wait(_LINGER_S)
 
-    def _flush_spool(self) -> bool:
-        """Whether a case became durable."""
+    def _flush_spool(self, min_age_s: float = 0.0) -> None:
         try:
-            return self._spool.flush() > 0
+            self._spool.flush(min_age_s)
         except SpoolError as exc:
             self._counter.add(spool_errors=1)
             log.warning("case lost", reason=str(exc))
-            return True  # others may have been written before
 
     def _on_attempt(self, endpoint: str, failure: str | None) -> None:
         if failure is not None:

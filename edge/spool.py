@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from protocols.values import Case
 
 log = structlog.get_logger()
 
-MAX_WAITING_CASES = 64
+MAX_WAITING_CASES = 256
 MAX_WAITING_BYTES = 4 * MAX_CASE_BYTES
 """Bounds of what is in memory alone, until `flush` has written it."""
 
@@ -97,7 +97,11 @@ class SpoolStats:
 
 
 class Spool:
-    """The queue; every method may be called from any thread."""
+    """The queue; every method may be called from any thread.
+
+    Attributes:
+        on_put: called in the thread that put a case; must not wait.
+    """
 
     def __init__(
         self,
@@ -122,6 +126,7 @@ class Spool:
         Raises:
             SpoolError: the folder cannot be made or read.
         """
+        self.on_put: Callable[[], None] | None = None
         self._folder, self._max_bytes, self._max_cases, self._max_age_s = folder, max_bytes, max_cases, max_age_s
         self._clock, self._boot_id = clock or SystemClock(), boot_id or this_boot()
         self._opened_s = self._clock.monotonic_s()
@@ -203,10 +208,16 @@ class Spool:
             self._next_seq += 1
             self._remember(entry, payload)
             self._fit_memory()
-            return case.case_id in self._waiting
+            is_kept = case.case_id in self._waiting
+        if is_kept and self.on_put is not None:
+            self.on_put()
+        return is_kept
 
-    def flush(self) -> int:
+    def flush(self, min_age_s: float = 0.0) -> int:
         """Write what waits in memory; returns how many cases became durable.
+
+        Args:
+            min_age_s: leave those that came less than this ago, unless memory is half full: they may have left by then.
 
         Raises:
             SpoolError: the disk refused a case; it is dropped and counted, the others still wait.
@@ -214,16 +225,20 @@ class Spool:
         self._has_waiting.clear()
         with self._disk_lock:
             self._expire()
+            is_full = len(self._waiting) > MAX_WAITING_CASES / 2 or self._memory_bytes > MAX_WAITING_BYTES / 2
+            before_s = self._clock.monotonic_s() - min_age_s
             try:
-                while (item := self._next_waiting()) is not None:
+                while (item := self._next_waiting(float("inf") if is_full else before_s)) is not None:
                     self._write(*item)
             finally:
                 count = self._make_last()
+        if self._waiting:
+            self._has_waiting.set()
         return count
 
-    def wait(self, timeout_s: float) -> None:
-        """Return once something waits for `flush`, or after a time."""
-        self._has_waiting.wait(timeout_s)
+    def wait(self, timeout_s: float) -> bool:
+        """Whether something waits for `flush`; returns once that is so, or after a time."""
+        return self._has_waiting.wait(timeout_s)
 
     def best(self, skip: Collection[str] = ()) -> SpooledCase | None:
         """The most valuable case, or None; `skip` names cases to leave out."""
@@ -255,8 +270,12 @@ class Spool:
 
     def done(self, case_id: str) -> None:
         """Let a case go: it was delivered, or will never be taken. Unknown ids are ignored."""
-        self._let_go(case_id)
-        self._files.remove(case_id)
+        with self._lock:
+            # One that is being written just now is removed by who writes it.
+            is_unwritten = case_id in self._waiting and case_id not in self._written
+            self._forget(case_id)
+        if not is_unwritten:
+            self._files.remove(case_id)
 
     def find(self, case_id: str) -> SpooledCase | None:
         """A case by its id, or None."""
@@ -365,10 +384,10 @@ class Spool:
         with self._lock:
             self._forget(case_id)
 
-    def _next_waiting(self) -> tuple[SpooledCase, bytes] | None:
+    def _next_waiting(self, before_s: float) -> tuple[SpooledCase, bytes] | None:
         with self._lock:
             for entry in self._waiting_by_rank:
-                if entry.case.case_id not in self._written:
+                if entry.case.case_id not in self._written and entry.stored.monotonic_s <= before_s:
                     return self._waiting[entry.case.case_id]
         return None
 

@@ -26,8 +26,8 @@ from sim.journal import Journal
 
 WIDTH, HEIGHT = 640, 512
 _LOOK_S = 0.002
-_AHEAD = 12
-"""Cases that wait in the spool while it is kept full; its memory takes 16."""
+_AHEAD = 24
+"""Cases that wait in the spool while it is kept full; its memory takes more."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class GatewaySettings(Settings):
     """
 
     bind: str = "tcp://127.0.0.1:7600"
-    credit_bytes: int = Field(default=4 * 2**20, ge=limits.CHUNK_BYTES, le=limits.MAX_CREDIT_BYTES)
+    credit_bytes: int = Field(default=2**20, ge=limits.CHUNK_BYTES, le=limits.MAX_CREDIT_BYTES)
     heartbeat_s: float = Field(default=limits.DEFAULT_HEARTBEAT_S, ge=limits.MIN_HEARTBEAT_S, le=limits.MAX_HEARTBEAT_S)
     liveness_s: float = Field(default=10.0, gt=0, le=3600)
     max_crafts: int = Field(default=1024, ge=1)

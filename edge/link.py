@@ -200,7 +200,7 @@ class Link:
 
     def path(self) -> PathState:
         """What is known of the way to the cloud; for whoever decides what to send."""
-        return replace(self._path, connected=self._counter.stats.connected)
+        return replace(self._path, connected=self._counter.connected)
 
     def _run(self) -> None:
         dialer = self._dialer()

@@ -19,6 +19,9 @@ _SEND_QUEUE = 16
 _RECEIVE_QUEUE = 32
 """Messages libzmq holds per craft and direction; 8 MiB of what comes in at most, and of imagery half of that."""
 
+_NOBLOCK, _MORE, _IN = int(zmq.NOBLOCK), int(zmq.SNDMORE), int(zmq.POLLIN)
+"""Plain numbers: to combine pyzmq's own takes longer than the call they are for."""
+
 
 class Router:
     """One socket; everything in the thread of its event loop."""
@@ -71,15 +74,20 @@ class Router:
     def take(self) -> list[zmq.Frame] | None:
         """The frames of a message, the first its route; None where there is none: then `wait`."""
         try:
-            return self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            frames = [self._socket.recv(_NOBLOCK, copy=False)]
         except zmq.Again:
             self._ready.clear()
             return None
+        while frames[-1].more:
+            frames.append(self._socket.recv(_NOBLOCK, copy=False))
+        return frames
 
     def send(self, route: bytes, frames: list[bytes]) -> bool | None:
         """Whether a message went out; None when nobody is at the route. Never waits for a slow craft."""
         try:
-            self._socket.send_multipart([route, *frames], zmq.NOBLOCK)
+            for part in (route, *frames[:-1]):
+                self._socket.send(part, _NOBLOCK | _MORE)
+            self._socket.send(frames[-1], _NOBLOCK)
         except zmq.Again:
             return False
         except zmq.ZMQError as exc:
@@ -88,7 +96,7 @@ class Router:
             return None
         finally:
             # Whatever is done with the socket may swallow the one sign of a message that has come meanwhile.
-            if self._socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:  # type: ignore[operator]
+            if int(self._socket.getsockopt(zmq.EVENTS)) & _IN:
                 self._ready.set()
         return True
 

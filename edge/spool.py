@@ -101,6 +101,7 @@ class Spool:
 
     Attributes:
         on_put: called in the thread that put a case; must not wait.
+        departures: counts the times that a case left or became durable.
     """
 
     def __init__(
@@ -127,6 +128,7 @@ class Spool:
             SpoolError: the folder cannot be made or read.
         """
         self.on_put: Callable[[], None] | None = None
+        self.departures = 0
         self._folder, self._max_bytes, self._max_cases, self._max_age_s = folder, max_bytes, max_cases, max_age_s
         self._clock, self._boot_id = clock or SystemClock(), boot_id or this_boot()
         self._opened_s = self._clock.monotonic_s()
@@ -368,6 +370,7 @@ class Spool:
         return self._waiting_bytes + sum(map(len, self._held_payloads.values()))
 
     def _forget(self, case_id: str) -> None:
+        self.departures += 1
         self._held.pop(case_id, None)
         self._held_payloads.pop(case_id, None)
         self._written.pop(case_id, None)

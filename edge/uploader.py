@@ -39,6 +39,9 @@ _STALE = ("gap", "unknown_case")
 _MAX_TRIES = 5
 """Problems with one case in one connection, after which it has to wait for the next one."""
 
+_LOOK_S = 0.02
+"""How often cases on their way are looked at for what time alone changes."""
+
 _PATIENCE_RTTS = 4
 _MAX_ENDED = 64
 
@@ -94,6 +97,8 @@ class Uploader:
         self._spool, self._clock, self._counter, self._patience_s = spool, clock, counter, patience_s
         self._audit = audit
         self._uploads: dict[str, _Upload] = {}
+        self._ordered: list[_Upload] | None = None  # the same, most valuable first; None where that is to be found out
+        self._looked = (float("-inf"), -1)  # when, and what had left the spool by then
         self._most = OPEN_CASES
         self._not_before_s: dict[str, float] = {}  # by case_id
         self._offered: set[str] = set()  # once or more: the cloud may have some of it
@@ -110,6 +115,7 @@ class Uploader:
         """
         self.window_bytes = window_bytes
         self._uploads.clear()
+        self._ordered = None
         self._offered = {case_id for case_id in self._offered if case_id in self._spool}
         self._most = open_cases
         self._paused_until_s = 0.0
@@ -122,14 +128,18 @@ class Uploader:
         now_s = self._clock.monotonic_s()
         if now_s < self._paused_until_s:
             return None
-        self._look_after(now_s)
+        looked_s, departures = self._looked
+        if now_s - looked_s >= _LOOK_S or departures != self._spool.departures:
+            self._looked = (now_s, self._spool.departures)
+            self._look_after(now_s)
         while len(self._uploads) < self._most and self._pick(now_s):
             pass
-        uploads = sorted(self._uploads.values(), key=lambda upload: upload.spooled.order)
-        for upload in uploads:
+        if self._ordered is None:
+            self._ordered = sorted(self._uploads.values(), key=lambda upload: upload.spooled.order)
+        for upload in self._ordered:
             if not upload.is_offered:
                 return CaseOffer(case=upload.spooled.case), b""
-        return self._next_chunk(uploads)
+        return self._next_chunk(self._ordered)
 
     def sent(self, message: AnyMessage, blob: bytes) -> None:
         """Note that the message of `next_message` is under way."""
@@ -208,10 +218,11 @@ class Uploader:
     def _pick(self, now_s: float) -> bool:
         """Whether one more case is on its way now."""
         if self._audit is not None and (held := self._audit.due(now_s)) is not None:
-            self._uploads[held.case.case_id] = _Upload(held, b"", is_audit=True)
+            self._add(_Upload(held, b"", is_audit=True))
             return True
         self._not_before_s = {case_id: until_s for case_id, until_s in self._not_before_s.items() if until_s > now_s}
-        best = self._spool.best(skip=self._not_before_s.keys() | self._uploads.keys())
+        busy = self._not_before_s.keys() | self._uploads.keys() if self._not_before_s else self._uploads
+        best = self._spool.best(skip=busy)
         if best is None or not self._is_its_turn(best):
             return False
         try:
@@ -220,8 +231,12 @@ class Uploader:
             self._counter.add(spool_errors=1)
             log.warning("spooled case lost", reason=str(exc))
             return True
-        self._uploads[best.case.case_id] = _Upload(best, payload)
+        self._add(_Upload(best, payload))
         return True
+
+    def _add(self, upload: _Upload) -> None:
+        self._uploads[upload.case_id] = upload
+        self._ordered = None
 
     def _is_its_turn(self, spooled: SpooledCase) -> bool:
         """Whether a case goes beside those on their way: what is left of them leaves soon, or it is worth more.
@@ -340,6 +355,7 @@ class Uploader:
     def _forget(self, upload: _Upload) -> None:
         self._begin_again(upload)
         self._uploads.pop(upload.case_id, None)
+        self._ordered = None
         if upload.case_id not in self._spool:
             self._offered.discard(upload.case_id)
             self._ended.append(upload.case_id)

@@ -59,16 +59,22 @@ class CaseIntake:
         self._concluded: list[Upload] = []  # the store's verdict is there, and the craft does not know it yet
         self._touched: dict[str, Upload] = {}  # uploads that want a receipt
 
-    async def on_offer(self, case: Case) -> None:
+    async def on_offer(self, case: Case, blob: bytes = b"") -> None:
         """Take a new case, go on with an unfinished one, or say again what became of it.
 
+        Args:
+            case: what is offered.
+            blob: its first bytes, where they came with it.
+
         Raises:
-            MessageError: see `Uploads.open`.
+            MessageError: see `Uploads.open`, and `on_chunk`.
             StoreError: the store cannot be asked.
         """
         desk = self._desk
         upload = desk.uploads.find(self._craft, case.case_id)
-        known = None if upload else desk.store.case_state(self._craft, case.case_id)
+        # Where all of it is here, the store finds out by itself whether it has it already.
+        is_asked = upload is None and len(blob) < case.payload_bytes
+        known = desk.store.case_state(self._craft, case.case_id) if is_asked else None
         if known is not None:
             await self._tell_verdict(case, "duplicate" if known[0] == case.payload_sha256 else "conflict")
             return
@@ -76,6 +82,8 @@ class CaseIntake:
         if upload.verdict is not None:  # an earlier connection brought all of it
             self._conclude(upload)
         self._touched[case.case_id] = upload
+        if blob:
+            self._add(upload, 0, blob)
 
     def on_chunk(self, chunk: CaseChunk, blob: bytes) -> None:
         """Take a piece of a case's imagery.
@@ -83,14 +91,17 @@ class CaseIntake:
         Raises:
             MessageError: `unknown_case`, or see `Uploads.add` and `Reassembly.finish`.
         """
-        uploads = self._desk.uploads
-        upload = uploads.find(self._craft, chunk.case_id)
+        upload = self._desk.uploads.find(self._craft, chunk.case_id)
         if upload is None:
             raise MessageError("no such case was offered, or it had to make room", code="unknown_case")
         self._touched[chunk.case_id] = upload
+        self._add(upload, chunk.offset, blob)
+
+    def _add(self, upload: Upload, offset: int, blob: bytes) -> None:
         if upload.verdict is not None:
             return  # seen before: all of it is here
-        uploads.add(upload, chunk.offset, blob)
+        uploads = self._desk.uploads
+        uploads.add(upload, offset, blob)
         if upload.parts.is_complete:
             payload = uploads.finish(upload)
             upload.verdict = self._desk.commits.add(self._craft, upload.case, payload)

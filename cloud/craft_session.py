@@ -202,7 +202,7 @@ class CraftSession:
 
     async def _take(self, message: AnyMessage, blob: bytes) -> None:
         if isinstance(message, CaseOffer):
-            await self._cases.on_offer(message.case)
+            await self._cases.on_offer(message.case, blob)
         elif isinstance(message, CaseChunk):
             self._cases.on_chunk(message, blob)
         elif isinstance(message, PromptReceipt):

@@ -22,7 +22,7 @@ from edge.spool import Spool
 from edge.target_orders import TargetOrders
 from edge.uploader import MAX_ON_THE_WAY, Uploader
 from protocols.errors import MessageError
-from protocols.limits import CHUNK_BYTES, MAX_CHUNK_BYTES, MAX_DETAIL_CHARS, MAX_UPDATE_BYTES, OPEN_CASES
+from protocols.limits import MAX_CHUNK_BYTES, MAX_DETAIL_CHARS, MAX_UPDATE_BYTES, OPEN_CASES
 from protocols.messages import (
     KINDS,
     AnyMessage,
@@ -207,7 +207,7 @@ class LinkSession:
         self._ports.uploader.path.answered(rtt_s, self._ports.clock.monotonic_s())
         self._ports.uploader.reset(
             welcome.credit_bytes,
-            chunk_bytes=min(welcome.chunk_bytes or CHUNK_BYTES, MAX_CHUNK_BYTES),
+            chunk_bytes=welcome.chunk_bytes and min(welcome.chunk_bytes, MAX_CHUNK_BYTES),
             open_cases=min(welcome.open_cases or OPEN_CASES, MAX_ON_THE_WAY),
         )
         self._ports.counter.add(connects=1)

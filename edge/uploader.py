@@ -8,6 +8,7 @@ asks `next_message` what to send, and tells `sent`, `on_receipt` and `on_problem
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -100,17 +101,18 @@ class Uploader:
         self._ordered: list[_Upload] | None = None  # the same, most valuable first; None where that is to be found out
         self._looked = (float("-inf"), -1)  # when, and what had left the spool by then
         self._most = OPEN_CASES
+        self._offers_bring_imagery = False
         self._not_before_s: dict[str, float] = {}  # by case_id
         self._offered: set[str] = set()  # once or more: the cloud may have some of it
         self._ended: deque[str] = deque(maxlen=_MAX_ENDED)  # cases just let go, of which receipts may be under way
         self._paused_until_s = 0.0
 
-    def reset(self, window_bytes: int, *, chunk_bytes: int = CHUNK_BYTES, open_cases: int = OPEN_CASES) -> None:
+    def reset(self, window_bytes: int, *, chunk_bytes: int | None = None, open_cases: int = OPEN_CASES) -> None:
         """Begin a connection: nothing is on its way.
 
         Args:
             window_bytes: the cloud's credit.
-            chunk_bytes: largest that the cloud takes.
+            chunk_bytes: largest that the cloud takes, with an offer too; None is the usual ones, and none with offers.
             open_cases: that the cloud holds of this craft.
         """
         self.window_bytes = window_bytes
@@ -119,7 +121,8 @@ class Uploader:
         self._offered = {case_id for case_id in self._offered if case_id in self._spool}
         self._most = open_cases
         self._paused_until_s = 0.0
-        self.path.begin(chunk_bytes)
+        self._offers_bring_imagery = chunk_bytes is not None
+        self.path.begin(chunk_bytes or CHUNK_BYTES)
         if self._audit is not None:
             self._audit.begin()
 
@@ -138,7 +141,7 @@ class Uploader:
             self._ordered = sorted(self._uploads.values(), key=lambda upload: upload.spooled.order)
         for upload in self._ordered:
             if not upload.is_offered:
-                return CaseOffer(case=upload.spooled.case), b""
+                return CaseOffer(case=upload.spooled.case), self._first_slice(upload, self._ordered)
         return self._next_chunk(self._ordered)
 
     def sent(self, message: AnyMessage, blob: bytes) -> None:
@@ -148,11 +151,11 @@ class Uploader:
             upload = self._uploads[message.case.case_id]
             upload.is_offered = True
             upload.offered_s = upload.progress_s = now_s
-            is_new = not (upload.spooled.is_left_over or upload.is_audit or upload.case_id in self._offered)
-            upload.is_accepted = is_new
+            upload.is_accepted = self._is_new(upload)
             self._offered.add(upload.case_id)
         elif isinstance(message, CaseChunk):
             upload = self._uploads[message.case_id]
+        if blob:
             upload.sent += len(blob)
             upload.chunks.append((upload.sent, self.path.sent(len(blob), now_s)))
 
@@ -247,21 +250,40 @@ class Uploader:
         is_better = all(spooled.order < upload.spooled.order for upload in self._uploads.values())
         return is_better or left < self.path.allowance_bytes
 
+    def _is_new(self, upload: _Upload) -> bool:
+        """Whether the cloud cannot have anything of a case that is about to be offered."""
+        return not (upload.spooled.is_left_over or upload.is_audit or upload.case_id in self._offered)
+
+    def _first_slice(self, upload: _Upload, uploads: list[_Upload]) -> bytes:
+        """What goes out with the offer of a case, if it is its turn and the cloud takes it."""
+        if not self._offers_bring_imagery or not self._is_new(upload):
+            return b""
+        for better in itertools.takewhile(lambda other: other is not upload, uploads):
+            if better.is_accepted and better.sent < len(better.payload):
+                return b""
+        return self._slice(upload, uploads)
+
     def _next_chunk(self, uploads: list[_Upload]) -> tuple[AnyMessage, bytes] | None:
         """A chunk of the most valuable case that the cloud has agreed to, if there is room for it on the way."""
-        in_flight = sum(upload.sent - upload.covered for upload in uploads)
-        allowed = min(self.window_bytes, self.path.allowance_bytes)
-        room = max(0, allowed - in_flight)
         for upload in uploads:
-            if not upload.is_accepted or upload.sent >= len(upload.payload):
-                continue
-            chunk = upload.payload[upload.sent : upload.sent + self.path.chunk_bytes]
-            # A smaller slice only where the whole window is smaller: else slices would shrink with every receipt.
-            blob = chunk if len(chunk) <= room else chunk[:room] if in_flight == 0 else b""
-            return (CaseChunk(case_id=upload.case_id, offset=upload.sent), blob) if blob else None
-        if room:
+            if upload.is_accepted and upload.sent < len(upload.payload):
+                blob = self._slice(upload, uploads)
+                return (CaseChunk(case_id=upload.case_id, offset=upload.sent), blob) if blob else None
+        if self._room(uploads)[0]:
             self.path.ran_dry()
         return None
+
+    def _slice(self, upload: _Upload, uploads: list[_Upload]) -> bytes:
+        """The next bytes of a case that there is room for."""
+        room, is_idle = self._room(uploads)
+        chunk = upload.payload[upload.sent : upload.sent + self.path.chunk_bytes]
+        # A smaller slice only where the whole window is smaller: else slices would shrink with every receipt.
+        return chunk if len(chunk) <= room else chunk[:room] if is_idle else b""
+
+    def _room(self, uploads: list[_Upload]) -> tuple[int, bool]:
+        """Bytes that may be sent now, and whether none is on its way."""
+        in_flight = sum(upload.sent - upload.covered for upload in uploads)
+        return max(0, min(self.window_bytes, self.path.allowance_bytes) - in_flight), in_flight == 0
 
     def _go_on(self, upload: _Upload, next_offset: int) -> None:
         now_s = self._clock.monotonic_s()

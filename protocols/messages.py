@@ -104,7 +104,7 @@ class Welcome(Message):
         heartbeat_s: how often each side sends a Heartbeat when it has nothing else to send.
         wall_time_s: the cloud's clock when it sent this.
         bank: the prompt bank the craft should hold; an update follows if it holds another.
-        chunk_bytes: largest blob of a CaseChunk that the cloud takes; None is CHUNK_BYTES.
+        chunk_bytes: largest blob of a CaseChunk that the cloud takes, and of a CaseOffer; None is CHUNK_BYTES, and none.
         open_cases: cases of one craft that it holds at a time, offered and not stored yet; None is OPEN_CASES.
     """
 
@@ -147,7 +147,10 @@ class Heartbeat(Message):
 
 
 class CaseOffer(Message):
-    """Edge to cloud: here is a case; its receipt says from which offset to send the imagery."""
+    """Edge to cloud: here is a case; its receipt says from which offset to send the imagery.
+
+    To a cloud whose Welcome gives `chunk_bytes` the blob may hold the imagery's first bytes.
+    """
 
     kind: Literal["CaseOffer"] = "CaseOffer"
     case: Case
@@ -451,6 +454,7 @@ def unpack_change(packed: bytes) -> BankChange:
 
 _CHANGE_ADAPTER: TypeAdapter[BankChange] = TypeAdapter(BankChange)
 _BLOB_KINDS = ("CaseChunk", "PromptUpdate")
+"""Never without a blob; a CaseOffer may have one, and nothing else ever has."""
 
 
 def _unpack_map(packed: bytes, *, max_str: int, max_bin: int) -> dict[str, Any]:
@@ -497,10 +501,13 @@ def _validated(adapter: TypeAdapter[Any], fields: dict[str, Any]) -> Any:  # noq
 
 
 def _check_blob(message: AnyMessage, size: int) -> None:
-    most = limits.MAX_CHUNK_BYTES if isinstance(message, CaseChunk) else limits.CHUNK_BYTES
+    most = limits.MAX_CHUNK_BYTES if isinstance(message, CaseChunk | CaseOffer) else limits.CHUNK_BYTES
     if size > most:
         raise MessageError(f"a blob of {size} bytes; at most {most}", code="too_large")
-    if (size > 0) != (message.kind in _BLOB_KINDS):
+    if isinstance(message, CaseOffer):
+        if size > message.case.payload_bytes:
+            raise MessageError(f"the offer brings {size} of {message.case.payload_bytes} bytes", code="too_large")
+    elif (size > 0) != (message.kind in _BLOB_KINDS):
         raise MessageError(f"{message.kind} came with a blob of {size} bytes", code="bad_blob")
     if isinstance(message, CaseChunk) and message.offset + size > limits.MAX_CASE_BYTES:
         raise MessageError(f"the chunk ends at {message.offset + size}", code="too_large")

@@ -52,6 +52,10 @@ _PROBLEM_INTERVAL_S = 1.0
 _LIVENESS_BEATS = 2.8
 """Heartbeats, or round trips, without a byte: two are missing and the third is due. A broken link is found within 3."""
 
+_OVERDUE_S, _OVERDUE_RTTS = 0.25, 4.0
+"""Silence in which a receipt should have come. Then a heartbeat is sent at once: where something on the way forgot the
+connection, it answers that, and not before, by ending it."""
+
 Send = Callable[[Sequence[bytes]], bool]
 HeardBytes = Callable[[], "int | None"]
 OnInterpretation = Callable[[Interpretation], None]
@@ -179,11 +183,17 @@ class LinkSession:
         if self._tells_targets:
             self._outbox.extend(self._ports.orders.due(MAX_OUTBOX - len(self._outbox)))
         if self.ended is None and self._drain():
-            if self.is_welcome and now_s - self._sent_s >= self._heartbeat_s:
+            if self.is_welcome and now_s - self._sent_s >= self._beat_s(now_s):
                 self._outbox.append(self._heartbeat())
             if self._drain():
                 self._send_case()
         return self._sent_count - before
+
+    def _beat_s(self, now_s: float) -> float:
+        """After what time without a message of ours a heartbeat is due: sooner where a receipt is overdue."""
+        overdue_s = max(_OVERDUE_S, _OVERDUE_RTTS * (self._ports.uploader.path.rtt_s or self._heartbeat_s))
+        is_overdue = self._ports.uploader.is_waiting and now_s - self._received_s >= overdue_s
+        return min(self._heartbeat_s, overdue_s) if is_overdue else self._heartbeat_s
 
     def _silence_s(self) -> float:
         """Longest time without a byte that a connection may live."""

@@ -357,8 +357,9 @@ class Spool:
 
     def _fit_memory(self) -> None:
         """Drop what is over the bounds of memory: delivered cases that are held there, then the least valuable."""
-        while len(self._waiting) > MAX_WAITING_CASES or self._memory_bytes > MAX_WAITING_BYTES:
-            if self._held_payloads:
+        most = min(MAX_WAITING_CASES, self._max_cases)
+        while len(self._waiting) > most or self._memory_bytes > MAX_WAITING_BYTES:
+            if self._held_payloads and self._memory_bytes > MAX_WAITING_BYTES:
                 self._forget(next(iter(self._held_payloads)))
                 continue
             unwritten = [entry for entry in self._waiting_by_rank if entry.case.case_id not in self._written]

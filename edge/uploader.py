@@ -126,6 +126,11 @@ class Uploader:
         if self._audit is not None:
             self._audit.begin()
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a case is on its way, so that a receipt is to come."""
+        return bool(self._uploads)
+
     def next_message(self) -> tuple[AnyMessage, bytes] | None:
         """(message, blob) to send now, or None; say `sent` once it is under way."""
         now_s = self._clock.monotonic_s()

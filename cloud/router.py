@@ -33,7 +33,7 @@ class Router:
             context: that the ZAP handler answers.
             keys: the cloud's.
         """
-        self._socket: zmq.Socket[bytes] = context.socket(zmq.ROUTER, socket_class=zmq.Socket)
+        self._socket: zmq.Socket[bytes] = zmq.Socket(context, zmq.ROUTER)
         self._socket.curve_publickey, self._socket.curve_secretkey = keys.public, keys.secret
         self._socket.curve_server = True
         for option, value in (

@@ -133,27 +133,8 @@ class Link:
         self.answers: deque[Interpretation] = deque(maxlen=_MOST_ANSWERS)
         self._on_interpretation = on_interpretation
         self.orders = TargetOrders(self._clock)
-        audit = ReceiptAudit(spool, settings.audit_share) if settings.audit_share else None
-        self._uploader = Uploader(
-            spool, self._clock, self._counter, patience_s=settings.receipt_patience_s, audit=audit
-        )
-        self._ports = Ports(
-            spool=spool,
-            bank=bank,
-            hello=hello,
-            boot_id=this_boot(),
-            clock=self._clock,
-            counter=self._counter,
-            uploader=self._uploader,
-            liveness_s=settings.liveness_s,
-            on_interpretation=self._take,
-            on_bank=on_bank,
-            orders=self.orders,
-        )
-        try:
-            first_message(self._ports)
-        except ValidationError as exc:
-            raise ConfigError(f"the student's profile cannot be sent: {first_problem(exc)}") from exc
+        self._uploader = self._new_uploader()
+        self._ports = self._new_ports(bank, hello, on_bank)
         self._paths: dict[str, PathEstimate] = defaultdict(PathEstimate)  # by endpoint
         self._path = PathState()
         self._keys = (keys, server_key) if keys is not None and server_key is not None else None
@@ -163,6 +144,32 @@ class Link:
         self._writer = threading.Thread(target=self._write_spool, name="skyloop-spool", daemon=True)
         self._attempts = 0
         self._told: dict[str, str] = {}  # by endpoint, the newest reason why it is not connected
+
+    def _new_uploader(self) -> Uploader:
+        settings = self._settings
+        audit = ReceiptAudit(self._spool, settings.audit_share) if settings.audit_share else None
+        patience_s = settings.receipt_patience_s
+        return Uploader(self._spool, self._clock, self._counter, patience_s=patience_s, audit=audit)
+
+    def _new_ports(self, bank: BankStore, hello: HelloProfile, on_bank: OnBank | None) -> Ports:
+        ports = Ports(
+            spool=self._spool,
+            bank=bank,
+            hello=hello,
+            boot_id=this_boot(),
+            clock=self._clock,
+            counter=self._counter,
+            uploader=self._uploader,
+            liveness_s=self._settings.liveness_s,
+            on_interpretation=self._take,
+            on_bank=on_bank,
+            orders=self.orders,
+        )
+        try:
+            first_message(ports)
+        except ValidationError as exc:
+            raise ConfigError(f"the student's profile cannot be sent: {first_problem(exc)}") from exc
+        return ports
 
     def start(self) -> None:
         """Begin to connect, and to write the spool, in the background."""
@@ -185,7 +192,8 @@ class Link:
             if thread.is_alive():
                 thread.join(timeout)
         try:
-            self._flush_spool()
+            while not self._flush_spool():  # each time that the disk refuses, a case less waits
+                pass
         finally:
             self._spool.on_put = None
             if self._bell is not None:
@@ -319,12 +327,15 @@ class Link:
             if self._spool.wait(_LOOK_S):
                 self._closing.wait(_LINGER_S)
 
-    def _flush_spool(self, min_age_s: float = 0.0) -> None:
+    def _flush_spool(self, min_age_s: float = 0.0) -> bool:
+        """Whether all that is due was written; where not, the disk refused a case, and others may wait still."""
         try:
             self._spool.flush(min_age_s)
         except SpoolError as exc:
             self._counter.add(spool_errors=1)
             log.warning("case lost", reason=str(exc))
+            return False
+        return True
 
     def _on_attempt(self, endpoint: str, failure: str | None) -> None:
         if failure is not None:

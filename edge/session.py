@@ -191,7 +191,8 @@ class LinkSession:
 
     def _beat_s(self, now_s: float) -> float:
         """After what time without a message of ours a heartbeat is due: sooner where a receipt is overdue."""
-        overdue_s = max(_OVERDUE_S, _OVERDUE_RTTS * (self._ports.uploader.path.rtt_s or self._heartbeat_s))
+        rtt_s = self._ports.uploader.path.rtt_s
+        overdue_s = max(_OVERDUE_S, _OVERDUE_RTTS * (self._heartbeat_s if rtt_s is None else rtt_s))
         is_overdue = self._ports.uploader.is_waiting and now_s - self._received_s >= overdue_s
         return min(self._heartbeat_s, overdue_s) if is_overdue else self._heartbeat_s
 

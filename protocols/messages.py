@@ -104,7 +104,7 @@ class Welcome(Message):
         heartbeat_s: how often each side sends a Heartbeat when it has nothing else to send.
         wall_time_s: the cloud's clock when it sent this.
         bank: the prompt bank the craft should hold; an update follows if it holds another.
-        chunk_bytes: largest blob of a CaseChunk that the cloud takes, and of a CaseOffer; None is CHUNK_BYTES, and none.
+        chunk_bytes: largest blob of a CaseChunk that the cloud takes, and of a CaseOffer; None is CHUNK_BYTES and none.
         open_cases: cases of one craft that it holds at a time, offered and not stored yet; None is OPEN_CASES.
     """
 

@@ -46,6 +46,28 @@ def test_memory_is_bounded_and_the_longest_untouched_gives_way(uploads):
     assert second.parts.next_offset == MAX_CASE_BYTES // 2 + 1
 
 
+def test_cases_of_a_craft_are_bounded_by_what_they_announce_and_those_for_the_disk_stay(uploads):
+    first, second = (uploads.open("alpha", make_case(bytes(400))) for _ in range(2))
+    uploads.remove(first)
+    third = uploads.open("alpha", make_case(bytes(700)))
+    assert [uploads.find("alpha", upload.case.case_id) for upload in (second, third)] == [None, third]
+    third.verdict = "the disk has it"
+    with pytest.raises(MessageError) as caught:
+        uploads.open("alpha", make_case(bytes(400)))
+    assert caught.value.code == "busy"
+
+
+def test_bytes_dropped_for_their_digest_leave_room(uploads):
+    big = MAX_CASE_BYTES * b"x"
+    wrong = uploads.open("alpha", make_case(big).model_copy(update={"payload_sha256": "0" * 64}))
+    uploads.add(wrong, 0, big)
+    with pytest.raises(MessageError, match="send again"):
+        uploads.finish(wrong)
+    other = uploads.open("beta", make_case(big))
+    uploads.add(other, 0, big)
+    assert uploads.find("alpha", wrong.case.case_id) is wrong
+
+
 class SlowStore:
     """Records the groups it is given; refuses them all while `is_full`."""
 

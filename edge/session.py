@@ -215,7 +215,8 @@ class LinkSession:
         self._tells_targets = "TargetStatus" in welcome.kinds
         rtt_s = self._ports.clock.monotonic_s() - self._sent_s
         self._ports.spool.hear_time(welcome.wall_time_s + rtt_s / 2)
-        self._ports.uploader.path.answered(rtt_s, self._ports.clock.monotonic_s())
+        hello_bytes = sum(map(len, encode(self._hello)))
+        self._ports.uploader.path.greeted(hello_bytes, rtt_s, self._ports.clock.monotonic_s())
         self._ports.uploader.reset(
             welcome.credit_bytes,
             chunk_bytes=welcome.chunk_bytes and min(welcome.chunk_bytes, MAX_CHUNK_BYTES),

@@ -62,6 +62,13 @@ def test_large_chunks_are_for_paths_that_take_them_in_no_time(bytes_per_s, chunk
     assert path.chunk_bytes == min(chunk_bytes, CHUNK_BYTES)
 
 
+@pytest.mark.parametrize(("rtt_s", "chunk_bytes"), [(0.001, CHUNK_BYTES), (0.07, 7142), (0.6, 2048), (5.0, 2048)])
+def test_first_chunk_is_what_the_greeting_says_that_the_path_takes(rtt_s, chunk_bytes):
+    path = PathEstimate()
+    path.greeted(500, rtt_s, 0.0)
+    assert (path.chunk_bytes, path.rtt_s, path.allowance_bytes) == (chunk_bytes, rtt_s, 2 * chunk_bytes)
+
+
 def test_path_that_grew_narrow_is_believed_after_ten_seconds():
     pipe = Pipe(1_000_000, 0.05)
     pipe.run(5)

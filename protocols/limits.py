@@ -21,7 +21,7 @@ CHUNK_BYTES = 16 * 1024
 """Largest blob that every peer takes. One takes a second at 128 kbit/s: a heartbeat or a prompt never waits longer."""
 
 MAX_CHUNK_BYTES = 128 * 1024
-"""Largest blob of a CaseChunk or CaseOffer, to a cloud whose Welcome says that it takes so much: a common case whole."""
+"""Largest blob of a CaseChunk or CaseOffer, to a cloud whose Welcome says that it takes that: a common case whole."""
 
 MAX_CLOUD_MESSAGE_BYTES = MAX_CHUNK_BYTES + 1024
 """ZMQ_MAXMSGSIZE of such a cloud, with room for what encryption adds."""

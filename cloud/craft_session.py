@@ -20,6 +20,7 @@ from cloud.news import Token
 from cloud.refine_sender import RefineSender
 from cloud.target_sender import TargetSender
 from protocols.errors import MessageError
+from protocols.limits import MAX_CHUNK_BYTES
 from protocols.messages import (
     KINDS,
     AnyMessage,
@@ -81,12 +82,19 @@ class CraftSession:
         self.craft, self.key, self.route = craft, key, route
         self.ended: str | None = None
         self._desk, self._transmit_frames = desk, transmit
-        self._cases = CaseIntake(desk, craft, send=self._send, complain=self.complain, on_duplicate=self.notify)
+        self._wake = asyncio.Event()
+        self._cases = CaseIntake(
+            desk,
+            craft,
+            send=self._send,
+            complain=self.complain,
+            on_duplicate=self.notify,
+            on_verdict=self._wake.set,
+        )
         self._targets, self._better = TargetSender(desk, craft, self._send), RefineSender(desk, craft, self._send)
         self._inbox: deque[tuple[AnyMessage, bytes]] = deque()
         self._inbox_bytes = 0
         self._outbox: deque[list[bytes]] = deque()
-        self._wake = asyncio.Event()
         self._banks: BankSender | None = None  # from Hello on
         self._unreceipted: dict[str, str] = {}  # case_id -> who made the interpretation on its way
         self._received_s = self._sent_s = self._looked_s = desk.clock.monotonic_s()
@@ -195,7 +203,7 @@ class CraftSession:
 
     async def _take(self, message: AnyMessage, blob: bytes) -> None:
         if isinstance(message, CaseOffer):
-            await self._cases.on_offer(message.case)
+            await self._cases.on_offer(message.case, blob)
         elif isinstance(message, CaseChunk):
             self._cases.on_chunk(message, blob)
         elif isinstance(message, PromptReceipt):
@@ -231,6 +239,8 @@ class CraftSession:
             heartbeat_s=desk.settings.heartbeat_s,
             wall_time_s=desk.clock.wall_s(),
             bank=bank.ref,
+            chunk_bytes=min(MAX_CHUNK_BYTES, desk.settings.credit_bytes),
+            open_cases=desk.settings.max_partials,
         )
         await self._send(welcome)
         self.notify()

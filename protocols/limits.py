@@ -18,7 +18,19 @@ MAX_HEADER_BYTES = 48 * 1024
 """Largest msgpack header. Holds a case with MAX_CASE_DETECTIONS worst-case ASCII detections."""
 
 CHUNK_BYTES = 16 * 1024
-"""Largest blob. One takes a second at 128 kbit/s: a heartbeat or a prompt never waits longer."""
+"""Largest blob that every peer takes. One takes a second at 128 kbit/s: a heartbeat or a prompt never waits longer."""
+
+MAX_CHUNK_BYTES = 128 * 1024
+"""Largest blob of a CaseChunk or CaseOffer, to a cloud whose Welcome says that it takes that: a common case whole."""
+
+MAX_CLOUD_MESSAGE_BYTES = MAX_CHUNK_BYTES + 1024
+"""ZMQ_MAXMSGSIZE of such a cloud, with room for what encryption adds."""
+
+OPEN_CASES = 4
+"""Unfinished cases of one craft that every cloud holds at a time."""
+
+MAX_OPEN_CASES = 1024
+"""Most that a Welcome may tell of."""
 
 MAX_ARRAY_ITEMS = 1024
 """Longest msgpack array; the unpacker allocates for the announced length before it sees the items."""

@@ -6,9 +6,9 @@ from builders import make_case
 from edge.link_stats import LinkCounter
 from edge.receipt_audit import ReceiptAudit
 from edge.spool import Spool
-from edge.uploader import MAX_ON_THE_WAY, Uploader
+from edge.uploader import Uploader
 from protocols import CaseChunk, CaseOffer, CaseReceipt, Problem
-from protocols.limits import CHUNK_BYTES
+from protocols.limits import CHUNK_BYTES, MAX_CHUNK_BYTES, OPEN_CASES
 
 PAYLOAD = bytes(range(256)) * 256  # four chunks
 
@@ -181,10 +181,24 @@ def test_new_case_offered_on_a_lost_connection_is_asked_about(uploader, case, sp
 def test_several_small_cases_are_on_their_way_and_share_one_window(uploader, case, put):
     cases = [put(value, b"x" * 10_000) for value in (6.0, 5.0, 4.0, 3.0, 2.0)]
     sent = send(uploader)
-    assert [message.case for message in sent[:MAX_ON_THE_WAY]] == cases[:MAX_ON_THE_WAY]
-    assert [message.case_id for message in sent[MAX_ON_THE_WAY:]] == [one.case_id for one in cases[:3]]  # 30 of 32 KiB
+    assert [message.case for message in sent[:OPEN_CASES]] == cases[:OPEN_CASES]
+    assert [message.case_id for message in sent[OPEN_CASES:]] == [one.case_id for one in cases[:3]]  # 30 of 32 KiB
     uploader.on_receipt(receipt(cases[0], "stored", 10_000))
     assert [message.kind for message in send(uploader)] == ["CaseOffer", "CaseChunk"]
+
+
+def test_cloud_that_takes_more_gets_larger_chunks_on_a_fast_path_and_more_cases(uploader, spool, put, make_case):
+    cases = [put(value, b"x" * 1000) for value in (6.0, 5.0, 4.0, 3.0, 2.0)]
+    uploader.path.covered(uploader.path.sent(2**20, 0.0), 0.01)
+    uploader.reset(2**20, chunk_bytes=MAX_CHUNK_BYTES, open_cases=5)
+    assert [message.case for message in send(uploader) if isinstance(message, CaseOffer)] == cases
+    for one in cases:
+        uploader.on_receipt(receipt(one, "stored", 1000, credit_bytes=2**20))
+    whole = put(9.0, bytes(MAX_CHUNK_BYTES))
+    assert uploader.next_message() == (CaseOffer(case=whole), bytes(MAX_CHUNK_BYTES))
+    assert [message for message in send(uploader) if isinstance(message, CaseChunk)] == []
+    uploader.on_receipt(receipt(whole, "stored", MAX_CHUNK_BYTES, credit_bytes=2**20))
+    assert whole.case_id not in spool
 
 
 def test_no_case_is_offered_long_before_its_turn(uploader, case, put):

@@ -65,6 +65,14 @@ def test_golden_bank_change_with_the_fields_that_came_later_reads_and_is_written
     assert p.pack_change(p.diff_banks(None, later)) == golden
 
 
+@pytest.mark.parametrize("name", ["_later_welcome.bin", "_later_case_offer.bin"])
+def test_golden_message_with_what_came_later_reads_and_is_written_the_same(name):
+    golden = (V1 / name).read_bytes()
+    message, blob = p.decode(MAKE["split"](golden))
+    assert MAKE["join"](p.encode(message, blob)) == golden
+    assert (message, blob) in [(MAKE["later_welcome"](), b""), (p.CaseOffer(case=MAKE["case"]()), bytes(range(32)))]
+
+
 def test_golden_raw_image_decodes():
     image = p.decode_image((V1 / "_image.raw").read_bytes(), "application/x-skyloop-raw")
     np.testing.assert_array_equal(image, np.arange(24, dtype=np.int16).reshape(2, 3, 4) - 5)

@@ -325,7 +325,9 @@ def test_headers_that_are_no_header_are_malformed(packed):
     "frames",
     [
         pytest.param([bytes(limits.MAX_HEADER_BYTES + 1), b""], id="header"),
-        pytest.param([header("CaseChunk")[0], bytes(limits.CHUNK_BYTES + 1)], id="blob"),
+        pytest.param([header("CaseChunk")[0], bytes(limits.MAX_CHUNK_BYTES + 1)], id="blob"),
+        pytest.param([header("CaseOffer")[0], bytes(GOLDEN["CaseOffer"][0].case.payload_bytes + 1)], id="offer"),
+        pytest.param([header("PromptUpdate")[0], bytes(limits.CHUNK_BYTES + 1)], id="blob of an update"),
         pytest.param(header("CaseChunk", offset=limits.MAX_CASE_BYTES - 5), id="chunk over the case"),
         pytest.param(header("PromptUpdate", offset=990), id="slice over the update"),
     ],
@@ -370,7 +372,7 @@ def test_error_text_does_not_repeat_the_input():
     assert "craft_software" in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", p.KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in p.KINDS if kind != "CaseOffer"])
 def test_blob_belongs_to_chunks_and_updates_alone(kind):
     message, blob = GOLDEN[kind]
     wrong = b"" if blob else b"x"

@@ -256,6 +256,13 @@ def split(data: bytes) -> list[bytes]:
     return frames
 
 
+def later_welcome() -> p.Welcome:
+    """With the fields that came within v1."""
+    welcome = messages()["Welcome"][0]
+    assert isinstance(welcome, p.Welcome)
+    return welcome.model_copy(update={"chunk_bytes": 131072, "open_cases": 32})
+
+
 def files() -> dict[str, bytes]:
     """Every golden file by name."""
     made = {f"{kind}.bin": join(p.encode(message, blob)) for kind, (message, blob) in messages().items()}
@@ -268,6 +275,8 @@ def files() -> dict[str, bytes]:
     refined = p.InterpretationMessage(interpretation=refined_interpretation())
     made["_refined_interpretation.bin"] = join(p.encode(refined))
     made["_target_interpretation.bin"] = join(p.encode(p.InterpretationMessage(interpretation=target_interpretation())))
+    made["_later_welcome.bin"] = join(p.encode(later_welcome()))
+    made["_later_case_offer.bin"] = join(p.encode(p.CaseOffer(case=case()), bytes(range(32))))
     raw = np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4) - 5
     made["_image.raw"] = p.encode_image(raw, "application/x-skyloop-raw")
     return made

@@ -2,9 +2,9 @@
 
 It is looked for by its own short-term tracker around the place that its motion and the camera's make likely. Out of
 what is seen there comes its presence; only where that is high anything is learnt, and where it stays low the target
-is called lost. From then on it is searched in the whole frame, among what the student sees, and taken for the same
-one only where two agree: the first template with the prompt, or, where no prompt answers for it, with the short-term
-tracker.
+is called lost. From then on it is searched in the whole frame, among what the student sees but did not see beside it
+before, and taken for the same one only where two agree, in two looks: the first template with the prompt, or, where no
+prompt answers for it, with the short-term tracker.
 """
 
 from __future__ import annotations
@@ -62,10 +62,12 @@ class TargetSettings(Settings):
         sure_above: presence of a sure frame; only in those the student's view of the target is learnt.
         learn_above: presence from which the short-term tracker learns likely looks. What changes its looks quickly is
             never sure, and lost for good if that is not learnt.
-        doubt_below, patience: presence, and frames in a row under it, after which nobody claims any more to track the
-            target: it is tentative again, and still followed. One that was just found again must prove itself: it is
-            lost after as many frames that are not sure.
-        lost_below: presence that, as many frames in a row, means lost.
+        doubt_below: presence under which nobody claims any more to track the target: it is tentative again, and still
+            followed. Presence has a memory of its own: to wait for 3 such frames made 2.7 % of the frames of rendered
+            disappearances falsely claimed instead of 1.2, and not more of the others rightly.
+        patience: frames in a row that are not sure after which one that was just found again is lost: it must prove
+            itself.
+        lost_below: presence that, `patience` frames in a row, means lost.
         doubted: frames in a row in doubt after which it is lost, too.
         confirm: sure frames until a tentative or re-found target is tracked.
         template_at_least: likeness with the first template from which a candidate may be the target again.
@@ -316,7 +318,7 @@ class FollowedTarget:
             self._turn("lost", f"presence under {settings.lost_below:g} for {self._absent} frames")
         elif self._doubtful >= (settings.patience if state == "re_found" else settings.doubted):
             self._turn("lost", f"presence under {least:g} for {self._doubtful} frames")
-        elif state == "tracked" and self._doubtful >= settings.patience:
+        elif state == "tracked" and self._doubtful:
             self._state, self._reason = "tentative", f"doubted: presence under {least:g}"
         elif state != "tracked" and self._sure >= settings.confirm:
             self._gone = 0
@@ -369,14 +371,10 @@ class FollowedTarget:
             return None
         if not evidence.looks >= self._settings.template_at_least:  # nan is not
             return None
-        if not is_prompted and not self._is_it(evidence):
-            return None
-        return self._presence.odds_of(replace(evidence, surprise=0.0), is_lost=True), sighting.box_xyxy
-
-    def _is_it(self, evidence: Evidence) -> bool:
-        """Whether the short-term tracker agrees: by its look alone and by all that is seen likelier than not."""
-        there = replace(evidence, surprise=0.0)  # nothing was expected
-        return min(evidence.odds, self._presence.odds_of(there, is_lost=True)) > 0
+        odds = self._presence.odds_of(replace(evidence, surprise=0.0), is_lost=True)  # nothing was expected
+        # Many things answer to one prompt: what is unlike the target to its short-term tracker is lost again at once.
+        is_it = odds > 0 and (is_prompted or evidence.odds > 0)
+        return (odds, sighting.box_xyxy) if is_it else None
 
     def _in_reach(self, seen: Perception, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those candidates to which the target may have come since it was lost."""

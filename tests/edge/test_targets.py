@@ -157,6 +157,14 @@ def test_prompted_target_is_found_again_only_where_prompt_and_template_agree():
     assert run(answers=True).state == "tracked"
 
 
+def test_prompted_target_is_not_mistaken_for_what_all_that_is_seen_speaks_against():
+    video = Video(absent=range(10, 40))
+    ghost = np.array([200, 60, 228, 80], np.float32)
+    video.seen = lambda index: seen((video.target.box(index) if index < 10 else ghost, THING))
+    found = follow(video, 36, label="Thing", answering=lambda index: {"Thing": np.array([0], np.int64)})
+    assert {target.state for target in found[20:]} == {"lost"}
+
+
 def test_target_that_leaves_the_frame_is_lost_there():
     found = follow(Video(step_px=(14, 0)), 24)
     assert found[-1].state == "lost"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import structlog
+
 from sim.craft.contact import Station
 from sim.craft.orbit import orbit_from_tle
 from sim.errors import OptionError, ScenarioError
@@ -11,6 +13,8 @@ from sim.leo_pass import first_pass_s, pass_schedule
 from sim.link_schedule import Stretch, always
 from sim.mission.settings import MissionSettings, load_mission
 from sim.scenario.conditions import LinkProfile
+
+log = structlog.get_logger()
 
 LEO_PASS = "leo-pass"  # noqa: S105 - of a satellite
 _LEAD_S = 5.0
@@ -53,7 +57,7 @@ def profile_named(name: str) -> LinkProfile:
 
 
 def leo_pass(mission: Path, craft: str = "", hours: float = 24.0) -> list[Stretch]:
-    """The link of one satellite of a mission file over its stations; its first pass begins after 5 s.
+    """The link of one satellite of a mission file over its stations; the first whole pass begins after 5 s.
 
     Args:
         mission: the file; its stations' rates are not used, see `leo_pass.py`.
@@ -69,11 +73,13 @@ def leo_pass(mission: Path, craft: str = "", hours: float = 24.0) -> list[Stretc
         names = ", ".join(item.name for item in settings.craft if item.tle is not None) or "none"
         raise ScenarioError(f"{mission}: no satellite {craft!r}; there are {names}")
     orbit = orbit_from_tle(chosen[0].name, chosen[0].tle, settings.start, settings.max_tle_age_days)
+    if words := orbit.stale_words():
+        log.warning(words)
     stations = _stations(settings)
-    first_s = first_pass_s(orbit, stations, _DAY_S)
+    first_s = first_pass_s(orbit, stations, _DAY_S, _LEAD_S)
     if first_s is None:
         raise ScenarioError(f"{mission}: no station sees {orbit.name} in a day; add one below its track")
-    return pass_schedule(orbit, stations, (max(first_s - _LEAD_S, 0.0), 3600 * hours))
+    return pass_schedule(orbit, stations, (first_s - _LEAD_S, 3600 * hours))
 
 
 def _stations(settings: MissionSettings) -> list[Station]:

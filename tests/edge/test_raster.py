@@ -87,9 +87,9 @@ def test_pose_looks_down_on_the_centre(tmp_path):
 
 def test_raster_without_crs_has_no_metres_but_can_be_looked_at(tmp_path):
     path = write_raster(tmp_path / "a.tif", COLOURS, crs=None)
-    image, pose = open_picture(path)
+    image, raster = open_picture(path)
     assert image.shape == COLOURS.shape
-    assert pose is None
+    assert raster.pose is None
 
 
 def test_bands_are_taken_by_name(tmp_path):

@@ -113,16 +113,17 @@ def named_crs(crs: str) -> str:
     return crs if _CODED.fullmatch(crs) and crs != "EPSG:4326" else CRS84
 
 
-def crs_members(crs: str) -> dict[str, Any]:
+def crs_members(crs: str, name: str = "detections") -> dict[str, Any]:
     """Members of the collection that name its CRS, as GDAL writes them.
 
     Args:
         crs: authority and code, such as `EPSG:32633`.
+        name: of the collection.
     """
     coded = _CODED.fullmatch(crs)
     assert coded is not None
     urn = "urn:ogc:def:crs:OGC:1.3:CRS84" if crs == CRS84 else f"urn:ogc:def:crs:{coded[1]}::{coded[2]}"
-    return {"name": "detections", "crs": {"type": "name", "properties": {"name": urn}}}
+    return {"name": name, "crs": {"type": "name", "properties": {"name": urn}}}
 
 
 def box_ring(box_xyxy: Sequence[float], place: Georeference) -> list[Point]:

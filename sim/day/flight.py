@@ -185,7 +185,8 @@ class _DayFlight:
         """Look at the scenes of an overpass, and be off."""
         # A pattern, not the folder: the scenes are taken as they come, not at their seconds of the day.
         self._launch(str(self.craft.flight / f"overpass-{overpass}" / "*.tif"), self.craft.config)
-        self._wait(lambda: self._edge.is_done, lambda: advance(self._watch.frames, ""))
+        before = self._watch.frames
+        self._wait(lambda: self._edge.is_done, lambda: advance(self._watch.frames - before, ""))
 
     def wake(self) -> None:
         """Turn the computer on for the passes: its next picture is due in a day."""

@@ -266,8 +266,8 @@ class SceneWriter:
         ring = [(west, north), (west, south), (east, south), (east, north), (west, north)]
         geometry = {"type": "Polygon", "coordinates": [[[round(value, 3) for value in point] for point in ring]]}
         properties = {
-            "label": thing.label.value, "name": thing.name, "object_id": thing.object_id, "scene": scene_name(self._number),
-            "visible": round(thing.visible, 3), "ignore": is_ignored(thing),
+            "label": thing.label.value, "name": thing.name, "object_id": thing.object_id,
+            "scene": scene_name(self._number), "visible": round(thing.visible, 3), "ignore": is_ignored(thing),
         }  # fmt: skip
         return feature(f"{self._number + 1}-{thing.object_id}", geometry, properties)
 

@@ -38,8 +38,12 @@ _WIDTH, _HEIGHT, _SAMPLES, _GEO_TAGS = 256, 257, 277, {33550, 34264, 34735}
 _MOST_TAGS = 4096
 _MOST_PLAIN_BANDS = 4
 
-_CACHE_MB = 32
-"""GDAL would take a twentieth of the memory for decoded blocks: more than the whole agent may use on a small craft."""
+_CACHE_BYTES = 32 * 1024 * 1024
+"""GDAL would take a twentieth of the memory for decoded blocks: more than the whole agent may use on a small craft.
+
+rasterio takes bytes, where GDAL's own option takes megabytes below 100,000: with 32 bytes every block of a compressed
+raster is decoded again for each row of an overview.
+"""
 
 _PROBE_PX = 50.0
 """So far from the centre metres are measured: far enough for the numbers' precision, near enough to be local."""
@@ -254,7 +258,7 @@ def _reading(path: Path) -> Iterator[DatasetReader]:
     except ImportError as exc:
         raise CaptureError(f"{path}: a raster, and rasterio is not installed; pip install 'skyloop[geo]'") from exc
     try:
-        with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
+        with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES):
             with _opening, warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 dataset = rasterio.open(path)

@@ -27,14 +27,16 @@ _TRUTH_BGR, _PROMPT_BGR = (255, 255, 255), (40, 120, 255)
 
 def pass_figure(record: DayRecord) -> Picture:
     """Both passes: what the link could carry, what it carried, and when cases and prompts arrived."""
-    figure = Figure(figsize=(9.6, 3.2), dpi=150, layout="constrained")
-    grid = figure.subplots(2, 2, sharex="col", squeeze=False, height_ratios=(1, 1.6))
+    figure = Figure(figsize=(9.6, 3.8), dpi=150)
+    room = {"left": 0.07, "right": 0.98, "top": 0.92, "bottom": 0.2, "wspace": 0.12, "hspace": 0.15}
+    grid = figure.subplots(2, 2, sharex="col", squeeze=False, height_ratios=(1, 1.6), gridspec_kw=room)
     for column, done in enumerate(record.passes):
         _draw_rate(grid[0][column], done, column + 1)
         _draw_bytes(grid[1][column], done)
     grid[0][0].set_ylabel("Mbit/s", fontsize=9)
     grid[1][0].set_ylabel("kB carried", fontsize=9)
-    legend_above(grid[1][0], 5)
+    named = grid[1][0].get_legend_handles_labels()
+    figure.legend(*named, loc="lower left", bbox_to_anchor=(0.05, 0.0), ncols=4, frameon=False, fontsize=8)
     caption = (
         "Above: the rate to the cloud that the satellite's height above the station allows. Below: bytes carried, "
         "encryption included; dots are cases that the cloud came to keep, diamonds prompts that "
@@ -76,8 +78,11 @@ def map_figure(flight: Path, edge: Path, day: SatelliteDay, score: DayScore) -> 
     """The scenes of the second overpass on their map, with what was found and what was not."""
     found = read_map(edge / "detections.geojson").of_label(UNFAMILIAR, by_prompt=True)
     truth = _counted(read_map(flight / "overpass-2" / TRUTH))
-    figure = Figure(figsize=(9.6, 9.6 / day.scene.count + 0.6), dpi=150, layout="constrained")
-    axes = figure.add_subplot()
+    width_in, map_in, above_in, below_in = 9.6, 8.6, 0.35, 0.5
+    height_in = map_in / day.scene.count + above_in + below_in
+    figure = Figure(figsize=(width_in, height_in), dpi=150)
+    height = map_in / day.scene.count / height_in
+    axes = figure.add_axes((0.09, below_in / height_in, map_in / width_in, height))
     for number in range(day.scene.count):
         raster = open_raster(flight / "overpass-2" / scene_name(number))
         axes.imshow(raster.overview(_OVERVIEW_PX // day.scene.count)[..., ::-1], extent=_extent(raster))

@@ -189,6 +189,7 @@ def _pass(plan: DayPlan, done: PassRecord) -> dict[str, Any]:
         "edge_to_cloud_able_bytes": round(done.plan.edge_to_cloud_bytes()),
         "cloud_to_edge_able_bytes": round(done.plan.cloud_to_edge_bytes()),
         "news": [[round(at_s, 1), what] for at_s, what in done.news],
+        "traffic": [[round(at_s, 1), up, down] for at_s, up, down in done.samples],
     }
 
 

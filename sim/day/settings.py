@@ -76,7 +76,7 @@ class EdgeSettings(Settings):
 
     student: Path | None = None
     tile_px: int = Field(default=640, ge=MIN_TILE_PX, le=4096)
-    region_side_px: int = Field(default=640, ge=128, le=2048)
+    region_side_px: int = Field(default=1280, ge=128, le=2048)
 
 
 class PersonSettings(Settings):

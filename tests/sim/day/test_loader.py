@@ -1,11 +1,15 @@
 """Files of satellite's days, beside those of scenarios."""
 
+from pathlib import Path
+
 import pytest
 
+from sim.compare import read_run
 from sim.day.loader import bundled_days, day_text, find_run, parse_day
 from sim.day.plan import plan_day
 from sim.day.settings import SatelliteDay
-from sim.errors import ScenarioError
+from sim.errors import RecordError, ScenarioError
+from sim.mission_cli import _find
 from sim.scenario import Scenario, bundled_names, find_scenario
 
 
@@ -63,3 +67,11 @@ def test_a_bad_file_is_told_in_one_line(old, new, says):
     assert says in str(error.value)
     assert str(error.value).startswith("day.toml: ")
     assert "\n" not in str(error.value)
+
+
+def test_commands_for_flights_and_missions_say_that_it_is_a_day(tmp_path):
+    (tmp_path / "run.json").write_text('{"kind": "satellite-day"}')
+    with pytest.raises(RecordError, match="is of a satellite's day"):
+        read_run(tmp_path)
+    with pytest.raises(ScenarioError, match="satellite-day is a scenario; use `skyloop-sim run satellite-day`"):
+        _find(Path("satellite-day"))

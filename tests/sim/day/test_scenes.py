@@ -1,5 +1,7 @@
 """The scenes of a day: GeoTIFFs that fit together, with the truth where it is on the map."""
 
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -27,6 +29,7 @@ from sim.day.scenes import (
 )
 from sim.day.score import UNFAMILIAR, read_map
 from sim.day.settings import PlaceSettings
+from sim.errors import ScenarioError
 from sim.world.layout import Label
 from sim.world.truth import TruthObject
 
@@ -149,3 +152,9 @@ def test_corners_count_from_the_west():
     where = MapPlace("EPSG:32656", 1000.0, 2000.0)
     assert where.corner_m(DAY.scene, 0) == pytest.approx((1000 - 220, 2110))
     assert where.corner_m(DAY.scene, 1) == pytest.approx((1000, 2110))
+
+
+def test_without_rasterio_it_is_said_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    with pytest.raises(ScenarioError, match=r"pip install 'skyloop\[geo\]'"):
+        map_place(PlaceSettings(lat_deg=47.0, lon_deg=8.0))

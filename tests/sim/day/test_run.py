@@ -26,9 +26,9 @@ def run_sim(*arguments, timeout=900):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, high_mission):
-    """About 20 s on an idle core: passes of two to three minutes, sixty times as fast as they happen."""
+    """Half a minute on an idle core: passes of two to three minutes, thirty times as fast as they happen."""
     out = tmp_path_factory.mktemp("day") / "out"
-    day = small_day(mission=str(high_mission), speed=60, wanted={"recall": 0.5, "offset_px": 2})
+    day = small_day(mission=str(high_mission), speed=30, wanted={"recall": 0.5, "offset_px": 2})
     return run_day(DayOptions(day, 1, out, "small.toml"), Display()), out
 
 

@@ -167,8 +167,8 @@ def _run_day(day: SatelliteDay, asked: DayRequest, *, as_json: bool) -> None:
 
     if asked.live:
         raise OptionError("--live: a satellite's day has no video to watch; leave it out")
-    day = with_speed(day, asked.speed)
-    report = run_day(DayOptions(day, asked.seed, asked.out, asked.origin), Display())
+    options = DayOptions(day, asked.seed, asked.out, asked.origin, parse_pass_speed(asked.speed))
+    report = run_day(options, Display())
     if as_json:
         typer.echo(json.dumps(report))
     else:
@@ -189,14 +189,14 @@ def new(
     typer.echo(f"{path}; fly it with: skyloop-sim run {path}")
 
 
-def with_speed(day: SatelliteDay, text: str | None) -> SatelliteDay:
-    """A day whose passes are flown as fast as asked for; None leaves the file's own speed.
+def parse_pass_speed(text: str | None) -> float | None:
+    """How fast the passes of a satellite's day are flown; None is as its file says.
 
     Raises:
         OptionError: it is no number, or out of range.
     """
     if text is None:
-        return day
+        return None
     low, high = 1.0, 60.0
     try:
         speed = float(text)
@@ -204,7 +204,7 @@ def with_speed(day: SatelliteDay, text: str | None) -> SatelliteDay:
         speed = math.nan
     if not low <= speed <= high:
         raise OptionError(f"--speed {text!r} is not a number from {low:g} to {high:g}; a satellite's day takes one")
-    return day.model_copy(update={"speed": speed})
+    return speed
 
 
 def parse_speed(text: str) -> float | None:

@@ -16,7 +16,7 @@ from sim.day.flight import CASE, PROMPT, DayRecord, PassRecord
 from sim.day.scenes import TRUTH, scene_name
 from sim.day.score import UNFAMILIAR, DayScore, MapFeatures, read_map
 from sim.day.settings import SatelliteDay
-from sim.plotting import BLUE, GREEN, GREY, ORANGE, RED, legend_above, png_picture
+from sim.plotting import BLUE, GREEN, GREY, ORANGE, RED, png_picture
 from sim.record import read_frames
 from sim.report import Picture
 
@@ -97,7 +97,7 @@ def map_figure(flight: Path, edge: Path, day: SatelliteDay, score: DayScore) -> 
     axes.tick_params(labelsize=7)
     axes.set_xlabel(f"easting, m ({score.crs.rsplit(':', 1)[-1]})", fontsize=8)
     axes.set_ylabel("northing, m", fontsize=8)
-    legend_above(axes)
+    axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(-0.02, 1.0), borderaxespad=0, ncols=3)
     caption = (
         f"{UNFAMILIAR} at the second overpass, as detections.geojson and truth.geojson have it, in the scene's CRS."
     )

@@ -40,17 +40,25 @@ class DayOptions:
         seed: same day and seed, same scenes.
         out: output folder; an earlier run there is replaced.
         origin: the day's name or path as it was given, for the command that repeats the run.
+        speed: of the passes where the command line said one; None is the file's.
     """
 
     day: SatelliteDay
     seed: int
     out: Path
     origin: str
+    speed: float | None = None
+
+    @property
+    def flown(self) -> SatelliteDay:
+        """The day as it is flown."""
+        return self.day if self.speed is None else self.day.model_copy(update={"speed": self.speed})
 
     @property
     def command(self) -> str:
         """The command line that repeats the run."""
-        return shlex.join(["skyloop-sim", "run", self.origin, "--seed", str(self.seed), "--out", str(self.out)])
+        words = ["skyloop-sim", "run", self.origin, "--seed", str(self.seed), "--out", str(self.out)]
+        return shlex.join(words + ([] if self.speed is None else ["--speed", f"{self.speed:g}"]))
 
 
 def run_day(options: DayOptions, display: Display) -> dict[str, Any]:
@@ -63,7 +71,7 @@ def run_day(options: DayOptions, display: Display) -> dict[str, Any]:
         SkyloopError: something could not go on.
     """
     start_s = time.monotonic()
-    day = options.day
+    day = options.flown
     plan = plan_day(day)
     if words := plan.orbit.stale_words():
         display.note(f"warning: {words}")
@@ -128,7 +136,7 @@ def _score(craft: CraftFolder, day: SatelliteDay) -> DayScore:
 def _report(
     options: DayOptions, plan: DayPlan, record: DayRecord, score: DayScore, checks: Sequence[Requirement]
 ) -> dict[str, Any]:
-    day = options.day
+    day = options.flown
     offsets = np.array(score.offsets_px or [np.nan])
     return {
         "scenario": day.name,

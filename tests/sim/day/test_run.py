@@ -28,8 +28,8 @@ def run_sim(*arguments, timeout=900):
 def run(tmp_path_factory, high_mission):
     """Half a minute on an idle core: passes of two to three minutes, thirty times as fast as they happen."""
     out = tmp_path_factory.mktemp("day") / "out"
-    day = small_day(mission=str(high_mission), speed=30, wanted={"recall": 0.5, "offset_px": 2})
-    return run_day(DayOptions(day, 1, out, "small.toml"), Display()), out
+    day = small_day(mission=str(high_mission), wanted={"recall": 0.5, "offset_px": 2})
+    return run_day(DayOptions(day, 1, out, "small.toml", speed=30), Display()), out
 
 
 def test_the_whole_day_passes_its_checks(run):
@@ -141,3 +141,9 @@ def test_what_cannot_be_opened_is_told_before_anything_is_rendered(tmp_path):
     with pytest.raises(ScenarioError, match=r"small\.toml: teacher\.name: "):
         run_day(DayOptions(day, 1, tmp_path / "out", "small.toml"), Display())
     assert not (tmp_path / "out").exists()
+
+
+def test_the_command_repeats_the_run(run):
+    report, out = run
+    assert report["command"] == f"skyloop-sim run small.toml --seed 1 --out {out} --speed 30"
+    assert report["settings"]["speed"] == report["speed"] == 30

@@ -20,7 +20,7 @@ def checks_of(record: DayRecord, score: DayScore, wanted: Wanted) -> list[Requir
     in_first = sum(what == CASE for _, what in record.passes[0].news)
     lost, twice = len(set(record.spooled) - set(kept)), len(kept) - len(set(kept))
     quiet_bytes, recall, offset = record.bytes_out_of_contact, score.recall, score.offset_px
-    has_prompt = UNFAMILIAR in record.labels
+    has_prompt, came_in = UNFAMILIAR in record.labels, record.prompted_in(UNFAMILIAR)
     told = "-" if recall is None else f"{recall:.2f}"
     off = "-" if offset is None else f"{offset:.2f}"
     crs, true_crs = (name.removeprefix("urn:ogc:def:crs:") for name in (score.crs, score.crs_of_truth))
@@ -31,7 +31,7 @@ def checks_of(record: DayRecord, score: DayScore, wanted: Wanted) -> list[Requir
         Requirement("Cases lost, kept twice", f"{lost}, {twice}", "0, 0", not lost and not twice),
         *(_within(number, done) for number, done in enumerate(record.passes, 1)),
         Requirement(
-            f"Prompt for {UNFAMILIAR} on board", f"since pass {record.prompted_in}" if has_prompt else "no", "yes",
+            f"Prompt for {UNFAMILIAR} on board", f"since pass {came_in}" if has_prompt else "no", "yes",
             has_prompt,
         ),
         Requirement(

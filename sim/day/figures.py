@@ -59,9 +59,9 @@ def _draw_bytes(axes: Axes, done: PassRecord) -> None:
     at_s = [sample[0] for sample in done.samples]
     for place, (colour, words) in enumerate([(BLUE, "to the cloud"), (GREEN, "to the edge")], 1):
         axes.plot(at_s, [sample[place] / 1000 for sample in done.samples], color=colour, label=words)
-    for what, marker, colour in ((CASE, "o", BLUE), (PROMPT, "D", ORANGE)):
-        times_s = [time_s for time_s, word in done.news if word == what]
-        axes.plot(times_s, [0.0] * len(times_s), marker, color=colour, clip_on=False, zorder=3, label=what)
+    for what, words, marker, colour in ((CASE, CASE, "o", BLUE), (PROMPT, "prompts on board", "D", ORANGE)):
+        times_s = [time_s for time_s, word in done.news if word.startswith(what)]
+        axes.plot(times_s, [0.0] * len(times_s), marker, color=colour, clip_on=False, zorder=3, label=words)
     axes.set_xlim(0, done.plan.duration_s)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("seconds of the pass", fontsize=9)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,7 +86,6 @@ class DayRecord:
         kept: ids of the cases that the cloud kept after the passes.
         given: the person's answers.
         labels: that the craft had prompts for when it came over the place again.
-        prompted_in: the pass, 1 or 2, in which the first prompt came; None where none did.
     """
 
     passes: tuple[PassRecord, PassRecord]
@@ -95,7 +94,11 @@ class DayRecord:
     kept: tuple[str, ...]
     given: tuple[Given, ...]
     labels: tuple[str, ...]
-    prompted_in: int | None
+
+    def prompted_in(self, label: str) -> int | None:
+        """The pass, 1 or 2, in which the first prompt of a label came on board; None where none did."""
+        found = (n for n, done in enumerate(self.passes, 1) if any(label in prompted_labels(w) for _, w in done.news))
+        return next(found, None)
 
 
 def fly_day(
@@ -133,14 +136,21 @@ def fly_day(
         with display.stage(f"second overpass of {day.place.name}, out of contact", day.scene.count) as advance:
             flight.image(2, advance)
     kept = _kept(folder.cloud_data)
-    prompted = [number for number, record in ((1, first), (2, second)) if any(w == PROMPT for _, w in record.news)]
-    return DayRecord(
-        (first, second), spooled, quiet_bytes, kept, given, flight.labels, prompted[0] if prompted else None
-    )
+    return DayRecord((first, second), spooled, quiet_bytes, kept, given, flight.labels)
 
 
-CASE, PROMPT = "case kept", "prompts applied"
-"""What is told of a pass."""
+CASE, PROMPT = "case kept", "prompts for "
+"""What is told of a pass; the labels follow the second."""
+
+
+def told_prompts(labels: Sequence[str]) -> str:
+    """A bank of prompts that came on board, in words."""
+    return PROMPT + ", ".join(sorted(set(labels)))
+
+
+def prompted_labels(words: str) -> list[str]:
+    """The labels of a bank that came on board; none where the words tell of something else."""
+    return words.removeprefix(PROMPT).split(", ") if words.startswith(PROMPT) else []
 
 
 def _pass(flight: _DayFlight, number: int, display: Display) -> PassRecord:
@@ -234,7 +244,7 @@ class _DayFlight:
         self._cloud_watch.poll()
         self._watch.poll()
         record.news.extend((at_s, CASE) for _ in range(self._cloud_watch.cases - cases))
-        record.news.extend((at_s, PROMPT) for bank in self._watch.banks[banks:] if bank.labels)
+        record.news.extend((at_s, told_prompts(bank.labels)) for bank in self._watch.banks[banks:] if bank.labels)
 
     def _launch(self, source: str, config: Path) -> None:
         if self._legs:

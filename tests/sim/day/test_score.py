@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sim.day.checks import checks_of
-from sim.day.flight import CASE, PROMPT, DayRecord, PassRecord
+from sim.day.flight import CASE, DayRecord, PassRecord, told_prompts
 from sim.day.score import MapFeatures, read_map, score_day
 from sim.day.settings import Wanted
 from sim.errors import RecordError
@@ -96,13 +96,19 @@ def test_a_map_is_read_as_it_was_written(tmp_path):
 @pytest.fixture
 def good(plan):
     first = PassRecord(plan.passes[0], [(400.0, 90_000, 9_000)], [(20.0, CASE), (30.0, CASE)])
-    second = PassRecord(plan.passes[1], [(300.0, 4_000, 15_000)], [(10.0, PROMPT)])
-    return DayRecord((first, second), ("a", "b"), 0, ("a", "b"), (), ("Novel",), 2)
+    second = PassRecord(plan.passes[1], [(300.0, 4_000, 15_000)], [(10.0, told_prompts(["Novel", "Novel", "Car"]))])
+    return DayRecord((first, second), ("a", "b"), 0, ("a", "b"), (), ("Car", "Novel"))
 
 
 def failed(record, score=None) -> list[str]:
     score = score or judged(collection([(0, 0, 3, 3), (10, 0, 13, 3), (20, 0, 23, 3)]))
     return [check.name for check in checks_of(record, score, Wanted()) if not check.is_met]
+
+
+def test_the_pass_of_a_labels_first_prompt_is_known(good):
+    assert [good.prompted_in(label) for label in ("Novel", "Car", "Debris")] == [2, 2, None]
+    early = replace(good.passes[0], news=[(1.0, CASE), (2.0, told_prompts(["Car"]))])
+    assert replace(good, passes=(early, good.passes[1])).prompted_in("Car") == 1
 
 
 def test_a_good_day_passes_every_check(good):
@@ -116,7 +122,7 @@ def test_a_good_day_passes_every_check(good):
         ({"bytes_out_of_contact": 5}, ["Bytes carried out of contact"]),
         ({"kept": ("a",)}, ["Cases lost, kept twice"]),
         ({"kept": ("a", "b", "b")}, ["Cases lost, kept twice"]),
-        ({"labels": ("Car",), "prompted_in": 1}, ["Prompt for Novel on board"]),
+        ({"labels": ("Car",)}, ["Prompt for Novel on board"]),
     ],
 )
 def test_what_went_wrong_is_named(good, change, names):

@@ -1,4 +1,4 @@
-"""What a run leaves behind: detections, targets, the cloud's interpretations, a summary and an annotated video."""
+"""What a run leaves behind: detections, targets, the cloud's interpretations, a summary, maps, an annotated video."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from typing_extensions import Self
 
 from edge.answers_file import AnswersFile
 from edge.capture import Frame
+from edge.detection_map import DetectionMap
 from edge.durable import make_folder
 from edge.errors import ConfigError
 from edge.followed_target import Target, TargetState
@@ -60,6 +61,7 @@ class RunOutputs:
             make_folder(folder)
             self._lines = (folder / "detections.jsonl").open("w", buffering=1 << 16)
             self._tracks = TrackFiles(folder, ground_m)
+            self._map = DetectionMap(folder)
             self._cases = (folder / "cases.jsonl").open("a", buffering=1)
             self._answers = AnswersFile(folder / "interpretations.jsonl")
         except OSError as exc:
@@ -78,6 +80,7 @@ class RunOutputs:
         """Flush and close everything."""
         self._lines.close()
         self._tracks.close()
+        self._map.close()
         self._cases.close()
         self._answers.close()
         if self._video:
@@ -110,6 +113,7 @@ class RunOutputs:
                 self._cases.write(case_line(frame.header, extra["question_id"], [extra["question_xyxy"]]))
             self._lines.write(detection_line(frame, detections, extra))
             self._tracks.write(frame.header, targets)
+            self._map.write(frame, detections)
             if time.monotonic() - self._flushed_s >= _FLUSH_S:
                 self._lines.flush()
                 self._tracks.flush()

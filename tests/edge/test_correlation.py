@@ -101,3 +101,28 @@ def test_flat_picture_does_no_harm():
 def test_start_refuses_what_cannot_be_followed(box, word):
     with pytest.raises(TargetError, match=word):
         CorrelationTracker().start(MovingTarget().image(0), np.array(box, np.float32))
+
+
+def filter_step_by_step(memory, label, own, penalties, ridge):
+    """(C, n, n // 2 + 1) the filter of BACF, equations 6 to 10, as the paper tells it, with numpy's transforms."""
+    cells = label.shape[0] ** 2
+    wished, seen = np.fft.rfft2(label), memory.astype(np.complex128)
+    small, dual = np.zeros_like(seen), np.zeros_like(seen)
+    for penalty in penalties:
+        right = (seen * wished.conj() / cells - dual) / penalty + small
+        along = (seen.conj() * right).sum(0) / ((np.abs(seen) ** 2).sum(0) + cells * penalty)
+        wide = right - seen * along
+        small = np.fft.rfft2(np.fft.irfft2(penalty * wide + dual, label.shape) * own / (penalty + ridge / cells))
+        dual = dual + penalty * (wide - small)
+    return wide
+
+
+def test_filter_is_that_of_the_paper_taken_step_by_step():
+    video, tracker = MovingTarget(), CorrelationTracker()
+    tracker.start(video.image(0), video.box(0))
+    side = tracker.settings.cells
+    own, label = np.zeros((side, side)), np.fft.irfft2(tracker._label.conj(), (side, side))
+    own[tracker._own_cells] = 1
+    expected = filter_step_by_step(tracker._memory, label, own, (1.0, 10.0), tracker.settings.ridge)
+    peak = np.fft.irfft2((expected.conj() * tracker._memory).sum(0), (side, side))[0, 0]
+    np.testing.assert_allclose(tracker._filter, expected.conj() / peak, atol=1e-4 * np.abs(expected / peak).max())

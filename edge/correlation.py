@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -57,6 +57,9 @@ _PENALTIES = (1.0, 10.0)
 until that is quite so follows rendered things worse: a little of the ground around them helps."""
 _REUSED_CELLS = 2.0
 """A window this far off the target still shows it whole: its spectrum is moved instead of cutting another window."""
+_SHARED_GROWTH = 0.05
+"""By how much a copy's window may be larger or smaller than another's (log) that it takes for its own, if that is not
+farther off than `_REUSED_CELLS`."""
 _LESSONS_PER_SCALE = 2
 """The scale is looked at in every frame but learnt in every other: samples cost as much to cut as to compare."""
 _ODDS = (-3.1, 3.4, 4.8)
@@ -75,6 +78,15 @@ class _Look:
 
     spectra: Spectra
     offset: tuple[float, float]
+
+
+@dataclass
+class _Seen:
+    """The newest window, for all copies of one tracker: they mostly look at nearly the same place."""
+
+    image: ImageArray | None = None
+    box: FloatArray = field(default_factory=lambda: np.zeros(4, np.float32))
+    spectra: Spectra | None = None
 
 
 class CorrelationTracker:
@@ -97,6 +109,7 @@ class CorrelationTracker:
         size = math.sqrt(self._base_area_px)
         self._side_px = max(self.settings.padding * size, 1.6 * float(self._base_px.max()))
         self._lessons = 0
+        self._seen = _Seen()
         self._make_label()
         window = self._window(image, box)
         self._words = ColourWords(window, self.settings.colour_words)
@@ -109,12 +122,15 @@ class CorrelationTracker:
     def look(self, image: ImageArray, around_xyxy: FloatArray) -> Sighting:
         """See `ShortTermTracker.look`."""
         around = _kept_in(image, around_xyxy)
-        spectra = self._spectra(self._window(image, around))
+        seen, spectra = self._seen_near(image, around)
         answer = self._answer(self._filter, spectra)
         x, y = _peak(answer)
         self._look = _Look(spectra, (x, y))
-        cell = self._side_px * self._scale_of(around) / self.settings.cells
-        box = _kept_in(image, around + np.tile(np.array([x, y], np.float32) * np.float32(cell), 2))
+        cell = self._cell_px_of(seen)
+        middle_x, middle_y = (seen[0] + seen[2]) / 2 + x * cell, (seen[1] + seen[3]) / 2 + y * cell
+        half_x, half_y = (around[2:] - around[:2]) / 2
+        box = np.array([middle_x - half_x, middle_y - half_y, middle_x + half_x, middle_y + half_y], np.float32)
+        box = _kept_in(image, box)
         sharpness = _sharpness(answer)
         odds = _odds(sharpness, self._as_first(spectra, answer))
         return Sighting(_kept_in(image, self._scale.look(image, box)), float(answer.max()), sharpness, odds)
@@ -149,6 +165,21 @@ class CorrelationTracker:
         row, column = divmod(int(answer.argmax()), side)
         near = np.arange(-_NEAR_CELLS, _NEAR_CELLS + 1)
         return float(first[np.ix_((row + near) % side, (column + near) % side)].max())
+
+    def _seen_near(self, image: ImageArray, box: FloatArray) -> tuple[FloatArray, Spectra]:
+        """The box around which a window was cut, and the window's spectra; a copy's window where that is near."""
+        seen = self._seen
+        if seen.image is image and seen.spectra is not None:
+            apart = np.abs(box[:2] + box[2:] - seen.box[:2] - seen.box[2:]).max() / 2
+            growth = abs(math.log(self._scale_of(box) / self._scale_of(seen.box)))
+            if apart <= _REUSED_CELLS * self._cell_px_of(seen.box) and growth <= _SHARED_GROWTH:
+                return seen.box, seen.spectra
+        seen.image, seen.box, seen.spectra = image, box, self._spectra(self._window(image, box))
+        return box, seen.spectra
+
+    def _cell_px_of(self, box: FloatArray) -> float:
+        """Side of a cell, in pixels of the frame, of the window around a box."""
+        return self._side_px * self._scale_of(box) / self.settings.cells
 
     def _scale_of(self, box: FloatArray) -> float:
         x1, y1, x2, y2 = box.tolist()

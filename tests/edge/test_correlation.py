@@ -126,3 +126,20 @@ def test_filter_is_that_of_the_paper_taken_step_by_step():
     expected = filter_step_by_step(tracker._memory, label, own, (1.0, 10.0), tracker.settings.ridge)
     peak = np.fft.irfft2((expected.conj() * tracker._memory).sum(0), (side, side))[0, 0]
     np.testing.assert_allclose(tracker._filter, expected.conj() / peak, atol=1e-4 * np.abs(expected / peak).max())
+
+
+def test_copy_that_looks_nearly_there_sees_the_same_without_another_window(monkeypatch):
+    video, cut = MovingTarget(), []
+    tracker = CorrelationTracker()
+    tracker.start(video.image(0), video.box(0))
+    alone = tracker.copied().look(video.image(1), video.box(1) + 2)
+    spectra = CorrelationTracker._spectra
+    monkeypatch.setattr(CorrelationTracker, "_spectra", lambda self, window: cut.append(1) or spectra(self, window))
+    image, copy = video.image(1), tracker.copied()
+    tracker.look(image, video.box(1))
+    beside = copy.look(image, video.box(1) + 2)
+    assert len(cut) == 1
+    np.testing.assert_allclose(beside.box_xyxy, alone.box_xyxy, atol=1.5)
+    copy.look(image, video.box(1) + 40)
+    copy.look(video.image(1), video.box(1))
+    assert len(cut) == 3

@@ -40,6 +40,9 @@ class CorrelationSettings(Settings):
         memory_gain: share of the newest picture in what the target looks like (ARCF: 0.0192).
         ridge: weight of the filter's own size (BACF, ARCF: 0.01).
         scale: of the scale filter.
+        aspect: of another one, which asks how much wider than high the target has become. Width and height that grow
+            and shrink by 2, 4, 5 and 6 % from one to the next follow 14 rendered things with AUC 0.715, 0.740, 0.744
+            and 0.746, where boxes keep their aspect it is 0.708; things that change looks no worse than that.
     """
 
     cells: int = 36
@@ -50,6 +53,7 @@ class CorrelationSettings(Settings):
     memory_gain: float = 0.02
     ridge: float = 0.01
     scale: ScaleSettings = ScaleSettings()
+    aspect: ScaleSettings = ScaleSettings(step=1.05)
 
 
 _PENALTIES = (1.0, 10.0)
@@ -61,7 +65,7 @@ _SHARED_GROWTH = 0.05
 """By how much a copy's window may be larger or smaller than another's (log) that it takes for its own, if that is not
 farther off than `_REUSED_CELLS`."""
 _LESSONS_PER_SCALE = 2
-"""The scale is looked at in every frame but learnt in every other: samples cost as much to cut as to compare."""
+"""Scale and aspect are looked at in every frame but learnt in turns: samples cost as much to cut as to compare."""
 _ODDS = (-3.1, 3.4, 4.8)
 """Log odds that a look found the target: constant, for the log of its sharpness in units of `_USUAL_SHARPNESS`, and for
 the answer there of the filter that knows the first picture alone. Fitted with others in docs/tracking.md."""
@@ -118,6 +122,8 @@ class CorrelationTracker:
         self._first = self._filter
         self._scale = ScaleFilter(self.settings.scale)
         self._scale.start(image, box)
+        self._aspect = ScaleFilter(self.settings.aspect, (1.0, -1.0))
+        self._aspect.start(image, box)
 
     def look(self, image: ImageArray, around_xyxy: FloatArray) -> Sighting:
         """See `ShortTermTracker.look`."""
@@ -133,13 +139,17 @@ class CorrelationTracker:
         box = _kept_in(image, box)
         sharpness = _sharpness(answer)
         odds = _odds(sharpness, self._as_first(spectra, answer))
-        return Sighting(_kept_in(image, self._scale.look(image, box)), float(answer.max()), sharpness, odds)
+        box = _kept_in(image, self._scale.look(image, box))
+        box = _kept_in(image, self._aspect.look(image, box))
+        return Sighting(box, float(answer.max()), sharpness, odds)
 
     def learn(self, image: ImageArray, sighting: Sighting) -> None:
         """See `ShortTermTracker.learn`."""
         self._lessons += 1
         if self._lessons % _LESSONS_PER_SCALE == 0:
             self._scale.learn(image, sighting.box_xyxy)
+        else:
+            self._aspect.learn(image, sighting.box_xyxy)
         x, y = self._look.offset
         if max(abs(x), abs(y)) <= _REUSED_CELLS:
             spectra = self._look.spectra * self._transform.shift(-x, -y)
@@ -152,7 +162,7 @@ class CorrelationTracker:
     def copied(self) -> CorrelationTracker:
         """See `ShortTermTracker.copied`."""
         other = copy(self)
-        other._memory, other._scale = self._memory.copy(), self._scale.copied()
+        other._memory, other._scale, other._aspect = self._memory.copy(), self._scale.copied(), self._aspect.copied()
         return other
 
     def _answer(self, filtering: Spectra, spectra: Spectra) -> FloatArray:

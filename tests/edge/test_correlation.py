@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from moving_target import MovingTarget, spots
@@ -37,6 +38,18 @@ def test_target_that_changes_its_size_is_measured(growth, frames):
     sides = found[-1].box_xyxy[2:] - found[-1].box_xyxy[:2]
     true = video.box(frames - 1)[2:] - video.box(frames - 1)[:2]
     assert np.log(sides / true) == pytest.approx(0, abs=0.2)
+
+
+def test_target_that_becomes_wider_is_measured():
+    video, tracker = MovingTarget(step_px=(1, 0.5), side=(48, 48)), CorrelationTracker()
+    frames = [cv2.resize(video.image(i), None, fx=1.01**i, fy=1.0) for i in range(40)]
+    boxes = [video.box(i) * np.array([1.01**i, 1.0] * 2, np.float32) for i in range(40)]
+    follower = Follower(tracker)
+    follower.start(frames[0], boxes[0])
+    found = [follower.update(frame, STILL).box_xyxy for frame in frames[1:]]
+    assert np.mean([box_iou(f[None], b[None])[0, 0] for f, b in zip(found[-5:], boxes[-5:], strict=True)]) > 0.8
+    width, height = found[-1][2:] - found[-1][:2]
+    assert np.log(width / height) == pytest.approx(39 * np.log(1.01), abs=0.12)
 
 
 def test_score_and_sharpness_fall_when_the_target_is_gone():

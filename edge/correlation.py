@@ -66,6 +66,8 @@ _SHARED_GROWTH = 0.05
 farther off than `_REUSED_CELLS`."""
 _LESSONS_PER_SCALE = 2
 """Scale and aspect are looked at in every frame but learnt in turns: samples cost as much to cut as to compare."""
+_STILL_KNOWN = 0.5
+"""Share of what was learnt before in what is known after a restart; see docs/tracking.md."""
 _ODDS = (-3.1, 3.4, 4.8)
 """Log odds that a look found the target: constant, for the log of its sharpness in units of `_USUAL_SHARPNESS`, and for
 the answer there of the filter that knows the first picture alone. Fitted with others in docs/tracking.md."""
@@ -106,7 +108,18 @@ class CorrelationTracker:
 
     def start(self, image: ImageArray, box_xyxy: FloatArray) -> None:
         """See `ShortTermTracker.start`."""
-        box = checked_target(image, box_xyxy)
+        self._begin(image, checked_target(image, box_xyxy), None)
+
+    def restarted(self, image: ImageArray, box_xyxy: FloatArray) -> CorrelationTracker:
+        """See `ShortTermTracker.restarted`."""
+        other = copy(self)
+        other._begin(image, checked_target(image, box_xyxy), self._words)
+        other._memory += np.float32(_STILL_KNOWN) * (self._memory - other._memory)
+        other._fit()
+        return other
+
+    def _begin(self, image: ImageArray, box: FloatArray, words: ColourWords | None) -> None:
+        """Learn a target from one box, in words that are known or its own."""
         self._base_px = box[2:] - box[:2]
         self._base_area_px = float(np.prod(self._base_px))
         # A thing much longer than wide still fits its window.
@@ -116,7 +129,7 @@ class CorrelationTracker:
         self._seen = _Seen()
         self._make_label()
         window = self._window(image, box)
-        self._words = ColourWords(window, self.settings.colour_words)
+        self._words = words or ColourWords(window, self.settings.colour_words)
         self._memory = self._spectra(window)
         self._fit()
         self._first = self._filter

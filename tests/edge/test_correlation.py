@@ -156,3 +156,38 @@ def test_copy_that_looks_nearly_there_sees_the_same_without_another_window(monke
     copy.look(image, video.box(1) + 40)
     copy.look(video.image(1), video.box(1))
     assert len(cut) == 3
+
+
+def test_restart_where_the_target_is_half_hidden_still_knows_the_rest_of_it():
+    video, tracker = MovingTarget(), CorrelationTracker()
+    follow(video, 12, tracker=tracker)
+    hidden, box = video.image(12), video.box(12)
+    x1, y1, x2, y2 = box.astype(int)
+    hidden[y1 - 4 : y2 + 4, (x1 + x2) // 2 : x2 + 4] = 128
+    before = tracker.look(video.image(13), video.box(13)).score
+    again, fresh = tracker.restarted(hidden, box), CorrelationTracker()
+    fresh.start(hidden, box)
+    (known, _), (forgot, _) = (
+        (t.look(video.image(13), video.box(13)).score, t.look(hidden, box).score) for t in (again, fresh)
+    )
+    assert known > 1.2 * forgot
+    assert tracker.look(video.image(13), video.box(13)).score == before
+
+
+def test_restart_follows_what_is_shown_although_it_knew_another_thing():
+    video, other = MovingTarget(), MovingTarget(step_px=(-2, 1), side=(30, 44))
+    tracker = CorrelationTracker()
+    follow(other, 10, tracker=tracker)
+    follower = Follower(tracker.restarted(video.image(0), video.box(0)))
+    follower.go_on(video.box(0))
+    found = [follower.update(video.image(index), STILL).box_xyxy for index in range(1, 12)]
+    assert box_iou(found[-1][None], video.box(11)[None])[0, 0] > 0.6
+
+
+@pytest.mark.parametrize("place", [(-90, 10, -50, 40), (10, 10, 12, 12)], ids=["outside", "small"])
+def test_restart_refused_leaves_the_tracker_as_it_was(place):
+    video, tracker = MovingTarget(), CorrelationTracker()
+    tracker.start(video.image(0), video.box(0))
+    with pytest.raises(TargetError):
+        tracker.restarted(video.image(1), np.array(place, np.float32))
+    assert box_iou(tracker.look(video.image(1), video.box(1)).box_xyxy[None], video.box(1)[None])[0, 0] > 0.7

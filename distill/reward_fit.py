@@ -23,7 +23,16 @@ from distill.evaluate import REPORT_FLOOR, ImageDetections, ImageTruth, truths_o
 from distill.files import write_whole
 from distill.fusion import fuse
 from distill.matches import outcomes
-from edge.reward import HARDNESS_NAME, Claims, RewardModel, claim_features, claims_of, feature_names
+from edge.reward import (
+    F1,
+    FULL_PERCENTILE,
+    HARDNESS_NAME,
+    Claims,
+    RewardModel,
+    claim_features,
+    claims_of,
+    feature_names,
+)
 from edge.student import NO_MAPS, Perception, Student, as_picture
 from protocols.arrays import FloatArray
 from protocols.imagery import decode_image, encode_image
@@ -36,12 +45,6 @@ budget from 5 to 50 % on HIT-UAV dev (at 20 %: 0.75, 0.82, 0.69, 0.66, 0.65); JP
 
 RIDGE = 100.0
 """Pull of the weights towards 0, in claims; 3 to 300 rank dev's images equally well (cross-validated by flight)."""
-
-_F1 = 0.65
-"""The F1 at which a detection's worth is taken, about that of the student: dF1 is (2 - F1) / n for one more that is
-right and -F1 / n for one more that is wrong, n the boxes wanted and said."""
-
-_FULL_PERCENTILE = 95
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def gains_of(seen: Seen, truth: ImageTruth, worth: dict[str, float], floor: floa
 
 def _values(found: ImageDetections, outcome: NDArray[np.int64], worth: dict[str, float], floor: float) -> FloatArray:
     weights = np.array([worth.get(label, 0.0) for label in found.labels])
-    value = np.where(outcome > 0, 2 - _F1, np.where(outcome < 0, -_F1, 0.0))
+    value = np.where(outcome > 0, 2 - F1, np.where(outcome < 0, -F1, 0.0))
     return np.asarray(weights * value * (found.scores >= floor), dtype=np.float32)
 
 
@@ -202,7 +205,8 @@ def fit_reward(student: Student, looked: Sequence[Seen], truths: Sequence[ImageT
         features=feature_names(student.manifest.labels),
         weights=tuple(round(float(weight), 5) for weight in weights),
         looks=looks,
-        full=max(float(np.percentile(held_out, _FULL_PERCENTILE)), 1e-3),
+        full=max(float(np.percentile(held_out, FULL_PERCENTILE)), 1e-3),
+        worth={label: round(value, 4) for label, value in sorted(worth.items())},
     )
     return Fit(model, held_out, np.array([gain.sum() for gain in gains], np.float32))
 

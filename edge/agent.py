@@ -190,7 +190,9 @@ class Agent:
         """Heed what the cloud said since the last frame: about targets, and about what the audit sent."""
         while self._link is not None and self._link.answers:
             interpretation = self._link.answers.popleft()
-            self.scheduler.audit.answered(interpretation)
+            self.scheduler.audit.answered(interpretation, self.pipeline.worth)
+            if (lesson := self.scheduler.audit.lesson()) is not None:
+                self.pipeline.learn_rewards(*lesson)
             if interpretation.target is not None:
                 changed, verdict = self.pipeline.heed(interpretation), interpretation.target.verdict
                 log.info("target answered", case_id=interpretation.case_id, verdict=verdict, changed=changed)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edge.config import Settings
 from edge.prompting import PART_SHARE, Match
+from edge.reward import RewardModel, frame_reward
 from edge.student import Known, Perception
 from protocols.arrays import FloatArray
 from protocols.boxes import box_inside, box_iou
@@ -48,12 +49,14 @@ class Hardness:
         reasons: the three signs.
         rows: candidates that are unexplained, strongest first.
         reward: detections that the cloud would put right, where a fit of that flies (see `edge.reward`).
+        features: (F,) of the frame, that the reward is made of.
     """
 
     score: float
     reasons: dict[str, float]
     rows: NDArray[np.int64]
     reward: float | None = None
+    features: FloatArray | None = None
 
 
 def estimate_hardness(
@@ -86,17 +89,18 @@ def estimate_hardness(
     return Hardness(_combined(reasons, settings), reasons, rows[order])
 
 
-def with_reward(hardness: Hardness, reward: float, full: float, settings: HardnessSettings) -> Hardness:
+def with_reward(hardness: Hardness, model: RewardModel, features: FloatArray, settings: HardnessSettings) -> Hardness:
     """The same frame with a fitted estimate in place of the bare doubt.
 
     Args:
         hardness: by the three signs alone.
-        reward: detections that the cloud would put right.
-        full: reward that counts as full doubt.
+        model: the fit.
+        features: (F,) of the frame.
         settings: weights.
     """
-    reasons = hardness.reasons | {"doubt": min(max(reward / full, 0.0), 1.0)}
-    return Hardness(_combined(reasons, settings), reasons, hardness.rows, reward)
+    reward = frame_reward(model, features)
+    reasons = hardness.reasons | {"doubt": min(max(reward / model.full, 0.0), 1.0)}
+    return Hardness(_combined(reasons, settings), reasons, hardness.rows, reward, features)
 
 
 def _combined(reasons: dict[str, float], settings: HardnessSettings) -> float:

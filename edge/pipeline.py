@@ -23,7 +23,7 @@ from edge.opencv_trackers import open_short_term
 from edge.prompting import PromptMatcher
 from edge.raster import RasterImage
 from edge.recent_frames import RecentFrames, RecentFramesSettings
-from edge.reward import frame_reward, load_reward
+from edge.reward import frame_features, load_reward, refitted
 from edge.student import Perception, Student
 from edge.target_places import Beginning, Present, begin, followable
 from edge.target_questions import Budget, Question, QuestionSettings, Surroundings, TargetQuestions
@@ -114,6 +114,16 @@ class FramePipeline:
         """Match against another prompt bank from the next frame on."""
         self.matcher = PromptMatcher(bank, self.student.manifest.space_id)
 
+    @property
+    def worth(self) -> dict[str, float]:
+        """What a detection of a label counts in rewards; see `edge.reward`."""
+        return self._reward.worth if self._reward is not None else {}
+
+    def learn_rewards(self, features: FloatArray, gains: FloatArray) -> None:
+        """Correct the bundle's own fit by frames for which is known what the cloud put right; see `reward.refitted`."""
+        bundled = load_reward(self.student.bundle)
+        self._reward = None if bundled is None else refitted(bundled, features, gains)
+
     def follow(self, request: TargetRequest) -> None:
         """Begin to follow a target in the next frame, or in the first one in which its label is seen."""
         self._requests.append(request)
@@ -186,8 +196,8 @@ class FramePipeline:
         size = (frame.header.width, frame.header.height)
         hardness = estimate_hardness(seen, known, match, self._flicker, size, self.settings.hardness)
         if self._reward is not None:
-            reward = frame_reward(self._reward, self.student, seen, match)
-            hardness = with_reward(hardness, reward, self._reward.full, self.settings.hardness)
+            features = frame_features(self._reward, self.student, seen, match)
+            hardness = with_reward(hardness, self._reward, features, self.settings.hardness)
         rows = zip(boxes.tolist(), labels, scores.tolist(), sources, ids, strict=True)
         detections = tuple(
             Detection(box_xyxy=tuple(box), label=label, score=min(score, 1.0), provenance=source, track_id=track_id)

@@ -156,5 +156,5 @@ class PolicyScheduler(Scheduler):
         if self._policy is not None:
             self._policy.sent(len(payload))
         if is_audit:
-            self.audit.asked(case)
+            self.audit.asked(case, result.hardness.features)
         return PlannedCase(case, payload, 1.0 if is_audit else result.hardness.score)

@@ -48,7 +48,7 @@ _FPS = 15
 _SCENE_FROM_S = 12.0
 _BANK_PATIENCE_S = 60.0
 
-_ONE_CASE_A_SECOND = SchedulerSettings(
+ONE_CASE_A_SECOND = SchedulerSettings(
     budget_bytes_per_s=1e9,
     burst_bytes=1e9,
     min_hardness=0.0,
@@ -57,6 +57,7 @@ _ONE_CASE_A_SECOND = SchedulerSettings(
     cooldown_s=0.0,
     audit_share=0.0,
 )
+"""Whatever is seen."""
 
 
 @dataclass(frozen=True)
@@ -234,7 +235,7 @@ def _linked_agent(bundle: Bundle, options: OverheadOptions, folder: Path, stack:
     stack.callback(link.close)
     link.start()
     outputs = stack.enter_context(RunOutputs(folder / "out", fps=float(_FPS), video=False))
-    settings = AgentSettings(scheduler=_ONE_CASE_A_SECOND)
+    settings = AgentSettings(scheduler=ONE_CASE_A_SECOND)
     _wait_for_prompts(bank)
     return Agent(student=student, bank=bank, spool=spool, link=link, outputs=outputs, settings=settings), link
 

@@ -216,7 +216,9 @@ def follow(
 
 @bench_app.command()
 def link(
-    parts: Annotated[str, typer.Option(help="Which, with commas: recovery, age, throughput, edges; default all")] = "",
+    parts: Annotated[
+        str, typer.Option(help="Which, with commas: recovery, age, throughput, edges, frame-rate; default all")
+    ] = "",
     points: Annotated[int, typer.Option(min=0, help="Random faults, beside outages of 1 and 20 s")] = 100,
     long: Annotated[bool, typer.Option("--long", help="With outages of ten minutes too")] = False,
     seconds: Annotated[float, typer.Option(min=2, max=600, help="Of each row of age and throughput")] = 20.0,
@@ -268,7 +270,18 @@ def _link_tables(result: dict[str, Any], by_kind: dict[str, dict[str, float]]) -
         tables[-1].add_row(
             str(found["edges"]), f"{found['cores']:.2f}", f"{receipt['p50']:.0f}", f"{receipt['p99']:.0f}"
         )
+    if "agent_frame_rate" in result:
+        tables.append(_frame_rate_table(result["agent_frame_rate"]))
     return tables
+
+
+def _frame_rate_table(found: dict[str, Any]) -> Table:
+    table = _table("The agent's frame rate", "link", "frames/s", "of the good link's", "quartiles", "cases delivered")
+    for name, fps in found["fps"].items():
+        low, high = found["quartiles"].get(name, (1.0, 1.0))
+        ratio = f"{found['ratio'].get(name, 1.0):.3f}"
+        table.add_row(name, f"{fps:.1f}", ratio, f"{low:.3f} to {high:.3f}", str(found["delivered"][name]))
+    return table
 
 
 def _table(title: str, first: str, *others: str) -> Table:

@@ -1,7 +1,7 @@
 """`skyloop-sim bench link`: what the link reaches on this machine, beside systems that people use.
 
-Everything is measured between real processes on loopback; `link_recovery.py`, `frame_age.py`, `link_throughput.py` and
-`many_edges_bench.py` hold one part each.
+Everything is measured between real processes on loopback; `link_recovery.py`, `frame_age.py`, `link_throughput.py`,
+`many_edges_bench.py` and `link_frame_rate.py` hold one part each.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from sim.display import Display
 from sim.errors import OptionError
 from sim.frame_age import frame_ages_ms
 from sim.link_bench_parts import write_pictures
+from sim.link_frame_rate import FrameRateBench, bench_frame_rate
 from sim.link_peers import PeerRun, run_peer
 from sim.link_recovery import Recovery, bench_recovery, random_faults, told_outages
 from sim.link_throughput import ours_mb_s
 from sim.many_edges_bench import ManyEdges, bench_many_edges
 from sim.peers import PEERS_FOLDER, peers_python
 
-PARTS = ("recovery", "age", "throughput", "edges")
+PARTS = ("recovery", "age", "throughput", "edges", "frame-rate")
 OUTAGES_S = (1.0, 20.0)
 LONG_OUTAGE_S = 600.0
 
@@ -60,8 +61,9 @@ def bench_link(options: LinkBench, display: Display) -> tuple[dict[str, Any], Re
         display: shows how far it is.
 
     Returns:
-        `recovery` (`points`, `lost`, `doubled`, `resume_s`), `age_ms` and `throughput_mb_s` by name, and `many_edges`,
-        those that were asked for; and every single recovery, where it was.
+        `recovery` (`points`, `lost`, `doubled`, `resume_s`), `age_ms` and `throughput_mb_s` by name, `many_edges`, and
+        `agent_frame_rate` (see `FrameRates.summary`), those that were asked for; and every single recovery, where it
+        was.
 
     Raises:
         OptionError: an unknown part.
@@ -87,6 +89,8 @@ def bench_link(options: LinkBench, display: Display) -> tuple[dict[str, Any], Re
         if "edges" in options.parts:
             with display.stage(f"{options.edges} edges"):
                 found["many_edges"] = bench_many_edges(ManyEdges(options.edges), Path(folder))
+        if "frame-rate" in options.parts:
+            found["agent_frame_rate"] = _frame_rate(options, Path(folder), display)
     return found, recovery
 
 
@@ -99,6 +103,12 @@ def _recovery(options: LinkBench, folder: Path, display: Display) -> Recovery:
     faults = told_outages(lengths) + random_faults(options.points, options.seed)
     with display.stage("recovery", len(faults)) as advance:
         return bench_recovery(faults, folder, options.seed, advance)
+
+
+def _frame_rate(options: LinkBench, folder: Path, display: Display) -> dict[str, Any]:
+    bench = FrameRateBench(seed=options.seed)
+    with display.stage("frame rate", bench.rounds) as advance:
+        return bench_frame_rate(bench, folder / "frame-rate", advance).summary()
 
 
 def _throughput(options: LinkBench, folder: Path, say: Callable[[str], None]) -> dict[str, float]:

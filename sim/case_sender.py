@@ -26,6 +26,9 @@ from sim.journal import Journal
 
 WIDTH, HEIGHT = 640, 512
 _LOOK_S = 0.002
+_KEPT = 8192
+"""Cases of ten minutes without a link, three times over."""
+
 _AHEAD = 12
 """Cases that wait in the spool while it is kept full; its memory takes 16."""
 
@@ -73,7 +76,7 @@ class Sender:
         self._settings, self._journal = settings, Journal(Path(settings.journal))
         self._payloads = [Path(path).read_bytes() for path in settings.pictures]
         state, keys = Path(settings.state), Path(settings.keys)
-        self._spool = Spool(state / "spool", max_cases=1 if settings.way == "newest" else 1024)
+        self._spool = Spool(state / "spool", max_cases=1 if settings.way == "newest" else _KEPT)
         self._link = Link(
             LinkSettings(endpoint=settings.endpoint, **settings.link),
             load_keys(keys, EDGE_NAME),

@@ -34,7 +34,7 @@ from edge.hardness import Hardness
 from edge.keys import EDGE_NAME, new_keys
 from edge.policies import BudgetQuantile, Draw, Policy
 from edge.prompting import Match, PromptMatcher
-from edge.reward import RewardModel, claims_of, frame_reward
+from edge.reward import RewardModel, claims_of, frame_features, frame_reward
 from edge.student import NO_MAPS, Student
 from protocols.arrays import ImageArray
 from protocols.imagery import decode_image
@@ -163,7 +163,8 @@ _Value = Callable[[Seen, Match], float]
 
 
 def _reward(stream: PromptStream) -> _Value:
-    return lambda seen, match: frame_reward(stream.model, stream.student, seen.perception, match)
+    model, student = stream.model, stream.student
+    return lambda seen, match: frame_reward(model, frame_features(model, student, seen.perception, match))
 
 
 def _best(bytes_per_frame: float) -> BudgetQuantile:

@@ -87,7 +87,7 @@ class Site:
         before = sum(event["kind"] == "ready" for event in reader.new())
         command = command_of("link-cloud", *arguments, "" if case_s is None else str(case_s))
         child = Child("the gateway", command, self.folder / f"cloud-{before}.log")
-        _await(child, lambda: any(event["kind"] == "ready" for event in reader.new()))
+        await_event(child, lambda: any(event["kind"] == "ready" for event in reader.new()))
         return child
 
     def sender(self, pictures: list[Path], **settings: Any) -> Child:  # noqa: ANN401 - any setting
@@ -108,7 +108,7 @@ class Site:
         )  # fmt: skip
         command = command_of("case-sender", json.dumps(asdict(told)))
         child = Child("the edge", command, self.folder / f"edge-{before}.log")
-        _await(child, lambda: any(event["kind"] == "started" for event in reader.new()))
+        await_event(child, lambda: any(event["kind"] == "started" for event in reader.new()))
         return child
 
     @property
@@ -122,13 +122,26 @@ class Site:
         return self.folder / "cloud.jsonl"
 
 
-def _await(child: Child, is_ready: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + _START_S
-    while not is_ready():
+def await_event(
+    child: Child, is_there: Callable[[], bool], patience_s: float = _START_S, poll_s: float = _POLL_S
+) -> None:
+    """Return once what a program is to do has happened.
+
+    Args:
+        child: the program.
+        is_there: whether it has.
+        patience_s: how long that may take.
+        poll_s: between two looks.
+
+    Raises:
+        ProcessError: it ended, or not in time.
+    """
+    deadline_s = time.monotonic() + patience_s
+    while not is_there():
         child.ensure_running()
         if time.monotonic() > deadline_s:
-            raise ProcessError(f"{child.name} did not start within {_START_S:.0f} s: {child.last_words()}")
-        time.sleep(_POLL_S)
+            raise ProcessError(f"{child.name}: nothing within {patience_s:.0f} s: {child.last_words()}")
+        time.sleep(poll_s)
 
 
 def write_pictures(folder: Path, seed: int = 1, size: tuple[int, int] = (WIDTH, HEIGHT)) -> list[Path]:

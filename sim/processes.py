@@ -22,9 +22,10 @@ PROGRAMS = {
     "skyloop-edge": "edge.cli",
     "skyloop-cloud": "cloud.cli",
     "quiet-cloud": "sim.quiet_cloud",  # of the overhead benchmark
-    "link-cloud": "sim.link_cloud",  # these three of the link benchmark
+    "link-cloud": "sim.link_cloud",  # these four of the link benchmark
     "case-sender": "sim.case_sender",
     "many-edges": "sim.many_edges",
+    "flying-agent": "sim.flying_agent",
 }
 """Module of each program; its function `main` is the entry point."""
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from builders import make_case
 
-from edge.audit import Audit, agreement_of
+from edge.audit import Audit, agreement_of, put_right
 from protocols.values import Detection, Interpretation
 
 CAR = Detection(box_xyxy=(0, 0, 10, 10), label="Car", score=0.9)
@@ -58,6 +58,47 @@ def test_agreement_that_falls_is_called_drift_and_steady_disagreement_is_not():
             audit.answered(answer(case, *said))
     assert falling.report().has_drifted
     assert not steady.report().has_drifted
+
+
+@pytest.mark.parametrize(
+    ("edge", "cloud", "gain"),
+    [
+        ((), (), 0.0),
+        ((CAR,), (CAR,), 0.0),
+        ((CAR,), (), 0.65),
+        ((), (CAR,), 1.35),
+        ((CAR,), (PERSON,), 0.65 + 3 * 1.35),
+        ((CAR, FAR), (FAR, PERSON), 0.65 + 3 * 1.35),
+    ],
+    ids=["nothing", "same", "one gone", "one found", "another label", "one of two"],
+)
+def test_what_is_put_right_counts_by_label(edge, cloud, gain):
+    assert put_right(edge, cloud, {"Person": 3.0}) == pytest.approx(gain)
+
+
+def test_each_change_gives_one_lesson_of_the_newest_answers():
+    audit, lessons = Audit(0.01, 0), []
+    for index in range(120):
+        case = make_case(detections=(CAR,))
+        audit.asked(case, np.array([index], np.float32))
+        audit.answered(answer(case, *((CAR,) if index < 40 or index >= 80 else ())))
+        if (lesson := audit.lesson()) is not None:
+            lessons.append((index, lesson))
+    (fog, (features, gains)), (clear, _) = lessons
+    assert 40 < fog < 60 < 80 < clear < 100
+    assert features[:, 0].tolist() == list(range(fog - 19, fog + 1))
+    assert gains.tolist() == pytest.approx([0.65 if index >= 40 else 0 for index in range(fog - 19, fog + 1)])
+    assert audit.report().refits == 2
+
+
+def test_without_a_fit_there_is_no_lesson():
+    audit = Audit(0.01, 0)
+    for index in range(80):
+        case = make_case(detections=(CAR,))
+        audit.asked(case)
+        audit.answered(answer(case, *((CAR,) if index < 40 else ())))
+        assert audit.lesson() is None
+    assert audit.report().has_drifted
 
 
 def test_waiting_cases_are_bounded():

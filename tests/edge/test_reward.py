@@ -15,10 +15,12 @@ from edge.reward import (
     claim_features,
     claims_of,
     feature_names,
+    frame_features,
     frame_reward,
     load_reward,
     novelty,
     read_reward,
+    refitted,
 )
 from edge.student import Student
 from protocols.values import FrameHeader
@@ -80,7 +82,7 @@ def test_reward_is_the_sum_over_claims(student):
     model = model_of(student, weights={"Red.score": 2.0, "unnamed.one": 0.5, "frame.one": -1.0})
     named = claims.classes == 0
     expected = 2.0 * claims.scores[named].sum() + 0.5 * (~named).sum() - 1.0
-    assert frame_reward(model, student, seen) == pytest.approx(expected, rel=1e-5)
+    assert frame_reward(model, frame_features(model, student, seen)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_novelty_is_the_distance_to_the_nearest_look():
@@ -123,4 +125,28 @@ def test_frame_with_a_fit_says_its_reward_and_doubts_by_it(student, tmp_path, re
     bare = FramePipeline(student).process(frame).hardness
     assert bare.reward is None
     settings = HardnessSettings()
-    assert with_reward(bare, reward, 2.0, settings).score == pytest.approx(settings.doubt_weight * doubt)
+    features = np.zeros(len(model.features), np.float32)
+    features[model.features.index("frame.one")] = 1
+    assert with_reward(bare, model, features, settings).score == pytest.approx(settings.doubt_weight * doubt)
+
+
+def test_a_flight_expects_what_it_has_learnt(student, tmp_path):
+    model = model_of(student, weights={"frame.one": 1.0})
+    pipeline = FramePipeline(Student(beside(student.bundle, tmp_path, model.model_dump_json()), student.backend))
+    header = FrameHeader(index=0, source_id="test", captured_at_s=0.0, width=160, height=128)
+    before = pipeline.process(Frame(header, scene(), 0.0)).hardness
+    pipeline.learn_rewards(np.tile(before.features, (6000, 1)), np.full(6000, 4.0, np.float32))
+    assert 2 < pipeline.process(Frame(header, scene(), 0.1)).hardness.reward < 4
+    assert before.reward == pytest.approx(1.0)
+
+
+def test_refit_moves_towards_what_was_seen_and_keeps_what_was_not(student):
+    model = model_of(student, weights={"Red.one": 0.1, "unnamed.one": 0.5})
+    red, unnamed = (model.features.index(f"{who}.one") for who in ("Red", "unnamed"))
+    features = np.zeros((400, len(model.features)), np.float32)
+    features[:, red] = 1 + np.arange(400) % 9
+    new = refitted(model, features, 2 * features[:, red])  # each red thing is worth 2 by now
+    assert 1.5 < new.weights[red] < 2
+    assert new.weights[unnamed] == 0.5
+    assert new.full == pytest.approx(9 * new.weights[red])
+    assert refitted(model, features, features @ np.array(model.weights)).weights == pytest.approx(model.weights)

@@ -14,6 +14,7 @@ from sim.display import Display
 from sim.errors import OptionError, ProcessError
 from sim.frame_age import frame_ages_ms
 from sim.link_bench_parts import percentiles, write_pictures
+from sim.link_frame_rate import WAYS, FrameRateBench, FrameRates, bench_frame_rate
 from sim.link_peers import PEERS, PeerRun, run_peer
 from sim.link_recovery import KINDS, Fault, Recovery, bench_recovery, random_faults, told_outages
 from sim.link_throughput import ours_mb_s
@@ -116,6 +117,25 @@ def test_an_unknown_part_is_refused():
         bench_link(LinkBench(parts=("latency",)), Display())
 
 
+def test_the_agent_flies_on_whatever_the_link_does(tmp_path):
+    told = []
+    options = FrameRateBench(rounds=1, frames=6, pictures=2, settle_s=1.0)
+    found = bench_frame_rate(options, tmp_path, lambda *words: told.append(words))
+    assert sorted(told) == sorted((0, name) for name in WAYS)
+    assert all(rates[0] > 0 for rates in found.fps.values())
+    assert found.delivered["dead"] == found.delivered["black-holed"] == 0
+    summary = found.summary()
+    assert summary["ratio"].keys() == summary["quartiles"].keys() == WAYS.keys() - {"good"}
+
+
+def test_frame_rates_are_compared_round_by_round():
+    slow, fast = {name: 10.0 for name in WAYS}, {name: 20.0 for name in WAYS}
+    fast["dead"], slow["dead"] = 15.0, 10.0
+    found = FrameRates({name: [slow[name], fast[name], fast[name]] for name in WAYS})
+    assert found.summary()["ratio"] == {"dead": 0.75, "black-holed": 1.0, "crawling": 1.0}
+    assert found.summary()["fps"]["good"] == 20.0
+
+
 @pytest.fixture
 def made_up(monkeypatch):
     """Every part with a made-up result."""
@@ -128,6 +148,8 @@ def made_up(monkeypatch):
     monkeypatch.setattr(module, "run_peer", lambda *told: {"bytes": 8e6, "s": 2.0})
     many = {"edges": 1000, "cores": 0.5, "receipt_ms": {"p50": 20.0, "p99": 90.0}}
     monkeypatch.setattr(module, "bench_many_edges", lambda *told: many)
+    rates = FrameRates({name: [30.0, 31.0] for name in WAYS})
+    monkeypatch.setattr(module, "bench_frame_rate", lambda *told: rates)
 
 
 @pytest.mark.usefixtures("made_up")
@@ -135,7 +157,7 @@ def test_json_has_the_keys_that_programs_read():
     answer = CliRunner().invoke(app, ["bench", "link", "--json"])
     assert answer.exit_code == 0, answer.output
     found = json.loads(answer.stdout.splitlines()[-1])
-    assert list(found) == ["recovery", "age_ms", "throughput_mb_s", "many_edges"]
+    assert list(found) == ["recovery", "age_ms", "throughput_mb_s", "many_edges", "agent_frame_rate"]
     assert found["recovery"] == {"points": 1, "lost": 0, "doubled": 0, "resume_s": {"p50": 0.5, "max": 0.5}}
     assert found["throughput_mb_s"]["skyloop, CURVE, durable"] == 2.0
     assert found["throughput_mb_s"]["imagezmq 1.2.0 REQ/REP, plain"] == 4.0
@@ -143,7 +165,8 @@ def test_json_has_the_keys_that_programs_read():
 
 @pytest.mark.usefixtures("made_up")
 def test_tables_show_what_was_asked_for():
-    answer = CliRunner().invoke(app, ["bench", "link", "--parts", "recovery,edges"])
+    answer = CliRunner().invoke(app, ["bench", "link", "--parts", "recovery,edges,frame-rate"])
     assert answer.exit_code == 0, answer.output
     assert "0 cases lost" in answer.stdout
+    assert "crawling" in answer.stdout
     assert "MB/s" not in answer.stdout

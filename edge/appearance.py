@@ -32,6 +32,13 @@ _SPREAD = np.array([0.15, 0.7, 0.15], np.float32)
 _FAINT = 0.1
 """Squared gradient of a whole neighbourhood of cells (brightness 0..1) below which there is nothing but noise."""
 
+_BINS = 2 * ORIENTATIONS + 2
+"""Of a cell's histogram as it is counted: a full turn, and the direction after that, are the first two again."""
+_TO_FEATURES = np.zeros((3 * ORIENTATIONS + 1, 3 * ORIENTATIONS), np.float32)
+np.fill_diagonal(_TO_FEATURES, 2)
+_TO_FEATURES[-1, : 2 * ORIENTATIONS] = _STRENGTH
+"""From a cell's bins to its features."""
+
 
 def cut_window(image: ImageArray, centre_px: Vector, size_px: Vector, out_px: tuple[int, int]) -> ImageArray:
     """A window of an image at another size; beyond the image its edge goes on.
@@ -80,14 +87,16 @@ def gradient_histograms(gray: FloatArray, cell_px: int) -> FloatArray:
     Returns:
         (28, H / cell, W / cell) float32: 18 directions, 9 orientations, and the strength of all.
     """
-    histogram = _histogram(gray, cell_px)
-    unsigned = histogram[..., :ORIENTATIONS] + histogram[..., ORIENTATIONS:]
+    signed = 2 * ORIENTATIONS
+    cells = np.empty((gray.shape[0] // cell_px, gray.shape[1] // cell_px, signed + ORIENTATIONS), np.float32)
+    histogram, unsigned = cells[..., :signed], cells[..., signed:]
+    histogram[:] = _histogram(gray, cell_px)
+    np.add(histogram[..., :ORIENTATIONS], histogram[..., ORIENTATIONS:], out=unsigned)
     energy = np.einsum("ijk,ijk->ij", unsigned, unsigned)
     around = np.asarray(cv2.blur(energy, (3, 3), borderType=cv2.BORDER_REPLICATE), dtype=np.float32)
-    scale = 1 / np.sqrt(_NEIGHBOURS * around + np.float32(_FAINT))
-    cut = np.minimum(np.concatenate([histogram, unsigned], axis=2) * scale[..., None], np.float32(_CUT_OFF))
-    strength = cut[..., : 2 * ORIENTATIONS].sum(axis=2, keepdims=True) * np.float32(_STRENGTH)
-    return np.ascontiguousarray(np.concatenate([2 * cut, strength], axis=2).transpose(2, 0, 1))
+    cells *= (1 / np.sqrt(_NEIGHBOURS * around + np.float32(_FAINT)))[..., None]
+    np.minimum(cells, np.float32(_CUT_OFF), out=cells)
+    return (_TO_FEATURES @ cells.reshape(-1, signed + ORIENTATIONS).T).reshape(-1, *cells.shape[:2])
 
 
 def _histogram(gray: FloatArray, cell_px: int) -> FloatArray:
@@ -97,22 +106,24 @@ def _histogram(gray: FloatArray, cell_px: int) -> FloatArray:
     down = cv2.Sobel(gray, cv2.CV_32F, 0, 1, ksize=1)
     strength, angle = (np.asarray(a, dtype=np.float32) for a in cv2.cartToPolar(across, down))
     turn = angle * np.float32(directions / (2 * np.pi))
-    first = turn.astype(np.int32)
-    share = strength * (turn - first)
-    cells = _cell_numbers(*gray.shape, cell_px)
-    bins = np.stack([cells + first % directions, cells + (first + 1) % directions])
-    counts = np.bincount(
-        bins.ravel(), np.stack([strength - share, share]).ravel(), gray.size // cell_px**2 * directions
-    )
-    histogram = counts.astype(np.float32).reshape(gray.shape[0] // cell_px, gray.shape[1] // cell_px, directions)
-    return np.asarray(cv2.sepFilter2D(histogram, -1, _SPREAD, _SPREAD, borderType=cv2.BORDER_REPLICATE))
+    first = np.floor(turn)
+    second_share = strength * (turn - first)
+    strength -= second_share
+    first += _cell_numbers(*gray.shape, cell_px)
+    places, count = first.astype(np.intp).ravel(), gray.size // cell_px**2 * _BINS
+    counts = np.bincount(places, strength.ravel(), count)
+    counts[1:] += np.bincount(places, second_share.ravel(), count)[:-1]
+    histogram = counts.astype(np.float32).reshape(gray.shape[0] // cell_px, gray.shape[1] // cell_px, _BINS)
+    histogram[..., : _BINS - directions] += histogram[..., directions:]
+    smooth = cv2.sepFilter2D(histogram, -1, _SPREAD, _SPREAD, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(smooth, dtype=np.float32)[..., :directions]
 
 
 @cache
-def _cell_numbers(height: int, width: int, cell_px: int) -> NDArray[np.int32]:
-    """(H, W): where the histogram of each pixel's cell begins."""
+def _cell_numbers(height: int, width: int, cell_px: int) -> FloatArray:
+    """(H, W): where the histogram of each pixel's cell begins, exact up to 2^24 bins."""
     rows, columns = np.mgrid[:height, :width] // cell_px
-    return np.asarray((rows * (width // cell_px) + columns) * 2 * ORIENTATIONS, dtype=np.int32)
+    return np.asarray((rows * (width // cell_px) + columns) * _BINS, dtype=np.float32)
 
 
 class ColourWords:

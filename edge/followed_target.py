@@ -160,15 +160,24 @@ class FollowedTarget:
         box = checked_target(image, box_xyxy)
         self._reason = reason
         self._tracker.start(image, box)
-        self._motion = TargetMotion(box)
-        self._box = self.first_xyxy = box
+        self._begin_at(box)
         if seen is not None:
             self._looks.learn(seen, box, embedding_at(seen, box, self._stride_px))
 
-    def begun_anew(self, tracker: ShortTermTracker, image: ImageArray, box_xyxy: FloatArray) -> FollowedTarget:
-        """The same target, begun at a box that somebody else vouches for; what the student knows of it stays."""
+    def _begin_at(self, box: FloatArray) -> None:
+        self._motion = TargetMotion(box)
+        self._box = self.first_xyxy = box
+
+    def begun_anew(self, image: ImageArray, box_xyxy: FloatArray) -> FollowedTarget:
+        """The same target, begun at a box that somebody else vouches for; what the student knows of it stays.
+
+        Raises:
+            TargetError: see `edge.short_term.checked_target`.
+        """
+        box = checked_target(image, box_xyxy)
+        tracker = self._tracker.restarted(image, box)
         anew = FollowedTarget(self._id, self._label, tracker, self._settings, self._stride_px)
-        anew.start(image, box_xyxy, None)
+        anew._begin_at(box)
         anew._looks = self._looks
         is_lost = self._state == "lost"
         anew._state, anew._reason = ("re_found", "shown by the cloud") if is_lost else (self._state, self._reason)

@@ -17,6 +17,8 @@ from protocols.arrays import FloatArray
 Spectra: TypeAlias = NDArray[np.complex64]
 """(..., side, side // 2 + 1) complex64, as `numpy.fft.rfft2` would give them."""
 
+_ALL = slice(None)
+
 
 class SquareTransform:
     """The transform of real maps of one size, and back."""
@@ -39,17 +41,25 @@ class SquareTransform:
         back = waves[:, : self._half].conj().T * weight
         self._rows_back = np.stack([back.real, -back.imag], axis=1).reshape(-1, side).astype(np.float32)
 
-    def forward(self, maps: FloatArray) -> Spectra:
-        """Spectra of (..., side, side) float32 maps."""
-        rows = np.ascontiguousarray(maps, dtype=np.float32).reshape(-1, self.side) @ self._rows
-        found: Spectra = self._columns @ rows.view(np.complex64).reshape(*maps.shape[:-1], self._half)
+    def forward(self, maps: FloatArray, rows: slice = _ALL, columns: slice = _ALL) -> Spectra:
+        """Spectra of maps.
+
+        Args:
+            maps: (..., side, side) float32; of maps that are 0 but in a rectangle, that part alone.
+            rows: of the rectangle.
+            columns: likewise.
+        """
+        across = self._rows[columns]
+        lines = np.ascontiguousarray(maps, dtype=np.float32).reshape(-1, len(across)) @ across
+        found: Spectra = self._columns[:, rows] @ lines.view(np.complex64).reshape(*maps.shape[:-1], self._half)
         return found
 
-    def back(self, spectra: Spectra) -> FloatArray:
-        """The (..., side, side) float32 maps of spectra."""
-        columns = self._columns_back @ spectra
-        rows = columns.reshape(-1, self._half).view(np.float32) @ self._rows_back
-        return np.asarray(rows.reshape(*spectra.shape[:-1], self.side), dtype=np.float32)
+    def back(self, spectra: Spectra, rows: slice = _ALL, columns: slice = _ALL) -> FloatArray:
+        """The (..., side, side) float32 maps of spectra, or a rectangle of them, which takes as much less time."""
+        lines = self._columns_back[rows] @ spectra
+        across = np.ascontiguousarray(self._rows_back[:, columns])
+        maps = lines.reshape(-1, self._half).view(np.float32) @ across
+        return np.asarray(maps.reshape(*lines.shape[:-1], across.shape[1]), dtype=np.float32)
 
     def shift(self, x: float, y: float) -> Spectra:
         """(side, side // 2 + 1) factor that moves a map by cells, right and down, turning over at its edges."""

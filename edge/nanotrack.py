@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_status
 
 from edge.errors import ModelError
 from edge.short_term import SMALLEST_PX, Sighting, checked_target
@@ -27,6 +28,19 @@ _WINDOW, _PENALTY, _GAIN = 0.455, 0.055, 0.37
 newest size: NanoTrack's."""
 _ODDS = (-7.8, 1.1)
 """Log odds that a look found the target: constant, and for the network's largest logit; see docs/tracking.md."""
+
+_UNREADABLE = (
+    cv2.error,
+    ort_status.Fail,
+    ort_status.InvalidArgument,
+    ort_status.InvalidGraph,
+    ort_status.InvalidProtobuf,
+    ort_status.NoModel,
+    ort_status.NoSuchFile,
+    ort_status.NotImplemented,
+    ort_status.RuntimeException,
+)
+"""What OpenCV and ONNX Runtime raise for a file that is no network: the latter's have no class in common."""
 
 
 class NanoNetwork:
@@ -47,7 +61,7 @@ class NanoNetwork:
             self._first = cv2.dnn.readNet(str(backbone))
             self._backbone = ort.InferenceSession(str(backbone), options, providers=["CPUExecutionProvider"])
             self._head = ort.InferenceSession(str(head), options, providers=["CPUExecutionProvider"])
-        except Exception as exc:  # both raise classes of their own, one per status code
+        except _UNREADABLE as exc:
             raise ModelError(f"{folder}: these weights of NanoTrack cannot be read; fetch them again") from exc
         self._input = self._backbone.get_inputs()[0].name
         self._inputs = [value.name for value in self._head.get_inputs()]
@@ -112,6 +126,12 @@ class NanoTracker:
 
     def learn(self, image: ImageArray, sighting: Sighting) -> None:
         """Nothing: the first picture is all that it knows."""
+
+    def restarted(self, image: ImageArray, box_xyxy: FloatArray) -> NanoTracker:
+        """See `ShortTermTracker.restarted`."""
+        other = self.copied()
+        other.start(image, box_xyxy)
+        return other
 
     def copied(self) -> NanoTracker:
         """See `ShortTermTracker.copied`."""

@@ -74,6 +74,12 @@ class OpenCvTracker:
     def learn(self, image: ImageArray, sighting: Sighting) -> None:
         """Nothing: such trackers learn for themselves, while they look."""
 
+    def restarted(self, image: ImageArray, box_xyxy: FloatArray) -> OpenCvTracker:
+        """See `ShortTermTracker.restarted`; such trackers tell nobody what they know: it knows the box alone."""
+        other = OpenCvTracker(self._make)
+        other.start(image, box_xyxy)
+        return other
+
     def copied(self) -> None:
         """OpenCV's trackers cannot be copied."""
 

@@ -43,6 +43,9 @@ class PairedTracker:
         """See `ShortTermTracker.start`."""
         self._nano.start(image, box_xyxy)
         self._filter.start(image, box_xyxy)
+        self._agree_at(box_xyxy)
+
+    def _agree_at(self, box_xyxy: FloatArray) -> None:
         self._box = self._other = np.asarray(box_xyxy, dtype=np.float32)
         self._nano_leads, self._apart, self._filter_better = True, 0, 0.0
 
@@ -63,6 +66,14 @@ class PairedTracker:
         """See `ShortTermTracker.learn`: the filter does, unless it looks at something else."""
         if not self._apart or not self._nano_leads:
             self._filter.learn(image, self._witness)
+
+    def restarted(self, image: ImageArray, box_xyxy: FloatArray) -> PairedTracker:
+        """See `ShortTermTracker.restarted`."""
+        other = copy(self)
+        other._nano = self._nano.restarted(image, box_xyxy)
+        other._filter = self._filter.restarted(image, box_xyxy)
+        other._agree_at(box_xyxy)
+        return other
 
     def copied(self) -> PairedTracker:
         """See `ShortTermTracker.copied`."""

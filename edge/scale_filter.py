@@ -1,4 +1,4 @@
-"""How large a target is: a correlation filter over scales alone.
+"""How large a target is, and how much wider than high: a correlation filter over scales alone.
 
 After Danelljan et al., "Discriminative Scale Space Tracking" (PAMI 2017): the target is cut out at many sizes, each is
 one sample, and the filter's answer over the samples peaks at the right one. As in its section 5.2, the samples are
@@ -44,11 +44,19 @@ _CELL_PX = 4
 class ScaleFilter:
     """The target at many sizes."""
 
-    def __init__(self, settings: ScaleSettings) -> None:
-        """Knows no target yet."""
+    def __init__(self, settings: ScaleSettings, along: tuple[float, float] = (1.0, 1.0)) -> None:
+        """Knows no target yet.
+
+        Args:
+            settings: how scales are told apart.
+            along: powers of a scale by which width and height grow: (1, 1) asks how large the target is, (1, -1) how
+                much wider than high.
+        """
         self.settings = settings
         numbers = np.arange(settings.count) - settings.count // 2
-        self._factors = settings.step ** numbers.astype(np.float64)
+        self._along = np.array(along)
+        self._factors = settings.step ** (self._along[:, None] * numbers)
+        self._largest = self._factors.max(axis=1)
         bell = np.exp(-0.5 * (numbers / settings.width) ** 2)
         self._label = np.fft.rfft(np.fft.ifftshift(bell)).astype(np.complex64)
         self._taper = np.hanning(settings.count + 2)[1:-1].astype(np.float32)
@@ -63,15 +71,15 @@ class ScaleFilter:
         self._energy = self._fit(self._memory)
 
     def look(self, image: ImageArray, box_xyxy: FloatArray) -> FloatArray:
-        """The box, (4,) pixels, at the scale that looks most like the target; its middle stays."""
+        """The box, (4,) pixels, grown or shrunk to what looks most like the target; its middle stays."""
         spectra = self._spectra(self._samples(image, box_xyxy))
         answer = np.fft.irfft(
             (self._numerator * spectra).sum(axis=0) / (self._energy + self.settings.ridge), self.settings.count
         )
         best, count = int(answer.argmax()), self.settings.count
         top = best + parabola_top(answer[(best + np.arange(-1, 2)) % count])
-        factor = self.settings.step ** ((top + count / 2) % count - count / 2)
-        middle_px, half = (box_xyxy[:2] + box_xyxy[2:]) / 2, (box_xyxy[2:] - box_xyxy[:2]) / 2 * factor
+        factors = self.settings.step ** (self._along * ((top + count / 2) % count - count / 2))
+        middle_px, half = (box_xyxy[:2] + box_xyxy[2:]) / 2, (box_xyxy[2:] - box_xyxy[:2]) / 2 * factors
         return np.concatenate([middle_px - half, middle_px + half]).astype(np.float32)
 
     def learn(self, image: ImageArray, box_xyxy: FloatArray) -> None:
@@ -102,19 +110,19 @@ class ScaleFilter:
         width, height = self._sample_px
         across = (np.arange(width) + 0.5) / width - 0.5
         down = (np.arange(height) + 0.5) / height - 0.5
-        self._grid_x = np.concatenate([np.tile(across * f, (height, 1)) for f in self._factors]).astype(np.float32)
-        self._grid_y = np.concatenate([np.repeat(down[:, None] * f, width, 1) for f in self._factors])
+        self._grid_x = np.concatenate([np.tile(across * f, (height, 1)) for f in self._factors[0]]).astype(np.float32)
+        self._grid_y = np.concatenate([np.repeat(down[:, None] * f, width, 1) for f in self._factors[1]])
         self._grid_y = self._grid_y.astype(np.float32)
 
     def _samples(self, image: ImageArray, box_xyxy: FloatArray) -> FloatArray:
         """(D, count) float32 features of the target at each scale."""
         middle, size = (box_xyxy[:2] + box_xyxy[2:]) / 2, box_xyxy[2:] - box_xyxy[:2]
-        largest = np.asarray(size * self._factors[-1] * 1.05, dtype=np.float32)
+        largest = np.asarray(size * self._largest * 1.05, dtype=np.float32)
         # One window holds the samples of all scales, at the finest resolution that any of them needs.
-        out = np.maximum(np.round(np.array(self._sample_px) * 1.05 * self._factors[-1] / self._factors[0]), 2)
+        out = np.maximum(np.round(np.array(self._sample_px) * 1.05 * self._largest / self._factors.min(axis=1)), 2)
         window = cut_window(image, middle, largest, (int(out[0]), int(out[1])))
-        x = (self._grid_x / (1.05 * self._factors[-1]) + 0.5) * np.float32(out[0]) - 0.5
-        y = (self._grid_y / (1.05 * self._factors[-1]) + 0.5) * np.float32(out[1]) - 0.5
+        x = (self._grid_x / (1.05 * self._largest[0]) + 0.5) * np.float32(out[0]) - 0.5
+        y = (self._grid_y / (1.05 * self._largest[1]) + 0.5) * np.float32(out[1]) - 0.5
         tall = np.asarray(
             cv2.remap(window, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE),
             dtype=np.uint8,

@@ -69,6 +69,19 @@ class ShortTermTracker(Protocol):
     def learn(self, image: ImageArray, sighting: Sighting) -> None:
         """Take what was seen in the last look as what the target looks like now."""
 
+    def restarted(self, image: ImageArray, box_xyxy: FloatArray) -> ShortTermTracker:
+        """Another one, begun at a box that somebody vouches for, which still knows part of what this one has learnt.
+
+        What is shown may be half hidden, or look as it never will again.
+
+        Args:
+            image: a frame that shows the target, maybe an earlier one.
+            box_xyxy: (4,) pixels of it.
+
+        Raises:
+            TargetError: see `start`.
+        """
+
     def copied(self) -> ShortTermTracker | None:
         """Another one that knows the same and learns apart from this one; None where that cannot be had."""
 

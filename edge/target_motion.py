@@ -23,6 +23,10 @@ _FIRST_SPEED = 0.2
 _FASTEST = 0.5
 """Displacement from the expected place, in units of the size, above which a sighting counts as no farther away."""
 
+_PUSH = np.kron(np.array([[0.25, 0.5], [0.5, 1.0]]), np.eye(2)).astype(np.float32)
+"""Covariance of place and velocity after white noise of acceleration, held over one frame (Bar-Shalom et al. 2001,
+section 6.3.2)."""
+
 
 class TargetMotion:
     """Where a target is believed to be, and how surely."""
@@ -57,15 +61,14 @@ class TargetMotion:
         Returns:
             (4,) float32 pixels of it: where the target is expected.
         """
-        turn = np.kron(np.eye(2, dtype=np.float32), motion[:, :2]).astype(np.float32)
+        turn = np.zeros((4, 4), np.float32)
+        turn[:2, :2] = turn[2:, 2:] = motion[:, :2]
         state = turn @ np.asarray(self._filter.statePost, dtype=np.float32)
         state[:2, 0] += motion[:, 2]
         self._sides = self._sides * np.float32(np.hypot(*motion[:, 0]))
         self._filter.statePost = state
         self._filter.errorCovPost = turn @ np.asarray(self._filter.errorCovPost, dtype=np.float32) @ turn.T
-        # White noise of acceleration, held over one frame (Bar-Shalom et al. 2001, section 6.3.2).
-        push = np.kron(np.array([[0.5], [1.0]]), np.eye(2)) * (_ACCELERATION * self._size)
-        self._filter.processNoiseCov = (push @ push.T).astype(np.float32)
+        self._filter.processNoiseCov = _PUSH * np.float32((_ACCELERATION * self._size) ** 2)
         self._filter.measurementNoiseCov = np.eye(2, dtype=np.float32) * np.float32((_JITTER * self._size) ** 2)
         self._filter.predict()
         # OpenCV keeps apart what is believed before and after a sighting; without one they are the same.

@@ -176,7 +176,7 @@ class TargetTracker:
                 return False
             box_xyxy = _tempered(box_xyxy, was.box_xyxy)
         base = old if old is not None else self._returning[target_id].followed
-        followed = base.begun_anew(self._make(), image, box_xyxy)
+        followed = base.begun_anew(image, box_xyxy)
         way = CatchUp(frames, index, followed.see)
         self._returning[target_id] = _Return(followed, way, was, self._updates - ago)
         if not way.behind:

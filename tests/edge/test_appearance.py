@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.appearance import ColourWords, cut_window, gradient_histograms, gray_of
+from edge.appearance import ColourWords, _histogram, cut_window, gradient_histograms, gray_of
 
 
 def ramp(width=400, height=300):
@@ -42,6 +42,21 @@ def test_gradient_histograms_of_nothing_are_zero_and_contrast_hardly_matters():
     noise = np.random.default_rng(0).random((32, 32)).astype(np.float32)
     assert not gradient_histograms(np.full((32, 32), 0.5, np.float32), 4).any()
     np.testing.assert_allclose(gradient_histograms(noise, 4), gradient_histograms(0.7 * noise, 4), atol=0.03)
+
+
+def test_every_gradient_is_shared_between_the_two_directions_nearest_to_it():
+    gray = np.random.default_rng(1).random((12, 8)).astype(np.float32)
+    expected = np.zeros((3, 2, 18))
+    for row, column in np.ndindex(gray.shape):
+        across = gray[row, min(column + 1, 7)] - gray[row, max(column - 1, 0)] if 0 < column < 7 else 0.0
+        down = gray[min(row + 1, 11), column] - gray[max(row - 1, 0), column] if 0 < row < 11 else 0.0
+        turn = np.arctan2(down, across) % (2 * np.pi) / (2 * np.pi) * 18
+        for bin_number, share in ((int(turn), 1 - turn % 1), (int(turn) + 1, turn % 1)):
+            expected[row // 4, column // 4, bin_number % 18] += share * np.hypot(across, down)
+    spread = np.array([0.15, 0.7, 0.15])
+    wide = np.pad(expected, ((1, 1), (1, 1), (0, 0)), "edge")
+    expected = sum(wide[i : i + 3, j : j + 2] * spread[i] * spread[j] for i in range(3) for j in range(3))
+    np.testing.assert_allclose(_histogram(gray, 4), expected, atol=0.02)
 
 
 def test_gray_of_is_between_zero_and_one():

@@ -119,13 +119,13 @@ def still_pictures(flight: Path, edge: Path, record: DayRecord) -> list[Picture]
     asked = [frame for frame in read_frames(edge / "detections.1.jsonl") if frame.case_id in record.spooled]
     pictures = []
     for number, frame in enumerate(asked[:2], 1):
-        assert frame.region_xyxy is not None
         words = "No prompt came of it."
         answers = [given for given in record.given if given.case_id == frame.case_id]
         if answers:
             words = f"The person boxed {answers[0].boxes} {answers[0].label} in it."
         scene = scene_name(frame.index)
-        content = _still(flight / "overpass-1", scene, frame.region_xyxy, read_map(flight / "overpass-1" / TRUTH), None)
+        region = frame.regions_xyxy[0]  # the strangest
+        content = _still(flight / "overpass-1", scene, region, read_map(flight / "overpass-1" / TRUTH), None)
         caption = f"Asked about at the first overpass, in {scene}. {words} White: truth of {UNFAMILIAR}."
         pictures.append(Picture(f"asked-{number}.jpg", caption, content))
     found = read_map(edge / "detections.geojson").of_label(UNFAMILIAR, by_prompt=True)

@@ -1,9 +1,9 @@
 """What hosts: the gateway, the teachers, prompt building with the twin, the case store.
 
-Reading order: `service.py` (the program), `gateway.py` (crafts talk to it), `store.py` (what is kept), `news.py` (which
-crafts there is something new for), `engine.py` (cases to answers), `prompting.py` (answers to prompts),
-`prompt_desk.py` and `banks.py` (prompts to crafts), `teachers/`, `cli.py`. The service itself is not imported here, so
-that every command line starts without a web server.
+Reading order: `service.py` (the program), `gateway.py` (crafts talk to it), `store.py` (what is kept), `news.py`
+(which crafts there is something new for), `engine.py` (cases to answers), `refining.py` (better pictures),
+`prompting.py` (answers to prompts), `prompt_desk.py` and `banks.py` (prompts to crafts), `teachers/`, `cli.py`. The
+service itself is not imported here, so that every command line starts without a web server.
 """
 
 from __future__ import annotations

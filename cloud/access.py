@@ -13,25 +13,31 @@ from zmq.auth.asyncio import AsyncioAuthenticator
 
 from cloud.errors import StoreError
 from cloud.store import CaseStore
+from edge.clock import Clock, SystemClock
 
 log = structlog.get_logger()
 
 ZAP_DOMAIN = "skyloop"
 
+_FRESH_S = 0.001
+"""How long an answer of the store counts: messages come in bursts of some hundred microseconds."""
+
 
 class Access:
     """Which craft a key belongs to.
 
-    All enrolled keys are read at once, and again when anybody, in this process or another, has written to the store:
-    so a revoked key is out from its next message on, and asking costs microseconds however many crafts write.
+    All enrolled keys are read at once, and again when anybody, in this process or another, has written to the store.
+    That is looked at no more than once in a millisecond: so a revoked key is out from then on, and asking costs next to
+    nothing however many messages come.
 
     Attributes:
         handshakes: `accepted` and `refused` ones.
     """
 
-    def __init__(self, store: CaseStore) -> None:
+    def __init__(self, store: CaseStore, clock: Clock | None = None) -> None:
         self.handshakes: Counter[str] = Counter()
-        self._store = store
+        self._store, self._clock = store, clock or SystemClock()
+        self._looked_s = float("-inf")
         self._version: int | None = None
         self._crafts: dict[str, str] = {}
 
@@ -41,10 +47,13 @@ class Access:
         Raises:
             StoreError: the store cannot be asked.
         """
-        version = self._store.data_version()
-        if version != self._version:
-            self._crafts = self._store.enrolled()
-            self._version = version
+        now_s = self._clock.monotonic_s()
+        if now_s - self._looked_s >= _FRESH_S:
+            version = self._store.data_version()
+            if version != self._version:
+                self._crafts = self._store.enrolled()
+                self._version = version
+            self._looked_s = now_s
         return self._crafts.get(public_key_z85)
 
     def callback(self, domain: str, key: bytes) -> bool:
@@ -54,6 +63,7 @@ class Access:
             domain: ZAP domain of the socket.
             key: z85.
         """
+        self._looked_s = float("-inf")  # a handshake is always looked at anew
         try:
             craft = self.craft_of(key.decode("ascii"))
         except StoreError as exc:  # must not leave: it would end the ZAP handler, and nobody could connect

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 import numpy as np
 
 from cloud.case_images import CaseImage
@@ -11,21 +14,19 @@ from cloud.prompting import Finding
 from cloud.teachers.teacher import TeacherAnswer
 from protocols import limits
 from protocols.arrays import Boxes
-from protocols.boxes import box_iou
+from protocols.boxes import box_iou, nms
 from protocols.values import Detection, Interpretation, best_detections
 
+Seen: TypeAlias = Sequence[tuple[CaseImage, TeacherAnswer]]
+"""The pictures of a case, each with what the teacher says of it."""
 
-def interpretation_of(
-    case_id: str, answer: TeacherAnswer, image: CaseImage, interpreter: str, now_s: float
-) -> Interpretation:
+_SAME_IOU = 0.5
+"""Overlap of two boxes of one label in different pictures of a frame from which they show one thing."""
+
+
+def interpretation_of(case_id: str, seen: Seen, interpreter: str, now_s: float) -> Interpretation:
     """The answer to a case, in full-frame pixels; its confidence is the highest score, 0 when nothing is there."""
-    detections = (
-        Detection(box_xyxy=tuple(box), label=label, score=min(max(score, 0.0), 1.0), provenance="cloud")
-        for box, label, score in zip(
-            image.to_frame(answer.boxes_xyxy).tolist(), answer.labels, answer.scores.tolist(), strict=True
-        )
-    )
-    best = best_detections(detections)
+    best = best_detections(_once(seen))
     return Interpretation(
         case_id=case_id,
         detections=best,
@@ -34,6 +35,26 @@ def interpretation_of(
         interpreter=interpreter[: limits.MAX_TEXT_CHARS],
         made_at_s=now_s,
     )
+
+
+def _once(seen: Seen) -> list[Detection]:
+    """Everything found, once where pictures overlap."""
+    boxes = np.concatenate([image.to_frame(answer.boxes_xyxy) for image, answer in seen])
+    labels = [label for _, answer in seen for label in answer.labels]
+    scores = np.concatenate([answer.scores for _, answer in seen]).astype(np.float32)
+    kept = range(len(labels))
+    if len(seen) > 1:
+        _, classes = np.unique(np.asarray(labels, dtype=np.str_), return_inverse=True)
+        kept = nms(boxes, scores, _SAME_IOU, classes).tolist()
+    return [
+        Detection(
+            box_xyxy=tuple(boxes[row].tolist()),
+            label=labels[row],
+            score=min(max(float(scores[row]), 0.0), 1.0),
+            provenance="cloud",
+        )
+        for row in kept
+    ]
 
 
 def findings_of(
@@ -69,17 +90,26 @@ def findings_of(
     return findings
 
 
-def open_question(interpretation: Interpretation, evidence: Evidence | None, settings: CloudSettings) -> str:
-    """Why a person should look at a case, in words; empty when the teacher's answer will do."""
+def open_question(interpretation: Interpretation, views: Sequence[Evidence], settings: CloudSettings) -> str:
+    """Why a person should look at a case, in words; empty when the teacher's answer will do.
+
+    Args:
+        interpretation: the teacher's.
+        views: what the twin sees in the case's pictures; none where there is no twin.
+        settings: what is sure, and what counts as something.
+    """
     if interpretation.confidence < settings.unsure_below:
         return f"the teacher's best score is {interpretation.confidence:.2f}, below {settings.unsure_below:.2f}"
-    if evidence is None:
-        return ""
     named = np.asarray([d.box_xyxy for d in interpretation.detections], np.float32).reshape(-1, 4)
-    seen = evidence.seen
-    there = np.setdiff1d(np.flatnonzero(seen.objectness >= settings.unexplained_objectness), evidence.known.rows)
-    overlap = box_iou(seen.boxes_xyxy[there], evidence.image.from_frame(named)).max(axis=1, initial=0.0)
-    count = int((overlap < settings.unexplained_overlap).sum())
+    count = sum(_nameless(evidence, named, settings) for evidence in views)
     if count == 1:
         return "one thing is there that the teacher does not name"
     return f"{count} things are there that the teacher does not name" if count else ""
+
+
+def _nameless(evidence: Evidence, named_xyxy: Boxes, settings: CloudSettings) -> int:
+    """How many things the twin sees that no box of the answer, in full-frame pixels, names."""
+    seen = evidence.seen
+    there = np.setdiff1d(np.flatnonzero(seen.objectness >= settings.unexplained_objectness), evidence.known.rows)
+    overlap = box_iou(seen.boxes_xyxy[there], evidence.image.from_frame(named_xyxy)).max(axis=1, initial=0.0)
+    return int((overlap < settings.unexplained_overlap).sum())

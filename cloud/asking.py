@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
+from cloud.case_images import LEAST_SHOWN
 from cloud.errors import RequestError
 from cloud.review_shelf import BoxXyxy
 from cloud.store import StoredCase
@@ -18,8 +19,6 @@ from protocols.boxes import box_inside
 from protocols.values import Detection
 
 _Z85_CHARS = 40
-_LEAST_SHOWN = 0.8
-"""Of a box's area: who looks at the picture draws inside it, who types corners for width and height mostly does not."""
 
 
 def parse_box(text: str) -> BoxXyxy:
@@ -80,10 +79,11 @@ def check_shown(box: BoxXyxy, stored: StoredCase) -> None:
     Raises:
         RequestError: it reaches far outside the part of the frame that was sent.
     """
-    region = stored.case.region_xyxy
-    if box_inside(np.asarray([box], np.float32), np.asarray([region], np.float32))[0, 0] < _LEAST_SHOWN:
+    regions = [part.region_xyxy for part in stored.case.parts]
+    if box_inside(np.asarray([box], np.float32), np.asarray(regions, np.float32)).max() < LEAST_SHOWN:
+        shown = " and ".join(map(box_text, regions))
         raise RequestError(
-            f"--box {box_text(box)} reaches outside the picture, which shows {box_text(region)}; give x,y,w,h "
+            f"--box {box_text(box)} reaches outside the picture, which shows {shown}; give x,y,w,h "
             "in full-frame pixels, as on the rulers that `skyloop-cloud cases --images DIR` draws"
         )
 

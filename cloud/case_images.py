@@ -9,11 +9,15 @@ import numpy as np
 
 from protocols.arrays import AnyImage, Boxes, ImageArray
 from protocols.errors import ImageryError
+from protocols.fields import MediaType
 from protocols.imagery import decode_image
-from protocols.values import Case
+from protocols.values import Case, CasePart
 
 _SIZE_SLACK_PX = 2.0
 """An encoder may round the region's size to whole pixels at either end."""
+
+LEAST_SHOWN = 0.8
+"""Of a box's area: who looks at the picture draws inside it, who types corners for width and height mostly does not."""
 
 _MAX_VIEW_PIXELS = 4_000_000
 """Larger regions are looked at as they were sent instead of being enlarged to frame scale."""
@@ -32,6 +36,12 @@ class CaseImage:
     image: ImageArray
     scale_xy: tuple[float, float] = (1.0, 1.0)
     origin_xy: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def region_xyxy(self) -> Boxes:
+        """(1, 4) the part of the full frame that it shows."""
+        height, width = self.image.shape[:2]
+        return self.to_frame(np.asarray([[0, 0, width, height]], np.float32))
 
     def to_frame(self, boxes_xyxy: Boxes) -> Boxes:
         """(N, 4) boxes in image pixels as full-frame pixels."""
@@ -53,20 +63,29 @@ class CaseImage:
         return CaseImage(np.asarray(resized, dtype=np.uint8), (1.0, 1.0), self.origin_xy)
 
 
-def open_case_image(case: Case, payload: bytes) -> CaseImage:
-    """The picture a case came with.
+def open_case_images(case: Case, payload: bytes) -> list[CaseImage]:
+    """The pictures a case came with, at least one.
 
     Args:
-        case: says what region it shows and how it is encoded.
+        case: says what regions they show and how they are encoded.
         payload: its imagery.
 
     Raises:
-        ImageryError: it does not decode, or its size is not that of the region times the scale.
+        ImageryError: one does not decode, or its size is not that of its region times the scale.
     """
-    image = viewable(decode_image(payload, case.media_type))
-    x1, y1, x2, y2 = case.region_xyxy
+    return [_open(part, data, case.media_type) for part, data in case.cut(payload)]
+
+
+def open_case_image(case: Case, payload: bytes) -> CaseImage:
+    """The first picture of a case, the only one where it asks about a target; errors as of `open_case_images`."""
+    return _open(*case.cut(payload)[0], case.media_type)
+
+
+def _open(part: CasePart, payload: bytes, media_type: MediaType) -> CaseImage:
+    image = viewable(decode_image(payload, media_type))
+    x1, y1, x2, y2 = part.region_xyxy
     height, width = image.shape[:2]
-    expected = ((x2 - x1) * case.image_scale, (y2 - y1) * case.image_scale)
+    expected = ((x2 - x1) * part.image_scale, (y2 - y1) * part.image_scale)
     if max(abs(width - expected[0]), abs(height - expected[1])) > _SIZE_SLACK_PX:
         raise ImageryError(
             f"image is {width}x{height} but region and scale promise {expected[0]:.0f}x{expected[1]:.0f} pixels"

@@ -9,13 +9,16 @@ from typing import Literal, Protocol
 import structlog
 
 from cloud.desk import Desk
-from cloud.errors import StoreError
+from cloud.store import Kept
 from cloud.uploads import Upload
 from protocols.errors import MessageError
 from protocols.messages import AnyMessage, CaseChunk, CaseReceipt
 from protocols.values import Case
 
 log = structlog.get_logger()
+
+_CREDIT_PARTS = 4
+"""Receipts are due once a part of the credit waits for them: the craft goes on sending meanwhile."""
 
 
 class Complain(Protocol):
@@ -37,6 +40,7 @@ class CaseIntake:
         send: Callable[[AnyMessage], Awaitable[None]],
         complain: Complain,
         on_duplicate: Callable[[], None],
+        on_verdict: Callable[[], None],
     ) -> None:
         """Begin with nothing.
 
@@ -46,22 +50,31 @@ class CaseIntake:
             send: sends a message to the craft.
             complain: sends a Problem.
             on_duplicate: called for a case that was kept before: its answer may be here already.
+            on_verdict: called when `send_receipts` has something to say that no message of the craft's led to.
         """
         self._desk, self._craft = desk, craft
-        self._send, self._complain, self._on_duplicate = send, complain, on_duplicate
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._send, self._complain = send, complain
+        self._on_duplicate, self._on_verdict = on_duplicate, on_verdict
+        self._committing: set[asyncio.Future[Kept]] = set()
+        self._concluded: list[Upload] = []  # the store's verdict is there, and the craft does not know it yet
         self._touched: dict[str, Upload] = {}  # uploads that want a receipt
 
-    async def on_offer(self, case: Case) -> None:
+    async def on_offer(self, case: Case, blob: bytes = b"") -> None:
         """Take a new case, go on with an unfinished one, or say again what became of it.
 
+        Args:
+            case: what is offered.
+            blob: its first bytes, where they came with it.
+
         Raises:
-            MessageError: see `Uploads.open`.
+            MessageError: see `Uploads.open`, and `on_chunk`.
             StoreError: the store cannot be asked.
         """
         desk = self._desk
         upload = desk.uploads.find(self._craft, case.case_id)
-        known = None if upload else desk.store.case_state(self._craft, case.case_id)
+        # Where all of it is here, the store finds out by itself whether it has it already.
+        is_asked = upload is None and len(blob) < case.payload_bytes
+        known = desk.store.case_state(self._craft, case.case_id) if is_asked else None
         if known is not None:
             await self._tell_verdict(case, "duplicate" if known[0] == case.payload_sha256 else "conflict")
             return
@@ -69,6 +82,8 @@ class CaseIntake:
         if upload.verdict is not None:  # an earlier connection brought all of it
             self._conclude(upload)
         self._touched[case.case_id] = upload
+        if blob:
+            self._add(upload, 0, blob)
 
     def on_chunk(self, chunk: CaseChunk, blob: bytes) -> None:
         """Take a piece of a case's imagery.
@@ -76,48 +91,68 @@ class CaseIntake:
         Raises:
             MessageError: `unknown_case`, or see `Uploads.add` and `Reassembly.finish`.
         """
-        uploads = self._desk.uploads
-        upload = uploads.find(self._craft, chunk.case_id)
+        upload = self._desk.uploads.find(self._craft, chunk.case_id)
         if upload is None:
             raise MessageError("no such case was offered, or it had to make room", code="unknown_case")
         self._touched[chunk.case_id] = upload
+        self._add(upload, chunk.offset, blob)
+
+    def _add(self, upload: Upload, offset: int, blob: bytes) -> None:
         if upload.verdict is not None:
             return  # seen before: all of it is here
-        uploads.add(upload, chunk.offset, blob)
+        uploads = self._desk.uploads
+        uploads.add(upload, offset, blob)
         if upload.parts.is_complete:
-            payload = upload.parts.finish()
+            payload = uploads.finish(upload)
             upload.verdict = self._desk.commits.add(self._craft, upload.case, payload)
             self._conclude(upload)
 
     async def send_receipts(self) -> None:
-        """One `partial` receipt for each upload that something came for since the last call."""
-        touched, self._touched = self._touched, {}
-        for upload in touched.values():
-            await self._send(self._receipt(upload.case, "partial", upload.parts.next_offset))
+        """What has become of whole cases, and a `partial` receipt for each upload that something came for since.
+
+        Where all is here, `stored` is all that need be said, unless it would come too late for the craft's window.
+        """
+        concluded, self._concluded = self._concluded, []
+        for upload in concluded:
+            await self._tell(upload)
+        whole = {case_id: upload for case_id, upload in self._touched.items() if upload.verdict is not None}
+        uncovered = sum(upload.case.payload_bytes for upload in whole.values())
+        if uncovered > self._desk.settings.credit_bytes // _CREDIT_PARTS:
+            whole = {}
+        touched, self._touched = self._touched, whole
+        for case_id, upload in touched.items():
+            if case_id not in whole:
+                await self._send(self._receipt(upload.case, "partial", upload.parts.next_offset))
 
     async def finish(self) -> None:
         """Wait until every case that is being committed has its receipt."""
-        await asyncio.gather(*self._tasks)
+        await asyncio.gather(*self._committing, return_exceptions=True)
+        await self.send_receipts()
 
     def _conclude(self, upload: Upload) -> None:
-        task = asyncio.ensure_future(self._tell_when_durable(upload))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _tell_when_durable(self, upload: Upload) -> None:
         assert upload.verdict is not None
-        try:
-            verdict = await asyncio.shield(upload.verdict)
-        except StoreError as exc:
-            log.warning("case not kept", craft=self._craft, case_id=upload.case.case_id, reason=str(exc))
-            self._desk.stats.cases["failed"] += 1
-            self._desk.uploads.remove(upload)
-            await self._complain(MessageError(str(exc), code="busy"), about=upload.case.case_id)
-            return
-        self._desk.uploads.remove(upload)
-        await self._tell_verdict(upload.case, verdict)
+        self._committing.add(upload.verdict)
+        upload.verdict.add_done_callback(lambda verdict: self._note_verdict(upload, verdict))
 
-    async def _tell_verdict(self, case: Case, verdict: Literal["stored", "duplicate", "conflict"]) -> None:
+    def _note_verdict(self, upload: Upload, verdict: asyncio.Future[Kept]) -> None:
+        """Let an upload go, even where the craft has gone; many become durable at once, and are told of in one go."""
+        self._committing.discard(verdict)
+        self._desk.uploads.remove(upload)
+        self._concluded.append(upload)
+        self._on_verdict()
+
+    async def _tell(self, upload: Upload) -> None:
+        assert upload.verdict is not None
+        error = upload.verdict.exception()
+        if error is None:
+            await self._tell_verdict(upload.case, upload.verdict.result())
+            return
+        log.warning("case not kept", craft=self._craft, case_id=upload.case.case_id, reason=str(error))
+        self._desk.stats.cases["failed"] += 1
+        self._touched.pop(upload.case.case_id, None)
+        await self._complain(MessageError(str(error), code="busy"), about=upload.case.case_id)
+
+    async def _tell_verdict(self, case: Case, verdict: Kept) -> None:
         self._desk.stats.cases[verdict] += 1
         self._touched.pop(case.case_id, None)
         if verdict == "conflict":

@@ -1,4 +1,4 @@
-"""`skyloop-cloud`: serve, keys, crafts, cases, reviews, prompts and targets."""
+"""`skyloop-cloud`: serve, keys, crafts, cases, better pictures of them, reviews, prompts and targets."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from cloud.data_lock import is_served
 from cloud.errors import RequestError
 from cloud.listings import case_record, case_table, print_table, prompt_record, prompt_table, write_images
 from cloud.options import OUTCOME_WAIT_S, AsJson, Data, opened_store
+from cloud.refine_cli import refine
 from cloud.review_shelf import Scope
 from cloud.store import CaseStore, Review
 from cloud.track_cli import targets, track
@@ -41,6 +42,7 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(prompts_app, name="prompts")
 app.command()(track)
 app.command()(targets)
+app.command()(refine)
 error_console = Console(stderr=True, soft_wrap=True)
 
 

@@ -94,6 +94,27 @@ class TargetAnswerSettings(Settings):
     nothing: float = Field(default=0.05, ge=0, le=1)
 
 
+class RefineSettings(Settings):
+    """When the craft is asked for a better picture of a case; a person may ask at any time.
+
+    Attributes:
+        most: times that a case is asked for again without a person; 0 never asks.
+        floor: detections below are nothing, however good a picture.
+        coarse_below: quality of the encoder under which it may be why the teacher is unsure.
+        quality: of the JPEG that is asked for.
+        side_px: least side of its region.
+        fresh_s: after a case came in, so long the craft may still hold its frame (four seconds as delivered, of which
+            the case's own way took some).
+    """
+
+    most: int = Field(default=1, ge=0, le=limits.MAX_REFINEMENTS)
+    floor: float = Field(default=0.15, ge=0, le=1)
+    coarse_below: int = Field(default=60, ge=0, le=100)
+    quality: int = Field(default=90, ge=1, le=100)
+    side_px: int = Field(default=192, ge=32, le=4096)
+    fresh_s: float = Field(default=3.0, ge=0, le=60)
+
+
 class CloudSettings(GatewaySettings):
     """Everything `skyloop-cloud serve` can be told, the gateway's settings among it; options win over the file.
 
@@ -113,6 +134,7 @@ class CloudSettings(GatewaySettings):
         unexplained_overlap: IoU with a teacher's box from which it counts as named.
         prompts: how prompts are made.
         targets: how questions about targets are answered.
+        refine: when the craft is asked for a better picture.
         poll_s: how often the work of other processes (reviews, revocations) is looked for.
     """
 
@@ -130,6 +152,7 @@ class CloudSettings(GatewaySettings):
     unexplained_overlap: float = Field(default=0.1, ge=0, le=1)
     prompts: PromptSettings = PromptSettings()
     targets: TargetAnswerSettings = TargetAnswerSettings()
+    refine: RefineSettings = RefineSettings()
     poll_s: float = Field(default=0.2, gt=0, le=10)
 
     @property

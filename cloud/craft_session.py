@@ -17,8 +17,10 @@ from cloud.case_intake import CaseIntake
 from cloud.desk import Desk
 from cloud.errors import CloudError, StoreError
 from cloud.news import Token
+from cloud.refine_sender import RefineSender
 from cloud.target_sender import TargetSender
 from protocols.errors import MessageError
+from protocols.limits import MAX_CHUNK_BYTES
 from protocols.messages import (
     KINDS,
     AnyMessage,
@@ -80,12 +82,19 @@ class CraftSession:
         self.craft, self.key, self.route = craft, key, route
         self.ended: str | None = None
         self._desk, self._transmit_frames = desk, transmit
-        self._cases = CaseIntake(desk, craft, send=self._send, complain=self.complain, on_duplicate=self.notify)
-        self._targets = TargetSender(desk, craft, self._send)
+        self._wake = asyncio.Event()
+        self._cases = CaseIntake(
+            desk,
+            craft,
+            send=self._send,
+            complain=self.complain,
+            on_duplicate=self.notify,
+            on_verdict=self._wake.set,
+        )
+        self._targets, self._better = TargetSender(desk, craft, self._send), RefineSender(desk, craft, self._send)
         self._inbox: deque[tuple[AnyMessage, bytes]] = deque()
         self._inbox_bytes = 0
         self._outbox: deque[list[bytes]] = deque()
-        self._wake = asyncio.Event()
         self._banks: BankSender | None = None  # from Hello on
         self._unreceipted: dict[str, str] = {}  # case_id -> who made the interpretation on its way
         self._received_s = self._sent_s = self._looked_s = desk.clock.monotonic_s()
@@ -194,7 +203,7 @@ class CraftSession:
 
     async def _take(self, message: AnyMessage, blob: bytes) -> None:
         if isinstance(message, CaseOffer):
-            await self._cases.on_offer(message.case)
+            await self._cases.on_offer(message.case, blob)
         elif isinstance(message, CaseChunk):
             self._cases.on_chunk(message, blob)
         elif isinstance(message, PromptReceipt):
@@ -203,7 +212,9 @@ class CraftSession:
             await self._on_interpretation_receipt(message)
         elif isinstance(message, TargetStatus):
             await self._targets.on_status(message)
-        elif not isinstance(message, Heartbeat | Problem):
+        elif isinstance(message, Problem):
+            await self._better.on_problem(message)
+        elif not isinstance(message, Heartbeat):
             raise MessageError(f"{message.kind} is for the edge", code="bad_value")
 
     async def _on_hello(self, hello: Hello) -> None:
@@ -219,6 +230,7 @@ class CraftSession:
         self._banks = BankSender(hello.bank, desk.clock, patience_s=desk.settings.receipt_patience_s)
         self._unreceipted.clear()
         self._targets.greet(hello)
+        self._better.greet(hello)
         welcome = Welcome(
             server_software=desk.software,
             session_id=hello.session_id,
@@ -227,6 +239,8 @@ class CraftSession:
             heartbeat_s=desk.settings.heartbeat_s,
             wall_time_s=desk.clock.wall_s(),
             bank=bank.ref,
+            chunk_bytes=min(MAX_CHUNK_BYTES, desk.settings.credit_bytes),
+            open_cases=desk.settings.max_partials,
         )
         await self._send(welcome)
         self.notify()
@@ -265,6 +279,7 @@ class CraftSession:
                 await self._look_for_bank(banks)
                 await self._look_for_answers()
                 await self._targets.look()
+                await self._better.look()
         except StoreError as exc:
             self._is_news = True
             log.warning("store error", craft=self.craft, reason=str(exc))

@@ -19,7 +19,7 @@ from cloud.tables import SCHEMA_VERSION, Base
 BUSY_TIMEOUT_MS = 10_000
 """How long a writer waits for another process's transaction; ours take milliseconds."""
 
-_EXTENDED = (1, 2)
+_EXTENDED = (1, 2, 3)
 """Older schema versions that lack nothing but tables, which are made on opening."""
 
 _BEGIN = "sqlite_begin"

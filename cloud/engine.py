@@ -14,13 +14,14 @@ from concurrent.futures import Executor
 import numpy as np
 import structlog
 
-from cloud.answers import findings_of, interpretation_of, open_question
-from cloud.case_images import CaseImage, open_case_image
+from cloud.answers import Seen, findings_of, interpretation_of, open_question
+from cloud.case_images import CaseImage, open_case_images
 from cloud.config import CloudSettings
 from cloud.errors import PromptRefused, StoreError, TeacherError
 from cloud.evidence import Evidence, look
 from cloud.metrics import CloudMetrics
 from cloud.prompt_desk import PromptDesk
+from cloud.refining import better_picture, joined, shows_same_frame
 from cloud.store import CaseState, CaseStore, StoredCase
 from cloud.target_answers import answer_of, find_target
 from cloud.teachers.teacher import Teacher, TeacherAnswer
@@ -66,32 +67,36 @@ class Interpreter:
         Raises:
             StoreError: the store cannot be written; the cases that remain are still waiting.
         """
-        waiting = [(case, image) for case in cases if (image := self._open(case)) is not None]
-        opened = []
-        for stored, image in waiting:
+        opened: list[tuple[StoredCase, list[CaseImage]]] = []
+        for stored in cases:
+            images = self._open(stored)
             if stored.case.target is None:
-                opened.append((stored, image))
+                opened += [(stored, images)] if images else []
                 continue
             with self._failing(stored):  # a craft waits for these with its target: they come first
-                self._find(stored, image, stored.case.target, notify)
+                for image in images:
+                    self._find(stored, image, stored.case.target, notify)
         with self.metrics.teacher_s.time():
-            answers = self._ask([image for _, image in opened])
-        for (stored, image), answer in zip(opened, answers, strict=True):
-            if isinstance(answer, TeacherAnswer):
-                with self._failing(stored):
-                    self._use(stored, image, answer, notify)
-            else:
-                self._fail(stored, answer)
+            answers = iter(self._ask([image for _, images in opened for image in images]))
+        for stored, images in opened:
+            seen, failures = _told(images, answers)
+            if failures:
+                self._fail(stored, failures[0])
+                continue
+            with self._failing(stored):
+                self._use(stored, seen, notify)
 
-    def _open(self, stored: StoredCase) -> CaseImage | None:
+    def _open(self, stored: StoredCase) -> list[CaseImage]:
         try:
-            return open_case_image(stored.case, self._store.read_imagery(stored))
+            return open_case_images(stored.case, self._store.read_imagery(stored))
         except (ImageryError, StoreError) as exc:
             self._fail(stored, str(exc))
-            return None
+            return []
 
     def _ask(self, images: Sequence[CaseImage]) -> list[TeacherAnswer | str]:
         """An answer or a reason for each image: a batch that fails is tried again one by one."""
+        if len(images) > (most := self._settings.max_batch):  # cases of several pictures
+            return self._ask(images[:most]) + self._ask(images[most:])
         try:
             answers = self._teacher.interpret([image.image for image in images]) if images else []
             if len(answers) != len(images):
@@ -107,22 +112,47 @@ class Interpreter:
             log.warning("teacher failed", teacher=self._teacher.name, exc_info=not isinstance(exc, TeacherError))
             return [f"the teacher failed: {exc}"]
 
-    def _use(self, stored: StoredCase, image: CaseImage, answer: TeacherAnswer, notify: Callable[[str], None]) -> None:
+    def _use(self, stored: StoredCase, seen: Seen, notify: Callable[[str], None]) -> None:
         case, craft = stored.case, stored.craft
-        interpretation = interpretation_of(case.case_id, answer, image, self._teacher.name, self._desk.clock.wall_s())
-        if self._store.add_interpretation(craft, interpretation):
+        interpretation = interpretation_of(case.case_id, seen, self._teacher.name, self._desk.clock.wall_s())
+        if case.refines is not None:
+            interpretation = self._stand_in(stored, case.refines, interpretation)
+        has_asked = self._ask_again(stored, interpretation)
+        if self._store.add_interpretation(craft, interpretation) or has_asked:
             notify(craft)
-        evidence = None
+        views: list[Evidence] = []
         try:
             twin = self._desk.twins.student(case.space_id, case.variant)
-            evidence = look(twin, image, case.frame.pose.gsd_m if case.frame.pose else None)
-            self._teach(stored, twin, evidence, answer, image.to_frame(answer.boxes_xyxy), notify)
-            question = open_question(interpretation, evidence, self._settings)
+            for image, answer in seen:
+                views.append(look(twin, image, case.frame.pose.gsd_m if case.frame.pose else None))
+                self._teach(stored, twin, views[-1], answer, image.to_frame(answer.boxes_xyxy), notify)
+            question = open_question(interpretation, views, self._settings)
         except (PromptRefused, ModelError) as exc:
-            question = open_question(interpretation, None, self._settings) or str(exc)
+            question = open_question(interpretation, views, self._settings) or str(exc)
         state: CaseState = "unsure" if question else "interpreted"
         self._store.set_case_state(craft, case.case_id, state, question, interpretation.confidence)
         self.metrics.interpreted.labels(state).inc()
+
+    def _stand_in(self, stored: StoredCase, first_id: str, answer: Interpretation) -> Interpretation:
+        """The answer to a better picture, in place of the first one's; as it is where nobody asked for the picture."""
+        known = self._store.case_state(stored.craft, first_id)
+        if known is None or not shows_same_frame(stored.case, self._store.load_case(first_id, stored.craft).case):
+            log.warning("case refines none of its frame", craft=stored.craft, case_id=stored.case.case_id)
+            return answer
+        if not self._store.supersede(stored.craft, first_id, stored.case.case_id):
+            log.warning("better picture that nobody asked for", craft=stored.craft, case_id=stored.case.case_id)
+            return answer
+        return joined(answer, stored.case, self._store.teacher_answer(stored.craft, first_id))
+
+    def _ask_again(self, stored: StoredCase, answer: Interpretation) -> bool:
+        """Whether the craft is asked for a better picture now."""
+        settings, case_id, now_s = self._settings.refine, stored.case.case_id, self._desk.clock.wall_s()
+        request = better_picture(stored, answer, self._settings.unsure_below, settings, now_s)
+        if request is None or len(self._store.refinements_of(stored.craft, case_id)) >= settings.most:
+            return False
+        self._store.add_refinement(stored.craft, request, by="teacher", now_s=now_s)
+        log.info("asking for a better picture", craft=stored.craft, case_id=case_id, confidence=answer.confidence)
+        return True
 
     def _find(
         self, stored: StoredCase, image: CaseImage, question: TargetQuestion, notify: Callable[[str], None]
@@ -194,6 +224,19 @@ class Interpreter:
         log.warning("case cannot be interpreted", craft=stored.craft, case_id=stored.case.case_id, reason=reason)
         self._store.set_case_state(stored.craft, stored.case.case_id, "failed", reason)
         self.metrics.interpreted.labels("failed").inc()
+
+
+def _told(
+    images: Sequence[CaseImage], answers: Iterator[TeacherAnswer | str]
+) -> tuple[list[tuple[CaseImage, TeacherAnswer]], list[str]]:
+    """The next answers, one for each image, and why some have none."""
+    seen, failures = [], []
+    for image, answer in zip(images, answers, strict=False):
+        if isinstance(answer, str):
+            failures.append(answer)
+        else:
+            seen.append((image, answer))
+    return seen, failures
 
 
 class Engine:

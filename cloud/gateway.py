@@ -8,35 +8,31 @@ does it come on the connection that said Hello last. Only then does the craft's 
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 import zmq
 import zmq.asyncio
-from zmq.auth.asyncio import AsyncioAuthenticator
 
-from cloud.access import ZAP_DOMAIN, Access, start_zap, user_id
+from cloud.access import Access, start_zap, user_id
 from cloud.craft_session import CraftSession
 from cloud.desk import Desk
 from cloud.errors import CloudError, StoreError
 from cloud.gateway_settings import GatewaySettings, GatewayStats
+from cloud.router import Router
 from cloud.store import CaseStore
 from cloud.uploads import GroupCommit, Uploads
 from edge.clock import Clock, SystemClock
 from edge.endpoints import check_endpoint
 from edge.keys import KeyPair
 from protocols.errors import MessageError
-from protocols.limits import MAX_MESSAGE_BYTES
+from protocols.limits import MAX_CASE_BYTES, OPEN_CASES
 from protocols.messages import AnyMessage, Hello, Problem, decode, encode
 
 __all__ = ["Gateway", "GatewaySettings", "GatewayStats"]
 
 log = structlog.get_logger()
-
-_SEND_QUEUE, _RECEIVE_QUEUE = 16, 64
-"""Messages libzmq holds per craft and direction; each at most 64 KiB."""
 
 _YIELD_EVERY = 32
 """Messages after which the sessions get a turn, however many more wait on the socket."""
@@ -80,7 +76,7 @@ class Gateway:
     @property
     def endpoint(self) -> str:
         """Where crafts can connect, with the port that was really bound."""
-        return str(self._socket.getsockopt(zmq.LAST_ENDPOINT).decode())  # type: ignore[union-attr]
+        return self._router.endpoint
 
     async def start(self) -> None:
         """Guard, bind and take messages from now on.
@@ -91,13 +87,13 @@ class Gateway:
         """
         check_endpoint(self._settings.bind)
         self._context = zmq.asyncio.Context()
-        self._socket = _router(self._context, self._keys)
+        self._router = Router(self._context, self._keys)
         self._zap = start_zap(self._context, self.access)  # before bind: without it every key gets in
         try:
-            self._socket.bind(self._settings.bind)
-        except zmq.ZMQError as exc:
-            await _shut(self._context, self._socket, self._zap)
-            raise CloudError(_bind_advice(self._settings.bind, exc)) from exc
+            self._router.bind(self._settings.bind)
+        except CloudError:
+            await self._shut()
+            raise
         self._loop = asyncio.get_running_loop()
         self._desk = self._make_desk()
         self._committing = asyncio.create_task(self._desk.commits.run())
@@ -117,7 +113,7 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         self._desk_executor.shutdown(wait=True)
-        await _shut(self._context, self._socket, self._zap)
+        await self._shut()
         log.info("gateway down")
 
     def notify(self, craft: str) -> None:
@@ -137,7 +133,12 @@ class Gateway:
             stats=self.stats,
             store=self._store,
             executor=self._desk_executor,
-            uploads=Uploads(self._clock, max_bytes=settings.max_partial_bytes, max_per_craft=settings.max_partials),
+            uploads=Uploads(
+                self._clock,
+                max_bytes=settings.max_partial_bytes,
+                max_per_craft=settings.max_partials,
+                max_craft_bytes=OPEN_CASES * MAX_CASE_BYTES,
+            ),
             commits=GroupCommit(self._store, self._case_stored),
             clock=self._clock,
         )
@@ -147,16 +148,18 @@ class Gateway:
             self.on_case_stored()
 
     async def _receive(self) -> None:
-        for count in itertools.count(1):
-            try:
-                frames = await self._socket.recv_multipart(copy=False)
-                await self._take(frames)
-            except Exception:  # the top loop of this task: the next message is another one
-                self.stats.faults += 1
-                log.exception("gateway fault")
-                await asyncio.sleep(0.1)
-            if count % _YIELD_EVERY == 0:
-                await asyncio.sleep(0)
+        while True:
+            await self._router.wait()
+            for _ in range(_YIELD_EVERY):
+                try:
+                    if (frames := self._router.take()) is None:
+                        break
+                    await self._take(frames)
+                except Exception:  # the top loop of this task: the next message is another one
+                    self.stats.faults += 1
+                    log.exception("gateway fault")
+                    await asyncio.sleep(0.1)
+            await asyncio.sleep(0)
 
     async def _take(self, frames: list[zmq.Frame]) -> None:
         self.stats.bytes_received += sum(len(frame.buffer) for frame in frames[1:])
@@ -221,55 +224,27 @@ class Gateway:
         now_s = self._clock.monotonic_s()
         if now_s - self._problem_s.get(craft, float("-inf")) >= _PROBLEM_INTERVAL_S:
             self._problem_s[craft] = now_s
-            await self._send(route, encode(Problem.from_error(error)))
+            self._send(route, encode(Problem.from_error(error)))
 
     async def _transmit(self, session: CraftSession, frames: list[bytes]) -> bool:
         if self._craft_of(session.key) != session.craft:
             session.end("not enrolled any more")
             return False
-        sent = await self._send(session.route, frames)
+        sent = self._send(session.route, frames)
         if sent is None:
             session.end("gone")
         return bool(sent)
 
-    async def _send(self, route: bytes, frames: list[bytes]) -> bool | None:
-        """Whether a message went out; None when nobody is at the route. Never waits for a slow craft."""
-        try:
-            await self._socket.send_multipart([route, *frames], flags=zmq.NOBLOCK)
-        except zmq.Again:
-            return False
-        except zmq.ZMQError as exc:
-            if exc.errno != zmq.EHOSTUNREACH:
-                raise
+    def _send(self, route: bytes, frames: list[bytes]) -> bool | None:
+        """See `Router.send`."""
+        sent = self._router.send(route, frames)
+        if sent is None:
             self.stats.unreachable += 1
-            return None
-        self.stats.bytes_sent += sum(map(len, frames))
-        return True
+        elif sent:
+            self.stats.bytes_sent += sum(map(len, frames))
+        return sent
 
-
-def _router(context: zmq.asyncio.Context, keys: KeyPair) -> zmq.asyncio.Socket:
-    socket = context.socket(zmq.ROUTER)
-    socket.curve_publickey, socket.curve_secretkey = keys.public, keys.secret
-    socket.curve_server = True
-    socket.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN.encode())
-    socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
-    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-    socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
-    socket.setsockopt(zmq.SNDHWM, _SEND_QUEUE)
-    socket.setsockopt(zmq.RCVHWM, _RECEIVE_QUEUE)
-    socket.setsockopt(zmq.HANDSHAKE_IVL, 10_000)
-    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
-    return socket
-
-
-async def _shut(context: zmq.asyncio.Context, socket: zmq.asyncio.Socket, zap: AsyncioAuthenticator) -> None:
-    """Close all, giving the last receipts a moment to leave."""
-    zap.stop()
-    socket.close(linger=200)
-    await asyncio.get_running_loop().run_in_executor(None, context.term)
-
-
-def _bind_advice(bind: str, error: zmq.ZMQError) -> str:
-    if error.errno == zmq.EADDRINUSE:
-        return f"{bind}: another program has this port; stop it or give another --bind"
-    return f"{bind}: cannot be bound ({error.strerror}); give an address of this machine with --bind"
+    async def _shut(self) -> None:
+        self._zap.stop()
+        self._router.close()
+        await asyncio.get_running_loop().run_in_executor(None, self._context.term)

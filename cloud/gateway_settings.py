@@ -21,19 +21,19 @@ class GatewaySettings(Settings):
         liveness_s: a craft that was silent for so long is taken for gone (at least six heartbeats).
         max_crafts: connected at one time.
         max_partial_bytes: imagery of unfinished uploads in memory, all crafts together.
-        max_partials: unfinished uploads of one craft.
+        max_partials: cases of one craft that are not stored yet; together at most four of the largest size.
         max_unreceipted: interpretations on their way to one craft.
         receipt_patience_s: an update without a receipt for so long is sent again.
         retry_after_s: what a craft is told when the store cannot take its case now.
     """
 
     bind: str = "tcp://127.0.0.1:7600"
-    credit_bytes: int = Field(default=512 * 1024, ge=limits.CHUNK_BYTES, le=limits.MAX_CREDIT_BYTES)
+    credit_bytes: int = Field(default=2**20, ge=limits.CHUNK_BYTES, le=limits.MAX_CREDIT_BYTES)
     heartbeat_s: float = Field(default=limits.DEFAULT_HEARTBEAT_S, ge=limits.MIN_HEARTBEAT_S, le=limits.MAX_HEARTBEAT_S)
     liveness_s: float = Field(default=10.0, gt=0, le=3600)
     max_crafts: int = Field(default=1024, ge=1)
     max_partial_bytes: int = Field(default=256 * 2**20, ge=limits.MAX_CASE_BYTES)
-    max_partials: int = Field(default=4, ge=1)
+    max_partials: int = Field(default=32, ge=1, le=limits.MAX_OPEN_CASES)
     max_unreceipted: int = Field(default=16, ge=1, le=256)
     receipt_patience_s: float = Field(default=60.0, gt=0)
     retry_after_s: float = Field(default=5.0, gt=0, le=limits.MAX_DURATION_S)
@@ -53,6 +53,7 @@ class GatewayStats:
         prompts: updates by `applied`, `refused`, `unanswered`.
         interpretations_sent, interpretations_delivered: answers to cases.
         targets: crafts' words about targets, by state.
+        refinements: refusals to show a case again, by problem code.
         faults: exceptions nobody expected, each in the log with its traceback.
         crafts_online: connected and welcomed now.
     """
@@ -68,5 +69,6 @@ class GatewayStats:
     interpretations_sent: int = 0
     interpretations_delivered: int = 0
     targets: Counter[str] = field(default_factory=Counter)
+    refinements: Counter[str] = field(default_factory=Counter)
     faults: int = 0
     crafts_online: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,9 @@ from cloud.errors import StoreError
 from edge.durable import make_folder
 
 _PARTIAL = ".part"
+
+_QUICK_SYNC_S = 0.0002
+"""A sync that takes no longer costs less than handing it to another thread: there is no disk to wait for."""
 
 _SYNCS = 8
 """At a time; more than two crafts' unfinished uploads, and each only waits for the disk."""
@@ -21,6 +25,7 @@ class ImageryFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._made: set[str] = set()
         self._syncing = ThreadPoolExecutor(_SYNCS, "skyloop-sync")  # its threads begin with the first group
 
     def path(self, craft: str, case_id: str) -> Path:
@@ -36,19 +41,21 @@ class ImageryFiles:
         Raises:
             StoreError: a file cannot be written (disk full); none of them is kept.
         """
-        written: list[Path] = []
+        written: list[str] = []  # text, not Path: with hundreds of files a second that is noticed
         try:
             for craft, case_id, payload in items:
-                path = self.path(craft, case_id)
-                make_folder(path.parent)
+                folder = f"{self.folder}/{case_id[:2]}"
+                self._make_folder(folder)
+                path = f"{folder}/{craft}-{case_id}"
                 written.append(path)
-                _partial(path).write_bytes(payload)
-            self._sync([_partial(path) for path in written])
+                _write(path + _PARTIAL, payload)
+            self._sync([path + _PARTIAL for path in written])
             for path in written:
-                _partial(path).replace(path)
-            self._sync(sorted({path.parent for path in written}))
+                os.replace(path + _PARTIAL, path)
+            self._sync(sorted({os.path.dirname(path) for path in written}))
         except OSError as exc:
-            self.remove(written)
+            self.remove(map(Path, written))
+            self._made.clear()  # somebody may have taken one away
             raise StoreError(
                 f"{exc.filename or self.folder}: cannot keep imagery ({exc.strerror}); free disk space"
             ) from exc
@@ -69,24 +76,38 @@ class ImageryFiles:
         """Take files away, with what is left of writing them."""
         for path in paths:
             path.unlink(missing_ok=True)
-            _partial(path).unlink(missing_ok=True)
+            path.with_name(path.name + _PARTIAL).unlink(missing_ok=True)
 
-    def _sync(self, paths: Sequence[Path]) -> None:
+    def _make_folder(self, folder: str) -> None:
+        if folder not in self._made:  # there are 256 of them
+            make_folder(Path(folder))
+            self._made.add(folder)
+
+    def _sync(self, paths: Sequence[str]) -> None:
         """Sync all of them side by side: the file system's journal takes them in one go, which one by one it cannot."""
-        if len(paths) == 1:
-            _sync(paths[0])
+        begin_s = time.perf_counter()
+        _sync(paths[:1])
+        if time.perf_counter() - begin_s < _QUICK_SYNC_S:
+            _sync(paths[1:])
         else:
-            list(self._syncing.map(_sync, paths))
+            list(self._syncing.map(_sync, [paths[1 + first :: _SYNCS] for first in range(min(_SYNCS, len(paths) - 1))]))
 
 
-def _partial(path: Path) -> Path:
-    return path.with_name(path.name + _PARTIAL)
-
-
-def _sync(path: Path) -> None:
-    """Make a file's content, or a folder's names, survive power loss."""
-    descriptor = os.open(path, os.O_RDONLY)
+def _write(path: str, payload: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     try:
-        os.fsync(descriptor)
+        left = memoryview(payload)
+        while left:
+            left = left[os.write(descriptor, left) :]
     finally:
         os.close(descriptor)
+
+
+def _sync(paths: Sequence[str]) -> None:
+    """Make files' content, or folders' names, survive power loss."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cloud.asking import box_text
-from cloud.case_images import open_case_image
+from cloud.case_images import open_case_images
 from cloud.case_sheets import case_sheet
 from cloud.errors import CloudError
 from cloud.store import CaseStore, StoredCase
@@ -39,6 +39,7 @@ def case_record(stored: StoredCase) -> dict[str, Any]:
         "source_id": case.frame.source_id,
         "frame_index": case.frame.index,
         "region_xyxy": list(case.region_xyxy),
+        "regions_xyxy": [list(part.region_xyxy) for part in case.parts],
         "frame_size": [case.frame.width, case.frame.height],
         "labels_on_edge": sorted({detection.label for detection in case.detections}),
     }
@@ -54,7 +55,7 @@ def case_table(cases: Iterable[StoredCase]) -> Table:
             _utc(stored.received_at_s),
             stored.state,
             "-" if stored.confidence is None else f"{stored.confidence:.2f}",
-            box_text(stored.case.region_xyxy),
+            " + ".join(box_text(part.region_xyxy) for part in stored.case.parts),
             stored.reason,
         )
     return table
@@ -121,7 +122,7 @@ def print_table(table: Table) -> None:
 
 
 def write_images(store: CaseStore, cases: Iterable[StoredCase], folder: Path) -> tuple[int, list[str]]:
-    """Write each case's picture with rulers in full-frame pixels.
+    """Write each case's pictures with rulers in full-frame pixels: `ID.jpg`, and `ID-2.jpg` and so on beside it.
 
     Returns:
         How many were written, and one line for each case that has no picture.
@@ -132,17 +133,19 @@ def write_images(store: CaseStore, cases: Iterable[StoredCase], folder: Path) ->
     written, problems = 0, []
     for stored in cases:
         try:
-            image = open_case_image(stored.case, store.read_imagery(stored))
+            images = open_case_images(stored.case, store.read_imagery(stored))
         except ImageryError as exc:
             problems.append(f"{stored.case.case_id}: {exc}")
             continue
-        sheet = encode_image(case_sheet(image, stored.case.detections), "image/jpeg")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{stored.case.case_id}.jpg").write_bytes(sheet)
-        except OSError as exc:
-            raise CloudError(f"{folder}: cannot write images ({exc.strerror}); check the folder") from exc
-        written += 1
+        for number, image in enumerate(images, 1):
+            name = f"{stored.case.case_id}-{number}.jpg" if number > 1 else f"{stored.case.case_id}.jpg"
+            sheet = encode_image(case_sheet(image, stored.case.detections), "image/jpeg")
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(sheet)
+            except OSError as exc:
+                raise CloudError(f"{folder}: cannot write images ({exc.strerror}); check the folder") from exc
+            written += 1
     return written, problems
 
 

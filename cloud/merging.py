@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from cloud.config import PromptSettings
-from cloud.prompt_forms import HAIR, Knowledge, away_from, rate_threshold
+from cloud.prompt_forms import HAIR, Knowledge, away_from, rate_threshold, towards
 from cloud.prompting import fit_bytes
 from cloud.vector_sets import best_cosine, hardest, prototypes
 from edge.student import unit_rows
@@ -105,9 +105,11 @@ def _merge_prototypes(old: Prompt, new: Prompt, background: FloatArray, settings
 
 
 def _merge_directions(old: Prompt, new: Prompt, background: FloatArray, settings: PromptSettings) -> Knowledge:
-    """The mean of two directions, each with the say of the cases it is from; prototypes become one first."""
+    """The direction to the mean of two things, weighted by the cases each is from; prototypes become one first."""
     weights = np.array([max(p.direction_cases, 1) for p in (old, new)], np.float32)
-    vector = unit_rows(weights[None] @ np.stack([_direction_of(p, background) for p in (old, new)]))
+    centre = background.mean(axis=0) if len(background) else np.zeros(old.positives.dim, np.float32)
+    things = np.stack([towards(_direction_of(p, background), centre) for p in (old, new)])
+    vector = unit_rows((weights / weights.sum() @ things - centre)[None])
     # The thresholds of prototypes say nothing about directions, and count for nothing.
     threshold = float(np.average([old.threshold, new.threshold], weights=[old.direction_cases, new.direction_cases]))
     if len(background):

@@ -52,6 +52,7 @@ class GatewayCollector(Collector):
         answers = {"sent": stats.interpretations_sent, "delivered": stats.interpretations_delivered}
         yield _family("interpretations", "Answers on their way to crafts", "step", answers)
         yield _family("target_words", "Crafts' words about targets, by state", "state", stats.targets)
+        yield _family("no_better_pictures", "Refusals to show a case again, by problem code", "code", stats.refinements)
         yield CounterMetricFamily("skyloop_not_enrolled", "Messages of keys not enrolled", value=stats.not_enrolled)
         yield CounterMetricFamily("skyloop_unreachable", "Messages to crafts that had gone", value=stats.unreachable)
         yield CounterMetricFamily("skyloop_gateway_faults", "Exceptions nobody expected", value=stats.faults)

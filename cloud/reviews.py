@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import structlog
 
-from cloud.case_images import open_case_image
+from cloud.case_images import LEAST_SHOWN, open_case_image, open_case_images
 from cloud.errors import PromptRefused
-from cloud.evidence import look
+from cloud.evidence import Evidence, look
 from cloud.prompt_desk import Outcome, PromptDesk
 from cloud.prompting import Finding
 from cloud.store import CaseStore, Review, StoredCase
 from cloud.target_answers import Told, answer_of
 from protocols.arrays import Boxes
+from protocols.boxes import box_inside
 from protocols.target_questions import TargetQuestion
 from protocols.values import Detection, Interpretation
 
@@ -56,23 +57,32 @@ def _place(review: Review, stored: StoredCase, question: TargetQuestion, store: 
 
 
 def _prompt(review: Review, stored: StoredCase, store: CaseStore, desk: PromptDesk) -> Outcome:
-    case = stored.case
+    case, drawn = stored.case, _boxes(review)
     try:
         twin = desk.twins.student(case.space_id, case.variant)
     except PromptRefused as exc:
         return Outcome("refused", exc.reason)
-    image = open_case_image(case, store.read_imagery(stored))
-    evidence = look(twin, image, case.frame.pose.gsd_m if case.frame.pose else None)
-    finding = Finding(
+    outcomes = []
+    for image in open_case_images(case, store.read_imagery(stored)):
+        shown = drawn[box_inside(drawn, image.region_xyxy)[:, 0] >= LEAST_SHOWN]
+        if len(shown) or not len(drawn):
+            evidence = look(twin, image, case.frame.pose.gsd_m if case.frame.pose else None)
+            outcomes.append(desk.answer(twin, review.craft, evidence, _finding(review, evidence, shown)))
+    issued = [outcome for outcome in outcomes if outcome.state != "refused"]
+    return (issued or outcomes)[-1]
+
+
+def _finding(review: Review, evidence: Evidence, shown_xyxy: Boxes) -> Finding:
+    """What a person found in one picture, given in pixels of the frame."""
+    return Finding(
         label=review.label,
-        boxes_xyxy=evidence.image.from_frame(_boxes(review)),
+        boxes_xyxy=evidence.image.from_frame(shown_xyxy),
         ignore_xyxy=np.zeros((0, 4), np.float32),
         origin="person",
         confidence=1.0,
         scope=review.scope,
-        case_id=case.case_id,
+        case_id=review.case_id,
     )
-    return desk.answer(twin, review.craft, evidence, finding)
 
 
 def _boxes(review: Review) -> Boxes:

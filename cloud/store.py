@@ -2,8 +2,8 @@
 
 Rows live in one SQLite file, imagery in files beside it. Several processes may use one data folder at a time: the
 server and any command line. Every method is synchronous and may be called from any thread. Cases and answers are
-here; `craft_shelf.py`, `bank_shelf.py`, `background_shelf.py`, `review_shelf.py` and `target_shelf.py` hold the rest of
-`CaseStore`.
+here; `craft_shelf.py`, `bank_shelf.py`, `background_shelf.py`, `review_shelf.py`, `target_shelf.py` and
+`refine_shelf.py` hold the rest of `CaseStore`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from typing import Literal, TypeAlias, cast
 
-from sqlalchemy import Float, func, insert, select, update
+from sqlalchemy import Connection, Float, func, select, update
 from sqlalchemy import cast as cast_column
 from sqlalchemy.orm import Session
 
@@ -25,6 +25,7 @@ from cloud.craft_shelf import Craft, CraftShelf
 from cloud.database import Database
 from cloud.errors import RequestError, StoreError
 from cloud.imagery_files import ImageryFiles
+from cloud.refine_shelf import RefineShelf
 from cloud.review_shelf import Review, ReviewShelf
 from cloud.tables import CaseRow, InterpretationRow
 from cloud.target_shelf import TargetShelf
@@ -34,6 +35,12 @@ __all__ = ["CaseState", "CaseStore", "Craft", "Kept", "Review", "StoredCase"]
 
 CaseState: TypeAlias = Literal["stored", "interpreted", "unsure", "reviewed", "failed"]
 Kept: TypeAlias = Literal["stored", "duplicate", "conflict"]
+
+# Written out: where cases come fast, what SQLAlchemy makes of each row takes longer than the row.
+_INSERT_CASE = (
+    "INSERT INTO cases (craft, case_id, payload_sha256, case_json, received_at_s, state, reason) "
+    "VALUES (?, ?, ?, ?, ?, 'stored', '')"
+)
 
 _CASE_PREFIX = re.compile(r"[0-9a-f]{6,32}")
 
@@ -60,7 +67,7 @@ class StoredCase:
     received_at_s: float
 
 
-class CaseStore(CraftShelf, BankShelf, BackgroundShelf, ReviewShelf, TargetShelf):
+class CaseStore(CraftShelf, BankShelf, BackgroundShelf, ReviewShelf, TargetShelf, RefineShelf):
     """Crafts, cases, answers, banks, reviews and targets of one data folder."""
 
     def __init__(self, data_dir: Path) -> None:
@@ -98,8 +105,9 @@ class CaseStore(CraftShelf, BankShelf, BackgroundShelf, ReviewShelf, TargetShelf
             StoreError: nothing of the group is kept.
         """
         with self._db.writing() as session:
+            connection = session.connection()
             verdicts: list[Kept] = []
-            held = _digests(session, [case.case_id for _, case, _ in items])
+            held = _digests(connection, [case.case_id for _, case, _ in items])
             for craft, case, _ in items:
                 key = (craft, case.case_id)
                 verdicts.append(_verdict(held.get(key), case.payload_sha256))
@@ -109,7 +117,7 @@ class CaseStore(CraftShelf, BankShelf, BackgroundShelf, ReviewShelf, TargetShelf
             self._files.write((craft, case.case_id, payload) for craft, case, payload in new)
             try:
                 if new:
-                    session.execute(insert(CaseRow), [_case_row(craft, case) for craft, case, _ in new])
+                    connection.exec_driver_sql(_INSERT_CASE, [_case_row(craft, case) for craft, case, _ in new])
                 session.commit()
             except BaseException:
                 self._files.remove(self._files.path(craft, case.case_id) for craft, case, _ in new)
@@ -207,14 +215,17 @@ class CaseStore(CraftShelf, BankShelf, BackgroundShelf, ReviewShelf, TargetShelf
 
     def teacher_detections(self, stored: StoredCase) -> tuple[Detection, ...]:
         """What the teacher found in a case; nothing where it has not answered."""
+        told = self.teacher_answer(stored.craft, stored.case.case_id)
+        return () if told is None else told.detections
+
+    def teacher_answer(self, craft: str, case_id: str) -> Interpretation | None:
+        """The teacher's answer to a case; None where there is none."""
         query = select(InterpretationRow.interpretation_json).where(
-            InterpretationRow.craft == stored.craft,
-            InterpretationRow.case_id == stored.case.case_id,
-            InterpretationRow.by == "teacher",
+            InterpretationRow.craft == craft, InterpretationRow.case_id == case_id, InterpretationRow.by == "teacher"
         )
         with self._db.reading() as session:
             packed = session.scalar(query)
-        return () if packed is None else Interpretation.model_validate_json(packed).detections
+        return None if packed is None else Interpretation.model_validate_json(packed)
 
     def add_interpretation(self, craft: str, interpretation: Interpretation) -> bool:
         """Keep an answer for delivery: the teacher's first one counts, a person's newest one.
@@ -244,7 +255,7 @@ class CaseStore(CraftShelf, BankShelf, BackgroundShelf, ReviewShelf, TargetShelf
 
         Returns:
             (newest bank's row, newest unacknowledged answer's row, how many of these, unanswered orders' rows added up,
-            twice where they are to stop); 0 where there is none.
+            twice where they are to stop, and those of unanswered requests for better pictures); 0 where there is none.
         """
         query = (
             "SELECT craft, max(bank), max(answer), sum(answers), sum(orders) FROM ("
@@ -252,7 +263,9 @@ class CaseStore(CraftShelf, BankShelf, BackgroundShelf, ReviewShelf, TargetShelf
             "UNION ALL "
             "SELECT craft, 0, max(id), count(*), 0 FROM interpretations WHERE NOT is_delivered GROUP BY craft "
             "UNION ALL "
-            "SELECT craft, 0, 0, 0, sum(id * (1 + is_stopping)) FROM targets WHERE NOT is_answered GROUP BY craft) "
+            "SELECT craft, 0, 0, 0, sum(id * (1 + is_stopping)) FROM targets WHERE NOT is_answered GROUP BY craft "
+            "UNION ALL "
+            "SELECT craft, 0, 0, 0, sum(id) << 20 FROM refinements WHERE NOT is_answered GROUP BY craft) "
             "GROUP BY craft"
         )
         return {
@@ -291,25 +304,21 @@ def _verdict(held: str | None, offered: str) -> Kept:
     return "duplicate" if held == offered else "conflict"
 
 
-def _digests(session: Session, case_ids: Sequence[str]) -> dict[tuple[str, str], str]:
+def _digests(connection: Connection, case_ids: Sequence[str]) -> dict[tuple[str, str], str]:
     """Digests of the cases of these ids that are kept, by craft and id."""
-    query = select(CaseRow.craft, CaseRow.case_id, CaseRow.payload_sha256).where(CaseRow.case_id.in_(case_ids))
-    return {(craft, case_id): digest for craft, case_id, digest in session.execute(query)}
+    places = ", ".join("?" * len(case_ids))
+    query = f"SELECT craft, case_id, payload_sha256 FROM cases WHERE case_id IN ({places})"  # noqa: S608 - of our own
+    rows = connection.exec_driver_sql(query, tuple(case_ids))
+    return {(craft, case_id): digest for craft, case_id, digest in rows}
 
 
 def _case_of(session: Session, craft: str, case_id: str) -> CaseRow | None:
     return session.scalar(select(CaseRow).where(CaseRow.craft == craft, CaseRow.case_id == case_id))
 
 
-def _case_row(craft: str, case: Case) -> dict[str, Any]:
-    return {
-        "craft": craft,
-        "case_id": case.case_id,
-        "payload_sha256": case.payload_sha256,
-        "case_json": case.model_dump_json(),
-        "received_at_s": time.time(),
-        "state": "stored",
-    }
+def _case_row(craft: str, case: Case) -> tuple[str, str, str, str, float]:
+    """Values of `_INSERT_CASE`."""
+    return craft, case.case_id, case.payload_sha256, case.model_dump_json(), time.time()
 
 
 def _stored(row: CaseRow) -> StoredCase:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from sqlalchemy import LargeBinary, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-SCHEMA_VERSION = 3
-"""Kept in SQLite's `user_version`. 2 added `background`, 3 `targets`; older files get them when they are opened."""
+SCHEMA_VERSION = 4
+"""Kept in SQLite's `user_version`. 2 added `background`, 3 `targets`, 4 `refinements`; older files get them when they
+are opened."""
 
 
 class Base(DeclarativeBase):
@@ -117,6 +118,24 @@ class ReviewRow(Base):
     made_at_s: Mapped[float]
     state: Mapped[str] = mapped_column(default="waiting", index=True)
     reason: Mapped[str] = mapped_column(default="")
+
+
+class RefinementRow(Base):
+    """A request for a better picture of a case, and what became of it."""
+
+    __tablename__ = "refinements"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    craft: Mapped[str] = mapped_column(index=True)
+    request_id: Mapped[str] = mapped_column(unique=True)
+    case_id: Mapped[str] = mapped_column(index=True)
+    request_json: Mapped[str]
+    by: Mapped[str]
+    made_at_s: Mapped[float]
+    state: Mapped[str] = mapped_column(default="queued")
+    reason: Mapped[str] = mapped_column(default="")
+    is_answered: Mapped[bool] = mapped_column(default=False)
+    new_case_id: Mapped[str | None] = mapped_column(default=None)
 
 
 class TargetRow(Base):

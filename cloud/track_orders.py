@@ -94,9 +94,9 @@ def _in_case(request: TargetRequest, seen: StoredCase) -> tuple[TargetRequest, F
 
 def _at_point(request: TargetRequest, point: tuple[float, float], seen: StoredCase) -> TargetRequest:
     """The request for what was detected at a point of a case, else for the point."""
-    left, top, right, bottom = seen.case.region_xyxy
-    if not (left <= point[0] <= right and top <= point[1] <= bottom):
-        shown = box_text(seen.case.region_xyxy)
+    regions = [part.region_xyxy for part in seen.case.parts]
+    if not any(left <= point[0] <= right and top <= point[1] <= bottom for left, top, right, bottom in regions):
+        shown = " and ".join(map(box_text, regions))
         raise RequestError(f"--point {point[0]:g},{point[1]:g} is outside the picture, which shows {shown} (x,y,w,h)")
     sizes = [(d.box_xyxy[2] - d.box_xyxy[0], d.box_xyxy[3] - d.box_xyxy[1]) for d in seen.case.detections]
     there = [

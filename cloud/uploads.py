@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -41,9 +43,20 @@ class Upload:
 class Uploads:
     """Every unfinished upload; they survive a lost link, and the longest untouched give way when room is needed."""
 
-    def __init__(self, clock: Clock, *, max_bytes: int, max_per_craft: int) -> None:
-        self._clock, self._max_bytes, self._max_per_craft = clock, max_bytes, max_per_craft
+    def __init__(self, clock: Clock, *, max_bytes: int, max_per_craft: int, max_craft_bytes: int) -> None:
+        """Begin with none.
+
+        Args:
+            clock: says which is the longest untouched.
+            max_bytes: held of all.
+            max_per_craft: uploads of one craft.
+            max_craft_bytes: that these announce together.
+        """
+        self._clock, self._max_bytes = clock, max_bytes
+        self._max_per_craft, self._max_craft_bytes = max_per_craft, max_craft_bytes
         self._uploads: dict[tuple[str, str], Upload] = {}
+        self._by_craft: defaultdict[str, dict[str, Upload]] = defaultdict(dict)
+        self._held_bytes = 0
 
     def open(self, craft: str, case: Case) -> Upload:
         """The upload of a case, resumed where an earlier connection left it.
@@ -54,12 +67,11 @@ class Uploads:
         """
         upload = self._uploads.get((craft, case.case_id))
         if upload is None:
-            own = [other for other in self._uploads.values() if other.craft == craft]
-            if len(own) >= self._max_per_craft and not self._evict(own):
-                raise MessageError(f"{len(own)} cases wait for the disk: try again later", code="busy")
             parts = Reassembly(case.payload_bytes, case.payload_sha256, cap_bytes=MAX_CASE_BYTES)
+            self._make_room(craft, case.payload_bytes)
             upload = Upload(craft, case, parts, self._clock.monotonic_s())
             self._uploads[craft, case.case_id] = upload
+            self._by_craft[craft][case.case_id] = upload
         if upload.case.payload_sha256 != case.payload_sha256:
             raise MessageError("offered before with another payload_sha256", code="case_conflict")
         upload.touched_s = self._clock.monotonic_s()
@@ -75,25 +87,57 @@ class Uploads:
         Raises:
             MessageError: see `Reassembly.add`; `busy` when there is no room for it.
         """
-        others = [other for other in self._uploads.values() if other is not upload]
-        while sum(other.parts.next_offset for other in self._uploads.values()) + len(blob) > self._max_bytes:
-            if not self._evict(others):
+        while self._held_bytes + len(blob) > self._max_bytes:
+            if not self._evict(other for other in self._uploads.values() if other is not upload):
                 raise MessageError("too many unfinished uploads: try again later", code="busy")
         upload.touched_s = self._clock.monotonic_s()
-        upload.parts.add(offset, blob)
+        with self._counting(upload):
+            upload.parts.add(offset, blob)
+
+    def finish(self, upload: Upload) -> bytes:
+        """The whole imagery; it counts until `remove`.
+
+        Raises:
+            MessageError: see `Reassembly.finish`.
+        """
+        with self._counting(upload):
+            return upload.parts.finish()
 
     def remove(self, upload: Upload) -> None:
         """Forget an upload that is finished or hopeless."""
-        if self._uploads.get((upload.craft, upload.case.case_id)) is upload:
-            del self._uploads[upload.craft, upload.case.case_id]
+        if self._uploads.get((upload.craft, upload.case.case_id)) is not upload:
+            return
+        self._held_bytes -= upload.parts.next_offset
+        del self._uploads[upload.craft, upload.case.case_id]
+        own = self._by_craft[upload.craft]
+        del own[upload.case.case_id]
+        if not own:
+            del self._by_craft[upload.craft]
 
-    def _evict(self, candidates: list[Upload]) -> bool:
+    @contextlib.contextmanager
+    def _counting(self, upload: Upload) -> Iterator[None]:
+        """Note what becomes of the bytes held of an upload."""
+        before = upload.parts.next_offset
+        try:
+            yield
+        finally:
+            self._held_bytes += upload.parts.next_offset - before
+
+    def _make_room(self, craft: str, size: int) -> None:
+        own = self._by_craft.get(craft, {})
+        while own and (
+            len(own) >= self._max_per_craft
+            or sum(other.case.payload_bytes for other in own.values()) + size > self._max_craft_bytes
+        ):
+            if not self._evict(own.values()):
+                raise MessageError(f"{len(own)} cases wait for the disk: try again later", code="busy")
+
+    def _evict(self, candidates: Iterable[Upload]) -> bool:
+        """Whether the longest untouched of these is gone; what waits for the disk stays."""
         idle = [upload for upload in candidates if upload.verdict is None]
         if not idle:
             return False
-        oldest = min(idle, key=lambda upload: upload.touched_s)
-        candidates.remove(oldest)
-        self.remove(oldest)
+        self.remove(min(idle, key=lambda upload: upload.touched_s))
         return True
 
 

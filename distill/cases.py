@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cloud.case_images import CaseImage, open_case_image
+from cloud.case_images import CaseImage, open_case_images
 from cloud.store import CaseStore, Review, StoredCase
 from distill.dataset import IGNORED_LABEL
 from distill.errors import DataSetError
@@ -45,11 +45,12 @@ def read_cases(folder: Path, reading: Reading) -> tuple[list[LabelledImage], dic
     with closing(CaseStore(folder)) as store:
         for answers in _by_case(store.reviews()):
             stored = store.load_case(answers[0].case_id, answers[0].craft)
-            path = store.imagery_path(stored)
-            image = _image(store, stored, path)
+            file = store.imagery_path(stored)
             machine = [*stored.case.detections, *store.teacher_detections(stored)]
-            items.append(_labelled(len(items), path, image, stored, _truth(image, answers, machine)))
-            pixels[path] = fitted(path, image.image, reading)
+            for number, image in enumerate(_images(store, stored, file), 1):
+                path = file if number == 1 else file.with_name(f"{file.name}-{number}")
+                items.append(_labelled(len(items), path, image, stored, _truth(image, answers, machine)))
+                pixels[path] = fitted(path, image.image, reading)
     if not items:
         raise DataSetError(f"{folder}: no case is reviewed; answer some with `skyloop-cloud review`")
     return items, pixels
@@ -63,9 +64,9 @@ def _by_case(reviews: Iterable[Review]) -> Iterable[list[Review]]:
     return [list(answers.values()) for answers in cases.values()]
 
 
-def _image(store: CaseStore, stored: StoredCase, path: Path) -> CaseImage:
+def _images(store: CaseStore, stored: StoredCase, path: Path) -> list[CaseImage]:
     try:
-        return open_case_image(stored.case, store.read_imagery(stored))
+        return open_case_images(stored.case, store.read_imagery(stored))
     except ImageryError as exc:
         raise DataSetError(f"{path}: imagery of case {stored.case.case_id}: {exc}; restore the data folder") from exc
 

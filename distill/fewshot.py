@@ -21,7 +21,7 @@ from cloud.merging import merge_prompts
 from cloud.prompting import Finding, build_prompt, false_rows
 from distill.dataset import DataSet, LabelledImage
 from distill.errors import DataSetError
-from distill.evaluate import ImageDetections, coco_scores, truths_of
+from distill.evaluate import REPORT_FLOOR, ImageDetections, coco_scores, truths_of
 from edge.prompting import PromptMatcher
 from edge.student import NO_MAPS, Known, Perception, Student
 from protocols.arrays import Boxes, FloatArray
@@ -111,9 +111,12 @@ def fly(student: Student, data: DataSet, on_image: Callable[[int], None] | None 
 
 
 def answers(prompt: Prompt, view: Seen) -> ImageDetections:
-    """What a prompt finds in one image, faint matches too: a precision-recall curve begins below any threshold."""
+    """What a prompt finds in one image, from the score on from which all detectors are measured here.
+
+    A flight tells no match below `FAINT_LIKENESS`; a precision-recall curve goes on.
+    """
     matcher = PromptMatcher(PromptBank(epoch="bench", revision=1, prompts=(prompt,)), prompt.space_id)
-    match = matcher.match(view.seen, 0.0, None, view.known)
+    match = matcher.match(view.seen, 0.0, None, view.known, REPORT_FLOOR)
     return ImageDetections(view.seen.boxes_xyxy[match.rows], [prompt.label] * len(match.rows), match.scores)
 
 

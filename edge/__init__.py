@@ -1,7 +1,8 @@
 """What flies: capture → perceive → decide → send / act. Without torch; numpy, OpenCV and ONNX Runtime are enough.
 
 Start at `agent.py`, then follow one frame: `capture.py`, `student.py`, `prompting.py`, `tracking.py`, `targets.py`,
-`hardness.py` (together in `pipeline.py`), `scheduler.py`, `spool.py`, `link.py`.
+`hardness.py` (together in `pipeline.py`), `scheduler.py` (`policies.py`, `regions.py`, `coding.py`, `byte_budget.py`),
+`spool.py` (`case_queue.py`), `link.py`, and back: `refinements.py`.
 """
 
 from __future__ import annotations

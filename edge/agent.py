@@ -29,7 +29,7 @@ from edge.link import Link
 from edge.outputs import RunOutputs
 from edge.pipeline import FramePipeline, FrameResult, PipelineSettings
 from edge.policies import PolicyScheduler
-from edge.scheduler import PlannedCase, SchedulerSettings
+from edge.scheduler import FIRST_GUESS_BYTES, Outlook, PlannedCase, SchedulerSettings
 from edge.spool import Spool
 from edge.student import Perception, Student
 from protocols.values import PromptBank
@@ -158,21 +158,47 @@ class Agent:
             self._link.orders.give(self.pipeline)
         result = self.pipeline.process(frame, seen or self._look(frame))
         self._tell(result, frame)
-        asked = self.pipeline.ask(frame, result, self.scheduler.pace) if self._spool is not None else None
+        self._look_out()
+        can_ask = self._spool is not None and self._hears_in_time()
+        asked = self.pipeline.ask(frame, result, self.scheduler.pace) if can_ask else None
         planned = self.scheduler.consider(frame, result) if self._spool is not None else None
         extra: dict[str, Any] = {
             "clock_s": round(clock_s, 3),
             "bank_revision": self._bank.revision if self._bank else 0,
             "hardness": round(result.hardness.score, 4),
         }
-        if planned is not None and self._keep(planned, frame):
-            extra |= {"case_id": planned.case.case_id, "region_xyxy": list(planned.case.region_xyxy)}
-        if asked is not None and self._keep(PlannedCase(asked.case, asked.payload, _QUESTION_VALUE), frame):
+        if planned is not None and self._keep(planned, frame.captured_s):
+            regions = [list(part.region_xyxy) for part in planned.case.parts]
+            extra |= {"case_id": planned.case.case_id, "region_xyxy": regions[0]}
+            extra |= {"further_xyxy": regions[1:]} if len(regions) > 1 else {}
+        if asked is not None and self._keep(PlannedCase(asked.case, asked.payload, _QUESTION_VALUE), frame.captured_s):
             extra |= {"question_id": asked.case.case_id, "question_xyxy": list(asked.case.region_xyxy)}
         if self._outputs is not None:
             self._outputs.write(frame, result.detections, extra, result.targets)
+        self._show_again(frame.captured_s)
         self._count(result, begin_s, frame.captured_s)
         return result
+
+    def _look_out(self) -> None:
+        """Tell the scheduler what lies between a new case and the cloud."""
+        path = self._link.path() if self._link is not None else None
+        if self._spool is None or path is None or not path.connected or path.is_bps_floor:
+            self.scheduler.outlook = Outlook()
+        else:
+            self.scheduler.outlook = Outlook((path.edge_to_cloud_bps or 0.0) / 8, self._spool.bytes_before)
+
+    def _hears_in_time(self) -> bool:
+        """Whether a question about a target could be through before its answer is of no use any more."""
+        wait_s = self.scheduler.outlook.wait_s(_QUESTION_VALUE, FIRST_GUESS_BYTES)
+        return wait_s <= self.pipeline.questions.settings.ttl_s
+
+    def _show_again(self, now_s: float) -> None:
+        """Make the cases that the cloud asked for, of frames that are held."""
+        if self._link is None or self._spool is None:
+            return
+        for refined in self._link.refinements.answer(self.pipeline.recent, self.scheduler.pace, now_s):
+            if self._keep(refined.planned, refined.captured_s) and self._outputs is not None:
+                self._outputs.write_case(refined.planned.case)
 
     def _tell(self, result: FrameResult, frame: Frame) -> None:
         """Say what became of requests and targets."""
@@ -217,7 +243,7 @@ class Agent:
             for prompt_id, reason in self.pipeline.matcher.silenced.items():
                 log.warning("prompt silent", prompt_id=prompt_id, reason=reason)
 
-    def _keep(self, planned: PlannedCase, frame: Frame) -> bool:
+    def _keep(self, planned: PlannedCase, captured_s: float) -> bool:
         assert self._spool is not None
         try:
             kept = self._spool.put(planned.case, planned.payload, planned.value)
@@ -228,7 +254,9 @@ class Agent:
             self.statistics.cases_refused += 1
             return False
         self.statistics.cases_planned += 1
-        self._captured_s[planned.case.case_id] = frame.captured_s
+        self._captured_s[planned.case.case_id] = captured_s
+        if self._link is not None:
+            self._link.refinements.note(planned.case, captured_s)
         while len(self._captured_s) > _REMEMBERED_CASES:
             self._captured_s.popitem(last=False)
         return True
@@ -249,6 +277,7 @@ class Agent:
             time.sleep(0.05)
             self._take_answers()
             self._take_bank()
+            self._show_again(time.monotonic())
         self._take_answers()
         self._take_bank()
 
@@ -272,6 +301,7 @@ class Agent:
                 "planned": s.cases_planned,
                 "refused": s.cases_refused,
                 "deferred": self.scheduler.deferred,
+                "too_late": self.scheduler.too_late,
             },
             "audit": asdict(self.scheduler.audit.report()),
             "spool": asdict(self._spool.stats) if self._spool is not None else None,
@@ -281,6 +311,7 @@ class Agent:
                 "answered": self.pipeline.questions.answered,
                 "late": self.pipeline.questions.late,
             },
+            "refinements": self._link.refinements.counts if self._link else None,
             "loop_ms": {
                 "count": len(s.loops),
                 "p50": round(float(np.percentile(loop, 50)), 1) if loop is not None else None,

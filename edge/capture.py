@@ -12,7 +12,7 @@ import json
 import queue
 import threading
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from edge.ahead import run_ahead
 from edge.bundle import BGR
 from edge.clock import Clock, SystemClock
 from edge.errors import CaptureError, DecodeError
-from edge.raster import Picture, is_raster, open_picture, to_bytes
+from edge.raster import Georeference, Picture, is_raster, open_picture, to_bytes
 from protocols.arrays import ImageArray
 from protocols.values import FrameHeader, Pose
 
@@ -44,11 +44,13 @@ class Frame:
         header: index, source, wall time, size and pose.
         image: (H, W) or (H, W, n) uint8, BGR where n is 3; or a raster that is too large to hold.
         captured_s: monotonic time at which the agent could first have it.
+        georeference: where its pixels lie on a map; None unless it is a raster.
     """
 
     header: FrameHeader
     image: Picture
     captured_s: float
+    georeference: Georeference | None = None
 
 
 @dataclass
@@ -67,6 +69,7 @@ class _Picture:
     image: Picture
     time_s: float | None = None
     pose: Pose | None = None
+    georeference: Georeference | None = None
 
 
 @dataclass
@@ -115,7 +118,7 @@ class Source:
             bands=bands,
             pose=picture.pose,
         )
-        return Frame(header, picture.image, self.clock.monotonic_s())
+        return Frame(header, picture.image, self.clock.monotonic_s(), picture.georeference)
 
     def peek(self) -> Picture:
         """The first picture, before iterating; it is still given, except by a live source.
@@ -228,7 +231,7 @@ def _read_images(
     decoded = 0
     for path in paths:
         try:
-            image, pose = _read_file(path, look)
+            picture = _read_file(path, look)
         except DecodeError as exc:
             counts.undecodable += 1
             log.warning("image skipped: it does not decode", path=str(path), reason=str(exc))
@@ -236,15 +239,15 @@ def _read_images(
         decoded += 1
         record = records.get(path.name, {})
         try:
-            pose = Pose.model_validate(record["pose"]) if record.get("pose") else pose
+            pose = Pose.model_validate(record["pose"]) if record.get("pose") else picture.pose
         except ValidationError as exc:
             raise CaptureError(f"frames.jsonl: pose of {path.name} is impossible ({exc.errors()[0]['msg']})") from exc
-        yield _Picture(image, record.get("time_s"), pose)
+        yield replace(picture, time_s=record.get("time_s"), pose=pose)
     if not decoded:
         raise CaptureError(f"none of the {len(paths)} images decodes, {paths[0]} the first; restore the files")
 
 
-def _read_file(path: Path, look: Look) -> tuple[Picture, Pose | None]:
+def _read_file(path: Path, look: Look) -> _Picture:
     """Pixels of an image file, and where they lie if it says so.
 
     Raises:
@@ -252,7 +255,8 @@ def _read_file(path: Path, look: Look) -> tuple[Picture, Pose | None]:
         CaptureError: it is a raster that does not fit the student.
     """
     if is_raster(path):
-        return open_picture(path, look.bands, look.pixel_range)
+        image, raster = open_picture(path, look.bands, look.pixel_range)
+        return _Picture(image, pose=raster.pose, georeference=raster.georeference)
     try:
         pixels = np.load(path) if path.suffix.lower() == ".npy" else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     except (ValueError, EOFError, OSError) as exc:
@@ -261,7 +265,7 @@ def _read_file(path: Path, look: Look) -> tuple[Picture, Pose | None]:
         raise DecodeError(f"{path}: no image that OpenCV can read; restore the file")
     if look.pixel_range:
         pixels = to_bytes(path, pixels, look.pixel_range)
-    return to_uint8(pixels, len(look.bands)), None
+    return _Picture(to_uint8(pixels, len(look.bands)))
 
 
 def to_uint8(pixels: np.ndarray[Any, Any], bands: int = 3) -> ImageArray:

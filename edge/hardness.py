@@ -13,11 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import Settings
-from edge.prompting import PART_SHARE, Match
+from edge.prompting import Match
 from edge.reward import RewardModel, frame_reward
 from edge.student import Known, Perception
 from protocols.arrays import FloatArray
 from protocols.boxes import box_inside, box_iou
+
+_PART_SHARE = 0.5
+"""A candidate of which so much lies inside a prompted detection needs no name of its own: a slab of a pile."""
 
 
 class HardnessSettings(Settings):
@@ -79,7 +82,7 @@ def estimate_hardness(
     """
     rows = _strange(seen, size, settings)
     rows = rows[~_are_named(seen, rows, known, match, settings)]
-    surprise = seen.objectness[rows] * (1 - _best_class(seen)[rows])
+    surprise = surprise_of(seen)[rows]
     order = np.argsort(-surprise, kind="stable")
     reasons = {
         "unexplained": float(surprise.max(initial=0.0)),
@@ -87,6 +90,11 @@ def estimate_hardness(
         "flicker": min(max(flicker, 0.0), 1.0),
     }
     return Hardness(_combined(reasons, settings), reasons, rows[order])
+
+
+def surprise_of(seen: Perception) -> FloatArray:
+    """(N,) how surely each candidate is something, and of no known class."""
+    return np.asarray(seen.objectness * (1 - _best_class(seen)), dtype=np.float32)
 
 
 def with_reward(hardness: Hardness, model: RewardModel, features: FloatArray, settings: HardnessSettings) -> Hardness:
@@ -138,7 +146,7 @@ def _are_named(
     named = np.concatenate([known.rows, match.rows])
     overlap = box_iou(boxes[rows], boxes[named]).max(axis=1, initial=0.0)
     inside = box_inside(boxes[rows], boxes[match.rows]).max(axis=1, initial=0.0)
-    return np.asarray((overlap >= settings.explained_iou) | (inside > PART_SHARE), dtype=np.bool_)
+    return np.asarray((overlap >= settings.explained_iou) | (inside > _PART_SHARE), dtype=np.bool_)
 
 
 def _doubt(best_class: FloatArray) -> float:

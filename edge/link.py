@@ -29,6 +29,7 @@ from edge.keys import KeyPair
 from edge.link_stats import LinkCounter, LinkStats
 from edge.path_estimate import PathEstimate, PathState
 from edge.receipt_audit import AUDIT_SHARE, ReceiptAudit
+from edge.refinements import Refinements
 from edge.session import HelloProfile, LinkSession, OnBank, OnInterpretation, Ports, first_message
 from edge.spool import Spool
 from edge.target_orders import TargetOrders
@@ -45,8 +46,15 @@ _STEP_MS = 20
 _LOOK_S = 0.1
 """How soon the spool's writer notices that it is to end, or that a case has expired; a new case wakes it at once."""
 
+_LINGER_S = 0.05
+"""A case younger than this is not written yet: on a good link it has left by then, and costs the disk nothing. About
+a frame or two of a camera, so what power loss may take is what it takes of the scene anyway."""
+
 _MOST_ANSWERS = 64
 """About targets; an older one is about a frame long gone."""
+
+_NOBLOCK, _MORE = int(zmq.NOBLOCK), int(zmq.SNDMORE)
+"""Plain numbers: to combine pyzmq's own takes longer than the call they are for."""
 
 _MAX_READ = 32
 """Messages taken in a row before something is sent."""
@@ -65,7 +73,7 @@ class LinkSettings(Settings):
             doubles from the first to this.
         return_s: with another than the first endpoint in use, how often the better ones are tried.
         receipt_patience_s: without any receipt for so long, a case is offered again.
-        audit_share: of delivered cases, kept for a minute and then asked about again.
+        recheck_share: of delivered cases, kept for a minute and then asked about again.
         send_queue: messages libzmq may hold; small, for the spool is the buffer.
         plaintext: no encryption and no identity; only on loopback.
     """
@@ -77,7 +85,7 @@ class LinkSettings(Settings):
     retry_most_s: float = Field(default=15.0, gt=0, le=3600)
     return_s: float = Field(default=30.0, gt=0, le=86400)
     receipt_patience_s: float = Field(default=20.0, gt=0, le=3600)
-    audit_share: float = Field(default=AUDIT_SHARE, ge=0, le=1)
+    recheck_share: float = Field(default=AUDIT_SHARE, ge=0, le=1)
     send_queue: int = Field(default=4, ge=1, le=64)
     plaintext: bool = False
 
@@ -87,6 +95,7 @@ class Link:
 
     Attributes:
         orders: the targets that the cloud wants followed, for the frame loop.
+        refinements: the frames that it wants to see again, likewise.
         answers: what came and the frame loop has not yet taken; the oldest give way.
     """
 
@@ -125,28 +134,9 @@ class Link:
         self._clock = clock or SystemClock()
         self.answers: deque[Interpretation] = deque(maxlen=_MOST_ANSWERS)
         self._on_interpretation = on_interpretation
-        self.orders = TargetOrders(self._clock)
-        audit = ReceiptAudit(spool, settings.audit_share) if settings.audit_share else None
-        self._uploader = Uploader(
-            spool, self._clock, self._counter, patience_s=settings.receipt_patience_s, audit=audit
-        )
-        self._ports = Ports(
-            spool=spool,
-            bank=bank,
-            hello=hello,
-            boot_id=this_boot(),
-            clock=self._clock,
-            counter=self._counter,
-            uploader=self._uploader,
-            liveness_s=settings.liveness_s,
-            on_interpretation=self._take,
-            on_bank=on_bank,
-            orders=self.orders,
-        )
-        try:
-            first_message(self._ports)
-        except ValidationError as exc:
-            raise ConfigError(f"the student's profile cannot be sent: {first_problem(exc)}") from exc
+        self.orders, self.refinements = TargetOrders(self._clock), Refinements()
+        self._uploader = self._new_uploader()
+        self._ports = self._new_ports(bank, hello, on_bank)
         self._paths: dict[str, PathEstimate] = defaultdict(PathEstimate)  # by endpoint
         self._path = PathState()
         self._keys = (keys, server_key) if keys is not None and server_key is not None else None
@@ -157,9 +147,37 @@ class Link:
         self._attempts = 0
         self._told: dict[str, str] = {}  # by endpoint, the newest reason why it is not connected
 
+    def _new_uploader(self) -> Uploader:
+        settings = self._settings
+        audit = ReceiptAudit(self._spool, settings.recheck_share) if settings.recheck_share else None
+        patience_s = settings.receipt_patience_s
+        return Uploader(self._spool, self._clock, self._counter, patience_s=patience_s, audit=audit)
+
+    def _new_ports(self, bank: BankStore, hello: HelloProfile, on_bank: OnBank | None) -> Ports:
+        ports = Ports(
+            spool=self._spool,
+            bank=bank,
+            hello=hello,
+            boot_id=this_boot(),
+            clock=self._clock,
+            counter=self._counter,
+            uploader=self._uploader,
+            liveness_s=self._settings.liveness_s,
+            on_interpretation=self._take,
+            on_bank=on_bank,
+            orders=self.orders,
+            refinements=self.refinements,
+        )
+        try:
+            first_message(ports)
+        except ValidationError as exc:
+            raise ConfigError(f"the student's profile cannot be sent: {first_problem(exc)}") from exc
+        return ports
+
     def start(self) -> None:
         """Begin to connect, and to write the spool, in the background."""
         self._bell = Bell()
+        self._spool.on_put = self._bell.ring
         self._thread.start()
         self._writer.start()
 
@@ -176,9 +194,13 @@ class Link:
         for thread in (self._thread, self._writer):
             if thread.is_alive():
                 thread.join(timeout)
-        self._flush_spool()
-        if self._bell is not None:
-            self._bell.close()
+        try:
+            while not self._flush_spool():  # each time that the disk refuses, a case less waits
+                pass
+        finally:
+            self._spool.on_put = None
+            if self._bell is not None:
+                self._bell.close()
         return not (self._thread.is_alive() or self._writer.is_alive())
 
     def stats(self) -> LinkStats:
@@ -192,7 +214,7 @@ class Link:
 
     def path(self) -> PathState:
         """What is known of the way to the cloud; for whoever decides what to send."""
-        return replace(self._path, connected=self._counter.stats.connected)
+        return replace(self._path, connected=self._counter.connected)
 
     def _run(self) -> None:
         dialer = self._dialer()
@@ -267,13 +289,14 @@ class Link:
         poller.register(self._bell, zmq.POLLIN)
         while session.ended is None and not self._closing.is_set():
             may_read = session.wants_input and guard.allows(self._clock.monotonic_s())
-            poller.register(connection.socket, zmq.POLLIN if may_read else 0)
+            poller.register(connection.socket, zmq.POLLIN * may_read | zmq.POLLOUT * session.is_blocked)
             ready = dict(poller.poll(_STEP_MS))
-            if connection.socket in ready:
+            if ready.get(connection.socket, 0) & zmq.POLLIN:
                 self._read(session, connection.socket, guard)
             if connection.monitor in ready:
                 session.ended = session.ended or connection.ending()
-            self._bell.silence()
+            if self._bell.fileno() in ready:
+                self._bell.silence()
             for _ in range(session.pump()):
                 guard.note_sent()
             self._path = self._uploader.path.state()
@@ -299,22 +322,23 @@ class Link:
         """Make cases durable as they come; a thread of its own, for a disk takes longer than many messages."""
         while not self._closing.is_set():
             try:
-                if self._flush_spool() and self._bell is not None:
-                    self._bell.ring()
+                self._flush_spool(_LINGER_S)
             except Exception:  # the top loop of this thread, as of the other: the next case may be written
                 self._counter.add(faults=1)
                 log.exception("spool fault")
                 self._closing.wait(self._settings.retry_first_s)
-            self._spool.wait(_LOOK_S)
+            if self._spool.wait(_LOOK_S):
+                self._closing.wait(_LINGER_S)
 
-    def _flush_spool(self) -> bool:
-        """Whether a case became durable."""
+    def _flush_spool(self, min_age_s: float = 0.0) -> bool:
+        """Whether all that is due was written; where not, the disk refused a case, and others may wait still."""
         try:
-            return self._spool.flush() > 0
+            self._spool.flush(min_age_s)
         except SpoolError as exc:
             self._counter.add(spool_errors=1)
             log.warning("case lost", reason=str(exc))
-            return True  # others may have been written before
+            return False
+        return True
 
     def _on_attempt(self, endpoint: str, failure: str | None) -> None:
         if failure is not None:
@@ -352,7 +376,9 @@ def check_security(settings: LinkSettings, keys: KeyPair | None, server_key: byt
 
 def _send(socket: zmq.Socket[bytes], frames: Sequence[bytes]) -> bool:
     try:
-        socket.send_multipart(frames, zmq.NOBLOCK)
+        for frame in frames[:-1]:
+            socket.send(frame, _NOBLOCK | _MORE)
+        socket.send(frames[-1], _NOBLOCK)
     except zmq.Again:  # not connected yet, or the queue is full
         return False
     return True

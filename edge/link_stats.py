@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True)
@@ -54,23 +54,30 @@ class LinkStats:
 
 
 class LinkCounter:
-    """The counts while the link runs: its threads add, anybody reads.
-
-    Attributes:
-        stats: the newest snapshot; replaced whole, so reading it needs no lock.
-    """
+    """The counts while the link runs: its threads add, anybody reads."""
 
     def __init__(self) -> None:
-        self.stats = LinkStats()
-        self._lock = threading.Lock()  # of who adds
+        self._counts = asdict(LinkStats())
+        self._lock = threading.Lock()
+
+    @property
+    def stats(self) -> LinkStats:
+        """The counts as they are now."""
+        with self._lock:
+            return LinkStats(**self._counts)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection lives."""
+        return bool(self._counts["connected"])
 
     def add(self, **increments: int) -> None:
         """Raise the named counts."""
         with self._lock:
-            stats = self.stats
-            self.stats = replace(stats, **{name: getattr(stats, name) + by for name, by in increments.items()})
+            for name, by in increments.items():
+                self._counts[name] += by
 
     def mark_connected(self, connected: bool) -> None:
         """Say whether the connection lives."""
         with self._lock:
-            self.stats = replace(self.stats, connected=connected)
+            self._counts["connected"] = connected

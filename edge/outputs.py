@@ -1,4 +1,4 @@
-"""What a run leaves behind: detections, targets, the cloud's interpretations, a summary and an annotated video."""
+"""What a run leaves behind: detections, targets, the cloud's interpretations, a summary, maps, an annotated video."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -18,6 +18,7 @@ from typing_extensions import Self
 
 from edge.answers_file import AnswersFile
 from edge.capture import Frame
+from edge.detection_map import DetectionMap
 from edge.durable import make_folder
 from edge.errors import ConfigError
 from edge.followed_target import Target, TargetState
@@ -25,7 +26,7 @@ from edge.raster import Picture, RasterImage
 from edge.student import as_picture
 from edge.track_files import TrackFiles
 from protocols.arrays import ImageArray
-from protocols.values import Detection, Interpretation
+from protocols.values import Case, Detection, FrameHeader, Interpretation
 
 _VIDEO_QUEUE_FRAMES = 8
 _FLUSH_S = 0.5
@@ -60,6 +61,7 @@ class RunOutputs:
             make_folder(folder)
             self._lines = (folder / "detections.jsonl").open("w", buffering=1 << 16)
             self._tracks = TrackFiles(folder, ground_m)
+            self._map = DetectionMap(folder)
             self._cases = (folder / "cases.jsonl").open("a", buffering=1)
             self._answers = AnswersFile(folder / "interpretations.jsonl")
         except OSError as exc:
@@ -78,6 +80,7 @@ class RunOutputs:
         """Flush and close everything."""
         self._lines.close()
         self._tracks.close()
+        self._map.close()
         self._cases.close()
         self._answers.close()
         if self._video:
@@ -96,7 +99,7 @@ class RunOutputs:
             frame: the frame.
             detections: full-frame pixels.
             extra: more keys of the line: `clock_s` (seconds of the craft's clock since its first frame),
-                `bank_revision`, `hardness`, `case_id` with `region_xyxy` when sent, and
+                `bank_revision`, `hardness`, `case_id` with `region_xyxy` and perhaps `further_xyxy` when sent, and
                 `question_id` with `question_xyxy` when a target was asked about.
             targets: what somebody asked to follow.
 
@@ -104,11 +107,13 @@ class RunOutputs:
             ConfigError: the disk is full or gone.
         """
         try:
-            for case_id, region in (("case_id", "region_xyxy"), ("question_id", "question_xyxy")):
-                if case_id in extra:
-                    self._cases.write(case_line(frame, extra[case_id], extra[region]))
+            if "case_id" in extra:
+                self._cases.write(case_line(frame.header, extra["case_id"], sent_regions(extra)))
+            if "question_id" in extra:
+                self._cases.write(case_line(frame.header, extra["question_id"], [extra["question_xyxy"]]))
             self._lines.write(detection_line(frame, detections, extra))
             self._tracks.write(frame.header, targets)
+            self._map.write(frame, detections)
             if time.monotonic() - self._flushed_s >= _FLUSH_S:
                 self._lines.flush()
                 self._tracks.flush()
@@ -116,7 +121,20 @@ class RunOutputs:
         except OSError as exc:
             raise ConfigError(f"{self.folder}: cannot write detections ({exc.strerror}); free some space") from exc
         if self._video:
-            self._video.write(draw(frame.image, detections, extra.get("region_xyxy"), targets))
+            self._video.write(draw(frame.image, detections, sent_regions(extra), targets))
+
+    def write_case(self, case: Case) -> None:
+        """Append the line of a case about an earlier frame.
+
+        Raises:
+            ConfigError: the disk is full or gone.
+        """
+        try:
+            self._cases.write(
+                case_line(case.frame, case.case_id, [part.region_xyxy for part in case.parts], case.refines)
+            )
+        except OSError as exc:
+            raise ConfigError(f"{self.folder}: cannot write cases ({exc.strerror}); free some space") from exc
 
     def write_interpretation(self, interpretation: Interpretation) -> None:
         """Append the cloud's answer to a case, durably and once, be it to a case of an earlier run.
@@ -143,10 +161,14 @@ class RunOutputs:
             raise ConfigError(f"{self.folder}: cannot write summary.json ({exc.strerror}); free some space") from exc
 
 
-def case_line(frame: Frame, case_id: str, region_xyxy: list[float]) -> str:
-    """One line of `cases.jsonl`: which frame and region a case is about, for answers that come after a restart."""
-    about = {"case_id": case_id, "region_xyxy": region_xyxy}
-    where = {"frame": frame.header.index, "source": frame.header.source_id, "time_s": frame.header.captured_at_s}
+def case_line(
+    header: FrameHeader, case_id: str, regions_xyxy: Sequence[Sequence[float]], refines: str | None = None
+) -> str:
+    """One line of `cases.jsonl`: which frame and regions a case is about, for answers that come after a restart."""
+    about: dict[str, Any] = {"case_id": case_id, "region_xyxy": regions_xyxy[0]}
+    about |= {"further_xyxy": regions_xyxy[1:]} if len(regions_xyxy) > 1 else {}
+    about |= {"refines": refines} if refines is not None else {}
+    where = {"frame": header.index, "source": header.source_id, "time_s": header.captured_at_s}
     return json.dumps({**about, **where}, separators=(",", ":")) + "\n"
 
 
@@ -170,13 +192,18 @@ def detection_line(frame: Frame, detections: tuple[Detection, ...], extra: dict[
     return json.dumps({**head, **extra, "detections": rows}, separators=(",", ":")) + "\n"
 
 
+def sent_regions(line: Mapping[str, Any]) -> list[list[float]]:
+    """What was sent as a case of a frame that a line of `detections.jsonl` is about; perhaps nothing."""
+    return [line["region_xyxy"], *line.get("further_xyxy", ())] if "region_xyxy" in line else []
+
+
 def draw(
     image: Picture,
     detections: tuple[Detection, ...],
-    region_xyxy: list[float] | None = None,
+    regions_xyxy: Sequence[Sequence[float]] = (),
     targets: Sequence[Target] = (),
 ) -> ImageArray:
-    """A copy of the frame with boxes: green for known classes, orange for prompted ones, yellow for a region sent.
+    """A copy of the frame with boxes: green for known classes, orange for prompted ones, yellow for what was sent.
 
     Targets are blue, light while tentative, violet when just found again, gray when lost. A raster too large to hold is
     drawn on its overview.
@@ -193,8 +220,8 @@ def draw(
         text = f"{target.label} ({target.target_id}) {target.state} {target.presence:.2f}"
         x1, y1, x2, y2 = (round(v * scale) for v in target.box_xyxy.tolist())
         _draw_box(canvas, (x1, y1, x2, y2), _TARGET_BGR[target.state], 2, text)
-    if region_xyxy is not None:
-        x1, y1, x2, y2 = (round(v * scale) for v in region_xyxy)
+    for region in regions_xyxy:
+        x1, y1, x2, y2 = (round(v * scale) for v in region)
         cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), _REGION_BGR, 2)
         _write_text(canvas, "sent as a case", (x1 + 4, y2 - 6), 0.4, _REGION_BGR)
     return canvas

@@ -34,6 +34,9 @@ _ANSWER_S = 0.025
 _CHUNK_S = 1.0
 """A chunk is to take no longer on the link: so long waits a heartbeat behind it, three at most on the cloud's side."""
 
+_LARGE_CHUNK_S = 0.005
+"""One that is larger than every cloud takes is to take no longer than this: nothing waits for it then either."""
+
 _LEAST_CHUNK_BYTES = 1024
 
 _FIRST_CHUNK_BYTES = 2048
@@ -91,12 +94,18 @@ class PathEstimate:
         self._delivered, self._delivered_s, self._in_flight = 0, 0.0, 0
         self._delivered_before = 0  # when this connection began
         self._idle_until = 0  # chunks delivered up to here say how much there was to send, not what the path takes
+        self._largest = CHUNK_BYTES
+        self._greeting_rate = 0.0  # bytes/s that the path takes at least, by the first thing sent
 
-    def begin(self) -> None:
+    def begin(self, largest_bytes: int = CHUNK_BYTES) -> None:
         """A new connection: nothing is on the way.
 
         Where nothing of what was sent on the last one came through, the path may have become another: begin small.
+
+        Args:
+            largest_bytes: chunk that the cloud takes.
         """
+        self._largest = largest_bytes
         if self._in_flight and self._delivered == self._delivered_before:
             self._rates.clear()
         self._in_flight, self._idle_until, self._delivered_before = 0, self._delivered, self._delivered
@@ -119,11 +128,18 @@ class PathEstimate:
         return self._rtt_s
 
     @property
+    def bytes_per_s(self) -> float | None:
+        """What the path takes; None while that is unknown, or it may take more."""
+        return self._rates[0][1] if self._rates and not self._is_floor else None
+
+    @property
     def chunk_bytes(self) -> int:
-        """How large the next chunk should be: at most a second's worth."""
+        """How large the next chunk should be: at most a second's worth, and large ones only where that is nothing."""
         if not self._rates:
-            return _FIRST_CHUNK_BYTES
-        return int(min(max(self._rates[0][1] * _CHUNK_S, _LEAST_CHUNK_BYTES), CHUNK_BYTES))
+            return int(min(max(self._greeting_rate * _CHUNK_S, _FIRST_CHUNK_BYTES), CHUNK_BYTES))
+        rate = self._rates[0][1]
+        usual = min(max(rate * _CHUNK_S, _LEAST_CHUNK_BYTES), CHUNK_BYTES)
+        return int(max(usual, min(rate * _LARGE_CHUNK_S, self._largest)))
 
     @property
     def allowance_bytes(self) -> int:
@@ -132,6 +148,17 @@ class PathEstimate:
         if not self._rates or self._rtt_s is None or self._is_looking:
             return least
         return max(least, int(_GAIN * self._rates[0][1] * (self._least_s + _ANSWER_S)))
+
+    def greeted(self, size: int, rtt_s: float, now_s: float) -> None:
+        """Take the round trip of a connection's first message: a path that took it in that time is no thinner.
+
+        Args:
+            size: of the message, bytes.
+            rtt_s: seconds until its answer was here.
+            now_s: monotonic time.
+        """
+        self._greeting_rate = size / max(rtt_s, 1e-6)
+        self.answered(rtt_s, now_s)
 
     def answered(self, rtt_s: float, now_s: float, in_flight: int = 0) -> None:
         """Take one round trip time, of something that was sent once only (Karn's rule).

@@ -3,7 +3,7 @@
 `threshold`, the default, is `edge.scheduler`'s: a hardness that stays above a number, crops of what nobody can name.
 The others judge whole frames: `reward` those from which most is expected per byte, `budget-quantile` the hardest, both
 as many as the budget pays; `random` a share, `all` every frame and `none` no frame. The byte budget binds all of them.
-A frame sent by one of them, or by the audit, travels in WebP.
+A frame of the audit always travels in one quality, the others in what their bytes are worth.
 """
 
 from __future__ import annotations
@@ -16,28 +16,24 @@ import numpy as np
 
 from edge.audit import Audit
 from edge.capture import Frame
+from edge.coding import CODINGS, WEBP_PIXELS, encode_as
 from edge.hardness import Hardness
 from edge.pipeline import FrameResult
 from edge.raster import RasterImage
-from edge.scheduler import PlannedCase, Scheduler, SchedulerSettings, describe_case
+from edge.scheduler import FIRST_GUESS_BYTES, PlannedCase, Scheduler, SchedulerSettings, class_of_frame, describe_case
 from edge.student import as_picture
 from protocols.arrays import ImageArray
-from protocols.fields import MediaType
-from protocols.imagery import encode_image
 
-WHOLE_FRAME_QUALITY = 20
-"""WebP; see docs/hardness.md: the most accuracy per byte on HIT-UAV dev of 10 to 60, and of JPEG at any quality."""
-
-_WEBP_PIXELS, _LARGE_FRAME_QUALITY = 2**19, 40
-"""Larger frames go as JPEG: one of 1920x1080 took 134 ms as WebP and 6 as JPEG (one core of an AMD EPYC, one trial). At
-40 the teacher keeps 99 % of what it reaches on raw frames of HIT-UAV dev."""
+_AUDIT_CODING, _LARGE_AUDIT_CODING = (
+    next(coding for coding in CODINGS if (coding.media_type, coding.quality) == wanted)
+    for wanted in (("image/webp", 20), ("image/jpeg", 40))
+)
+"""WebP 20 recovered the most of the gap per byte on HIT-UAV dev of 10 to 60, and than JPEG of any quality; at JPEG 40
+the teacher keeps 99 % of what it reaches on raw frames there (docs/hardness.md)."""
 
 _WINDOW = 256
 _LEAST_SEEN = 16
 """Frames before a quantile means anything."""
-
-_FIRST_GUESS_BYTES = 8000.0
-"""Of a whole frame of 640 x 512 px in WebP 20, until one has been sent."""
 
 
 class Policy(Protocol):
@@ -45,6 +41,10 @@ class Policy(Protocol):
 
     def wants(self, hardness: Hardness, now_s: float) -> bool:
         """Whether this frame, captured at a monotonic time, is worth a case."""
+        ...
+
+    def worth(self, hardness: Hardness) -> float:
+        """What a frame it wanted is worth, in units of the least valuable one that it wants; at least 1."""
         ...
 
     def sent(self, payload_bytes: int) -> None:
@@ -61,6 +61,10 @@ class Draw:
     def wants(self, hardness: Hardness, now_s: float) -> bool:
         """By chance alone."""
         return bool(self._rng.random() < self._share)
+
+    def worth(self, hardness: Hardness) -> float:
+        """Chance makes all alike."""
+        return 1.0
 
     def sent(self, payload_bytes: int) -> None:
         """Chance keeps no books."""
@@ -81,7 +85,7 @@ class BudgetQuantile:
         """
         self._budget_bytes_per_s, self._value_of = budget_bytes_per_s, value_of
         self._seen: deque[tuple[float, float]] = deque(maxlen=_WINDOW)  # time, value
-        self._case_bytes = _FIRST_GUESS_BYTES
+        self._case_bytes, self._least = FIRST_GUESS_BYTES, 0.0
 
     def wants(self, hardness: Hardness, now_s: float) -> bool:
         """Whether the frame is above the quantile of the last 256."""
@@ -93,7 +97,12 @@ class BudgetQuantile:
         frames = self._budget_bytes_per_s * span_s / self._case_bytes
         share = min(frames / (len(self._seen) - 1), 1.0)
         # A clock that jumped back leaves a negative one: nothing is affordable until the window is past it.
-        return share > 0 and bool(value >= np.quantile([seen for _, seen in self._seen], 1 - share))
+        self._least = float(np.quantile([seen for _, seen in self._seen], 1 - max(share, 0.0)))
+        return share > 0 and value >= self._least
+
+    def worth(self, hardness: Hardness) -> float:
+        """By its value over that of the quantile."""
+        return max(self._value_of(hardness) / max(self._least, 1e-6), 1.0)
 
     def sent(self, payload_bytes: int) -> None:
         """Learn what a frame costs."""
@@ -127,7 +136,6 @@ class PolicyScheduler(Scheduler):
     def __init__(self, settings: SchedulerSettings, space_id: str, variant: str) -> None:
         super().__init__(settings, space_id, variant)
         self.audit = Audit(settings.audit_share, settings.seed)
-        self._space = (space_id, variant)
         self._policy = make_policy(settings)
 
     def consider(self, frame: Frame, result: FrameResult) -> PlannedCase | None:
@@ -136,23 +144,27 @@ class PolicyScheduler(Scheduler):
         is_wanted = self._policy is not None and self._policy.wants(result.hardness, frame.captured_s)
         # A scene of a satellite is too large for one case; what stands out in it goes as crops.
         if (is_audit or is_wanted) and not isinstance(image, RasterImage):
-            if self.pace.affords(frame.captured_s):
+            value, name = (1.0, "") if is_audit else (result.hardness.score, class_of_frame(result))
+            if not self.pace.affords(frame.captured_s, name):
+                self.pace.deferred += 1
+            elif self.is_in_time(value):
                 return self._whole(frame, result, as_picture(image), is_audit=is_audit)
-            self.pace.deferred += 1
         return super().consider(frame, result) if self._policy is None else None
 
     def _whole(self, frame: Frame, result: FrameResult, image: ImageArray, *, is_audit: bool) -> PlannedCase:
         """The whole frame as a case; one of the audit is worth most, or it would only ever see an idle link."""
-        # The frame loop waits for this: WebP is smaller, but of large pictures it takes twenty times as long.
-        is_small = frame.header.width * frame.header.height <= _WEBP_PIXELS
-        media_type: MediaType = "image/webp" if is_small else "image/jpeg"
-        quality = WHOLE_FRAME_QUALITY if is_small else _LARGE_FRAME_QUALITY
-        payload = encode_image(image, media_type, quality)
-        self.pace.charge(len(payload))
-        region = (0, 0, frame.header.width, frame.header.height)
-        case = describe_case(frame, result, region, payload, self._space, self.settings.ttl_s)
-        reasons = result.hardness.reasons | ({"audit": 1.0} if is_audit else {})
-        case = case.model_copy(update={"media_type": media_type, "reasons": reasons})
+        if is_audit or self._policy is None:  # how far the cloud agrees must not depend on the link
+            is_small = frame.header.width * frame.header.height <= WEBP_PIXELS
+            coding = _AUDIT_CODING if is_small else _LARGE_AUDIT_CODING
+            payload = encode_as(image, coding)
+        else:
+            coding, (payload,) = self._encode([image], result.hardness.score, self._policy.worth(result.hardness))
+        self.pace.charge(len(payload), "" if is_audit else class_of_frame(result))
+        self._made(len(payload))
+        pictures = [((0, 0, frame.header.width, frame.header.height), payload)]
+        case, _ = describe_case(frame, result, pictures, self._space, coding, self.settings.ttl_s)
+        if is_audit:
+            case = case.model_copy(update={"reasons": result.hardness.reasons | {"audit": 1.0}})
         if self._policy is not None:
             self._policy.sent(len(payload))
         if is_audit:

@@ -119,10 +119,10 @@ class Presence:
     _FIRST = 2.0
     """Log odds of a target that was just shown to us."""
 
-    def __init__(self, settings: PresenceSettings) -> None:
-        """Begin with a target that was just shown to us."""
+    def __init__(self, settings: PresenceSettings, odds: float = _FIRST) -> None:
+        """Begin with log odds, by default those of a target that was just shown to us."""
         self._settings = settings
-        self._odds = self._FIRST
+        self._odds = odds
 
     @property
     def value(self) -> float:

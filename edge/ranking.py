@@ -1,4 +1,4 @@
-"""The one order of waiting cases: most valuable first, older first among equals; the last is dropped first."""
+"""The one order of waiting cases: most worth for a byte first, older first among equals; the last is dropped first."""
 
 from __future__ import annotations
 
@@ -16,6 +16,15 @@ class Ranked(Protocol):
 
 
 AnyRanked = TypeVar("AnyRanked", bound=Ranked)
+
+
+CASE_OVERHEAD_BYTES = 2000
+"""What a case costs on the wire beside its imagery: 1 to 2.5 kB (docs/hardness.md)."""
+
+
+def worth_per_byte(value: float, payload_bytes: int) -> float:
+    """What a case brings for each byte that it takes."""
+    return value / (payload_bytes + CASE_OVERHEAD_BYTES)
 
 
 def rank(value: float, seq: int) -> tuple[float, int]:

@@ -11,7 +11,7 @@ import math
 import struct
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
@@ -38,13 +38,33 @@ _WIDTH, _HEIGHT, _SAMPLES, _GEO_TAGS = 256, 257, 277, {33550, 34264, 34735}
 _MOST_TAGS = 4096
 _MOST_PLAIN_BANDS = 4
 
-_CACHE_MB = 32
-"""GDAL would take a twentieth of the memory for decoded blocks: more than the whole agent may use on a small craft."""
+_CACHE_BYTES = 32 * 1024 * 1024
+"""GDAL would take a twentieth of the memory for decoded blocks: more than the whole agent may use on a small craft.
+
+rasterio takes bytes, where GDAL's own option takes megabytes below 100,000: with 32 bytes every block of a compressed
+raster is decoded again for each row of an overview.
+"""
 
 _PROBE_PX = 50.0
 """So far from the centre metres are measured: far enough for the numbers' precision, near enough to be local."""
 
 _opening = threading.Lock()  # `warnings.catch_warnings` is not for several threads at a time
+
+
+@dataclass(frozen=True)
+class Georeference:
+    """Where a raster's pixels lie on a map.
+
+    Attributes:
+        name: of the raster's file.
+        crs: of the map, such as `EPSG:32633`, or as WKT where it has no such code; None where the file names none.
+        transform: a, b, c, d, e, f of x = a column + b row + c and y = d column + e row + f, in the CRS's units; pixel
+            (column i, row j) covers [i, i+1) x [j, j+1).
+    """
+
+    name: str
+    crs: str | None
+    transform: tuple[float, float, float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -57,6 +77,7 @@ class RasterImage:
         indexes: the file's bands that are read, from 1, in order.
         pixel_range: the values that become 0 and 255; None takes 8 bits as they are.
         pose: of a camera that looks straight down on its centre, north as the raster says; None without a CRS.
+        georeference: where its pixels lie on its map.
     """
 
     path: Path
@@ -64,6 +85,7 @@ class RasterImage:
     indexes: tuple[int, ...]
     pixel_range: tuple[float, float] | None
     pose: Pose | None
+    georeference: Georeference
 
     @property
     def ndim(self) -> int:
@@ -170,7 +192,7 @@ def open_raster(
             _check_pixels(path, np.dtype(dataset.dtypes[index - 1]), pixel_range)
         is_gray = len(indexes) == 1
         shape = (height, width) if is_gray else (height, width, len(indexes))
-        return RasterImage(path, shape, indexes, pixel_range, _pose(dataset))
+        return RasterImage(path, shape, indexes, pixel_range, _pose(dataset), _georeference(path, dataset))
 
 
 @dataclass(frozen=True)
@@ -197,10 +219,10 @@ def read_header(path: Path) -> RasterHeader:
 
 def open_picture(
     path: Path, bands: tuple[str, ...] = BGR, pixel_range: tuple[float, float] | None = None
-) -> tuple[Picture, Pose | None]:
-    """A raster's pixels where they can be held, else the raster; and its pose. Arguments and errors: `open_raster`."""
+) -> tuple[Picture, RasterImage]:
+    """A raster's pixels where they can be held, else the raster; and the raster. Arguments, errors: `open_raster`."""
     raster = open_raster(path, bands, pixel_range)
-    return raster if raster.is_large else raster.whole(), raster.pose
+    return raster if raster.is_large else raster.whole(), raster
 
 
 def to_bytes(path: Path, pixels: AnyImage, pixel_range: tuple[float, float] | None) -> ImageArray:
@@ -236,7 +258,7 @@ def _reading(path: Path) -> Iterator[DatasetReader]:
     except ImportError as exc:
         raise CaptureError(f"{path}: a raster, and rasterio is not installed; pip install 'skyloop[geo]'") from exc
     try:
-        with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
+        with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES):
             with _opening, warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 dataset = rasterio.open(path)
@@ -263,6 +285,23 @@ def _indexes(path: Path, dataset: DatasetReader, bands: tuple[str, ...]) -> tupl
     )
 
 
+def moved_points(points: Sequence[tuple[float, float]], crs: Any, to_crs: Any) -> NDArray[np.float64]:  # noqa: ANN401 - rasterio's
+    """(N, 2) points of one CRS in another, x before y in both; not finite where they lie beside the Earth."""
+    from rasterio._err import CPLE_BaseError  # GDAL's own errors have no public name
+    from rasterio.warp import transform
+
+    try:
+        x, y = transform(crs, to_crs, *zip(*points, strict=True))[:2]
+    except CPLE_BaseError:  # outside of the projection's domain
+        return np.full((len(points), 2), np.nan)
+    return np.stack([x, y], axis=1)
+
+
+def _georeference(path: Path, dataset: DatasetReader) -> Georeference:
+    t = dataset.transform
+    return Georeference(path.name, dataset.crs.to_string() if dataset.crs else None, (t.a, t.b, t.c, t.d, t.e, t.f))
+
+
 def _pose(dataset: DatasetReader) -> Pose | None:
     """Where a raster lies, and metres per pixel at its centre, on the ground rather than on the map.
 
@@ -271,14 +310,12 @@ def _pose(dataset: DatasetReader) -> Pose | None:
     """
     if dataset.crs is None:
         return None
-    from rasterio.warp import transform
-
     height, width = dataset.shape
     step = min(_PROBE_PX, width / 2, height / 2)
     pixels = [(width / 2, height / 2), (width / 2 + step, height / 2), (width / 2, height / 2 + step)]
     t = dataset.transform
     points = [(t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f) for x, y in pixels]
-    lon, lat = (np.radians(v) for v in transform(dataset.crs, "EPSG:4326", *zip(*points, strict=True))[:2])
+    lon, lat = np.radians(moved_points(points, dataset.crs, "EPSG:4326")).T
     if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
         return None  # the centre lies beside the Earth, as in a picture of its whole disc
     meridian_m, across_m = radii_of_curvature(lat[0])

@@ -18,11 +18,12 @@ from edge.bank import BankStore
 from edge.clock import Clock
 from edge.errors import BankError
 from edge.link_stats import LinkCounter
+from edge.refinements import Refinements
 from edge.spool import Spool
 from edge.target_orders import TargetOrders
-from edge.uploader import Uploader
+from edge.uploader import MAX_ON_THE_WAY, Uploader
 from protocols.errors import MessageError
-from protocols.limits import MAX_DETAIL_CHARS, MAX_UPDATE_BYTES
+from protocols.limits import MAX_CHUNK_BYTES, MAX_DETAIL_CHARS, MAX_UPDATE_BYTES, OPEN_CASES
 from protocols.messages import (
     KINDS,
     AnyMessage,
@@ -34,6 +35,7 @@ from protocols.messages import (
     Problem,
     PromptReceipt,
     PromptUpdate,
+    RefineRequest,
     TrackTarget,
     Welcome,
     decode,
@@ -51,6 +53,10 @@ MAX_OUTBOX = 64
 _PROBLEM_INTERVAL_S = 1.0
 _LIVENESS_BEATS = 2.8
 """Heartbeats, or round trips, without a byte: two are missing and the third is due. A broken link is found within 3."""
+
+_OVERDUE_S, _OVERDUE_RTTS = 0.25, 4.0
+"""Silence in which a receipt should have come. Then a heartbeat is sent at once: where something on the way forgot the
+connection, it answers that, and not before, by ending it."""
 
 Send = Callable[[Sequence[bytes]], bool]
 HeardBytes = Callable[[], "int | None"]
@@ -90,6 +96,7 @@ class Ports:
     on_interpretation: OnInterpretation | None
     on_bank: OnBank | None
     orders: TargetOrders = field(default_factory=TargetOrders)
+    refinements: Refinements = field(default_factory=Refinements)
 
 
 def first_message(ports: Ports) -> Hello:
@@ -118,6 +125,7 @@ class LinkSession:
         ended: why the connection is of no more use; None while it is.
         is_welcome: whether the cloud has answered Hello.
         is_turned_away: whether the cloud refused this connection; trying again at once would not help.
+        is_blocked: whether something waits for room to be sent.
     """
 
     def __init__(
@@ -132,7 +140,7 @@ class LinkSession:
             patience_s: least wait for Welcome; later `Ports.liveness_s` rules alone.
         """
         self.ended: str | None = None
-        self.is_welcome = self.is_turned_away = False
+        self.is_welcome = self.is_turned_away = self.is_blocked = False
         self._ports, self._send, self._heard_bytes = ports, send, heard_bytes
         self._patience_s, self._bytes = patience_s, 0
         self._hello = first_message(ports)
@@ -177,12 +185,21 @@ class LinkSession:
         before = self._sent_count
         if self._tells_targets:
             self._outbox.extend(self._ports.orders.due(MAX_OUTBOX - len(self._outbox)))
+        if self.is_welcome:
+            self._outbox.extend(self._ports.refinements.due(MAX_OUTBOX - len(self._outbox)))
         if self.ended is None and self._drain():
-            if self.is_welcome and now_s - self._sent_s >= self._heartbeat_s:
+            if self.is_welcome and now_s - self._sent_s >= self._beat_s(now_s):
                 self._outbox.append(self._heartbeat())
             if self._drain():
                 self._send_case()
         return self._sent_count - before
+
+    def _beat_s(self, now_s: float) -> float:
+        """After what time without a message of ours a heartbeat is due: sooner where a receipt is overdue."""
+        rtt_s = self._ports.uploader.path.rtt_s
+        overdue_s = max(_OVERDUE_S, _OVERDUE_RTTS * (self._heartbeat_s if rtt_s is None else rtt_s))
+        is_overdue = self._ports.uploader.is_waiting and now_s - self._received_s >= overdue_s
+        return min(self._heartbeat_s, overdue_s) if is_overdue else self._heartbeat_s
 
     def _silence_s(self) -> float:
         """Longest time without a byte that a connection may live."""
@@ -203,8 +220,13 @@ class LinkSession:
         self._tells_targets = "TargetStatus" in welcome.kinds
         rtt_s = self._ports.clock.monotonic_s() - self._sent_s
         self._ports.spool.hear_time(welcome.wall_time_s + rtt_s / 2)
-        self._ports.uploader.path.answered(rtt_s, self._ports.clock.monotonic_s())
-        self._ports.uploader.reset(welcome.credit_bytes)
+        hello_bytes = sum(map(len, encode(self._hello)))
+        self._ports.uploader.path.greeted(hello_bytes, rtt_s, self._ports.clock.monotonic_s())
+        self._ports.uploader.reset(
+            welcome.credit_bytes,
+            chunk_bytes=welcome.chunk_bytes and min(welcome.chunk_bytes, MAX_CHUNK_BYTES),
+            open_cases=min(welcome.open_cases or OPEN_CASES, MAX_ON_THE_WAY),
+        )
         self._ports.counter.add(connects=1)
         self._ports.counter.mark_connected(True)
         log.info("link up", server=welcome.server_software, credit_bytes=welcome.credit_bytes)
@@ -229,6 +251,8 @@ class LinkSession:
             self._on_prompt_update(message, blob)
         elif isinstance(message, TrackTarget):
             self._ports.orders.receive(message)
+        elif isinstance(message, RefineRequest):
+            self._ports.refinements.receive(message)
         else:  # a kind that only the edge may send
             self._ports.counter.add(malformed=1)
 
@@ -324,7 +348,8 @@ class LinkSession:
             self._ports.uploader.sent(*item)
 
     def _transmit(self, frames: list[bytes]) -> bool:
-        if not self._send(frames):
+        self.is_blocked = not self._send(frames)
+        if self.is_blocked:
             return False
         self._sent_count += 1
         self._ports.counter.add(messages_sent=1, bytes_sent=sum(map(len, frames)))

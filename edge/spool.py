@@ -1,70 +1,41 @@
-"""The durable queue of cases the link has not yet taken: one file each, most valuable first.
+"""The durable queue of cases the link has not yet taken: one file each, most worth for a byte first.
 
-The frame loop calls `put`, which only remembers the case in memory; the link's thread calls `flush`, which
+The frame loop calls `put`, which only remembers the case in memory; a thread of the link's calls `flush`, which
 writes and fsyncs. So the frame loop never waits for a disk, and what the spool promises to keep through power
-loss is what `flush` has written. Both the memory and the disk are bounded, and one order rules both: higher
-value first, older first among equals; whatever comes last in it is dropped and counted when room is needed,
-also when it is the disk that has none left.
+loss is what `flush` has written. Nor does the link: a case may leave from memory while it is being written, and one
+that was delivered before its turn to be written came never costs the disk anything. Both the memory and the disk are
+bounded: what is worth least is dropped and counted when room is needed, also when it is the disk that has none left.
+`edge/case_queue.py` has the order.
 """
 
 from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
 
-from edge.boot_times import BootTimes, Moment
+from edge.boot_times import BootTimes
 from edge.case_files import CaseFiles, StoredCase
+from edge.case_queue import CaseQueue
+from edge.case_queue import SpooledCase as SpooledCase
 from edge.clock import Clock, SystemClock, this_boot
 from edge.durable import make_folder
 from edge.errors import SpoolError
 from edge.ordered import Ordered
-from edge.ranking import first_to_drop, rank
 from protocols.limits import MAX_CASE_BYTES
 from protocols.values import Case
 
 log = structlog.get_logger()
 
-MAX_WAITING_CASES = 16
+MAX_WAITING_CASES = 256
 MAX_WAITING_BYTES = 4 * MAX_CASE_BYTES
-"""Bounds of what waits in memory for the next `flush`, a few times a second."""
+"""Bounds of what is in memory alone, until `flush` has written it."""
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-
-
-@dataclass(frozen=True)
-class SpooledCase:
-    """A case in the spool, without its imagery.
-
-    Attributes:
-        case: as it will be offered.
-        value: what sending it is worth; any scale, only the order counts.
-        stored: when it was put here.
-        deadline_s: monotonic time from which an answer is of no use; infinite is never.
-        seq: order of arrival, over all runs.
-        is_left_over: whether an earlier run put it here; it may have been offered then.
-    """
-
-    case: Case
-    value: float
-    stored: Moment
-    deadline_s: float
-    seq: int
-    is_left_over: bool
-
-    @property
-    def order(self) -> tuple[float, int]:
-        """Sort key: first to send, last to drop."""
-        return rank(self.value, self.seq)
-
-    @property
-    def end(self) -> tuple[float, int]:
-        """Sort key: first to expire."""
-        return self.deadline_s, self.seq
 
 
 @dataclass(frozen=True)
@@ -96,7 +67,12 @@ class SpoolStats:
 
 
 class Spool:
-    """The queue; every method may be called from any thread."""
+    """The queue; every method may be called from any thread.
+
+    Attributes:
+        on_put: called in the thread that put a case; must not wait.
+        departures: counts the times that a case left or became durable.
+    """
 
     def __init__(
         self,
@@ -121,17 +97,21 @@ class Spool:
         Raises:
             SpoolError: the folder cannot be made or read.
         """
+        self.on_put: Callable[[], None] | None = None
+        self.departures = 0
         self._folder, self._max_bytes, self._max_cases, self._max_age_s = folder, max_bytes, max_cases, max_age_s
         self._clock, self._boot_id = clock or SystemClock(), boot_id or this_boot()
         self._opened_s = self._clock.monotonic_s()
         self._lock = threading.Lock()  # all that is remembered; never held while the disk works
         self._disk_lock = threading.Lock()  # one writer at a time
         self._has_waiting = threading.Event()
-        self._waiting: dict[str, tuple[SpooledCase, bytes]] = {}
-        self._writing: SpooledCase | None = None  # between the two: no longer in memory alone, not yet kept
-        self._kept: dict[str, SpooledCase] = {}
+        self._waiting: dict[str, tuple[SpooledCase, bytes]] = {}  # until they are durable
+        self._written: dict[str, SpooledCase] = {}  # of those waiting: the file is there, and not yet for good
+        self._kept: dict[str, SpooledCase] = {}  # durable
         self._held: dict[str, SpooledCase] = {}  # delivered
-        self._by_rank: Ordered[SpooledCase] = Ordered(lambda entry: entry.order)  # of those kept
+        self._held_payloads: dict[str, bytes] = {}  # of those that were never written
+        self._waiting_by_rank: Ordered[SpooledCase] = Ordered(lambda entry: entry.order)
+        self._queue = CaseQueue()  # of those waiting and those kept
         self._by_end: Ordered[SpooledCase] = Ordered(lambda entry: entry.end)  # of all
         self._kept_bytes = self._waiting_bytes = self._peak_bytes = self._next_seq = 0
         self._dropped = self._expired = self._undated = self._write_errors = 0
@@ -146,18 +126,18 @@ class Spool:
     def __len__(self) -> int:
         """Cases kept, with those still in memory."""
         with self._lock:
-            return len(self._kept) + len(self._waiting) + (self._writing is not None)
+            return len(self._kept) + len(self._waiting)
 
     def __contains__(self, case_id: str) -> bool:
         """Whether a case is kept: it was not delivered, dropped, nor has it expired."""
-        return case_id in self._kept or case_id in self._waiting
+        with self._lock:
+            return case_id in self._kept or case_id in self._waiting
 
     @property
     def total_bytes(self) -> int:
         """Bytes of imagery kept, with those still in memory."""
         with self._lock:
-            writing = 0 if self._writing is None else self._writing.case.payload_bytes
-            return self._kept_bytes + self._waiting_bytes + writing
+            return self._kept_bytes + self._waiting_bytes
 
     @property
     def stats(self) -> SpoolStats:
@@ -194,56 +174,68 @@ class Spool:
             raise SpoolError(f"case {case.case_id}: {len(payload)} bytes, {case.payload_bytes} announced")
         stored = self._times.now()
         with self._lock:
-            if case.case_id in self:
+            if case.case_id in self._kept or case.case_id in self._waiting:
                 return True
             entry = self._entry(StoredCase(case, value, stored, self._next_seq), is_left_over=False)
             self._next_seq += 1
-            self._waiting[case.case_id] = entry, payload
-            self._waiting_bytes += len(payload)
-            self._by_end.add(entry)
-            self._has_waiting.set()
-            while len(self._waiting) > MAX_WAITING_CASES or self._waiting_bytes > MAX_WAITING_BYTES:
-                last, _ = max(self._waiting.values(), key=lambda item: item[0].order)
-                self._forget(last.case.case_id)
-                self._dropped += 1
-            return case.case_id in self._waiting
+            self._remember(entry, payload)
+            self._fit_memory()
+            is_kept = case.case_id in self._waiting
+        if is_kept and self.on_put is not None:
+            self.on_put()
+        return is_kept
 
-    def flush(self) -> int:
+    def flush(self, min_age_s: float = 0.0) -> int:
         """Write what waits in memory; returns how many cases became durable.
+
+        Args:
+            min_age_s: leave those that came less than this ago, unless memory is half full: they may have left by then.
 
         Raises:
             SpoolError: the disk refused a case; it is dropped and counted, the others still wait.
         """
         self._has_waiting.clear()
-        written: list[SpooledCase] = []
         with self._disk_lock:
             self._expire()
+            is_full = len(self._waiting) > MAX_WAITING_CASES / 2 or self._memory_bytes > MAX_WAITING_BYTES / 2
+            before_s = self._clock.monotonic_s() - min_age_s
             try:
-                while (item := self._next_waiting()) is not None:
-                    if self._make_room(item[0]):
-                        self._write(*item)
-                        written.append(item[0])
+                while (item := self._next_waiting(float("inf") if is_full else before_s)) is not None:
+                    self._write(*item)
             finally:
-                self._writing = None
-                self._make_last(written)
-        return len(written)
+                count = self._make_last()
+        if self._waiting:
+            self._has_waiting.set()
+        return count
 
-    def wait(self, timeout_s: float) -> None:
-        """Return once something waits for `flush`, or after a time."""
-        self._has_waiting.wait(timeout_s)
+    def wait(self, timeout_s: float) -> bool:
+        """Whether something waits for `flush`; returns once that is so, or after a time."""
+        return self._has_waiting.wait(timeout_s)
 
-    def best(self, skip: Collection[str] = ()) -> SpooledCase | None:
-        """The most valuable durable case, or None; `skip` names cases to leave out."""
+    def best(self, skip: Collection[str] = (), bytes_per_s: float | None = None) -> SpooledCase | None:
+        """The case to send next, or None; see `CaseQueue.best`."""
         self._expire()
         with self._lock:
-            return next((entry for entry in self._by_rank if entry.case.case_id not in skip), None)
+            return self._queue.best(self._clock.monotonic_s(), skip, bytes_per_s)
+
+    def bytes_before(self, worth: float) -> int:
+        """Imagery that is sent before a new case of this worth for a byte."""
+        with self._lock:
+            return self._queue.bytes_before(worth, self._clock.monotonic_s())
 
     def payload(self, case_id: str) -> bytes:
-        """The imagery of a durable case.
+        """The imagery of a case, to be sent.
 
         Raises:
             SpoolError: it is not here, or its file is damaged (then it is set aside).
         """
+        with self._lock:
+            item = self._waiting.get(case_id)
+            entry = self._kept.get(case_id) if item is None else item[0]
+            if entry is not None:
+                self._queue.give(entry, self._clock.monotonic_s())
+        if item is not None:
+            return item[1]
         try:
             return self._files.payload(case_id)
         except FileNotFoundError as exc:
@@ -257,25 +249,34 @@ class Spool:
 
     def done(self, case_id: str) -> None:
         """Let a case go: it was delivered, or will never be taken. Unknown ids are ignored."""
-        self._let_go(case_id)
-        self._files.remove(case_id)
+        with self._lock:
+            # One that is being written just now is removed by who writes it.
+            is_unwritten = case_id in self._waiting and case_id not in self._written
+            self._forget(case_id)
+        if not is_unwritten:
+            self._files.remove(case_id)
 
     def find(self, case_id: str) -> SpooledCase | None:
-        """A durable case by its id, or None."""
-        return self._kept.get(case_id)
+        """A case by its id, or None."""
+        with self._lock:
+            waiting = self._waiting.get(case_id)
+            return self._kept.get(case_id) if waiting is None else waiting[0]
 
     def hold(self, case_id: str) -> bool:
-        """Keep a delivered case's file for a while, out of the queue; False when it is not here.
+        """Keep a delivered case for a while, out of the queue; False when it is not here.
 
-        It counts for nothing but the bytes on the disk, and is the first to go where those run out. After a restart it
-        is a case like any other.
+        It counts for nothing but the bytes on the disk or in memory, and is the first to go where those run out. After
+        a restart it is a case like any other, where it was written at all.
         """
         with self._lock:
-            entry = self._kept.get(case_id)
+            waiting = self._waiting.get(case_id)
+            entry = self._kept.get(case_id) if waiting is None else waiting[0]
             if entry is None:
                 return False
             self._forget(case_id)
             self._held[case_id] = entry
+            if waiting is not None:
+                self._held_payloads[case_id] = waiting[1]
             return True
 
     def held(self, case_id: str) -> SpooledCase | None:
@@ -285,9 +286,14 @@ class Spool:
     def take_back(self, case_id: str) -> None:
         """Queue a case again that `hold` put by; nothing happens where it had to make room."""
         with self._lock:
-            entry = self._held.pop(case_id, None)
-            if entry is not None:
+            entry, payload = self._held.get(case_id), self._held_payloads.get(case_id)
+            if entry is None:
+                return
+            self._forget(case_id)
+            if payload is None:
                 self._keep(entry)
+            else:
+                self._remember(entry, payload)
 
     def hear_time(self, true_s: float) -> None:
         """Take the cloud's word for the time, and date the cases of earlier boots by it.
@@ -313,43 +319,69 @@ class Spool:
         life_s = min(self._max_age_s, float("inf") if found.case.ttl_s is None else found.case.ttl_s)
         return SpooledCase(found.case, found.value, found.stored, since_s + life_s, found.seq, is_left_over)
 
-    def _keep(self, entry: SpooledCase, *, is_durable: bool = True) -> None:
+    def _keep(self, entry: SpooledCase) -> None:
         self._kept[entry.case.case_id] = entry
         self._kept_bytes += entry.case.payload_bytes
         self._by_end.add(entry)
-        if is_durable:
-            self._by_rank.add(entry)
+        self._queue.add(entry)
+
+    def _remember(self, entry: SpooledCase, payload: bytes) -> None:
+        self._waiting[entry.case.case_id] = entry, payload
+        self._waiting_bytes += len(payload)
+        self._waiting_by_rank.add(entry)
+        self._queue.add(entry)
+        self._by_end.add(entry)
+        self._has_waiting.set()
+
+    def _fit_memory(self) -> None:
+        """Drop what is over the bounds of memory: delivered cases that are held there, then the least valuable."""
+        most = min(MAX_WAITING_CASES, self._max_cases)
+        while len(self._waiting) > most or self._memory_bytes > MAX_WAITING_BYTES:
+            if self._held_payloads and self._memory_bytes > MAX_WAITING_BYTES:
+                self._forget(next(iter(self._held_payloads)))
+                continue
+            unwritten = [entry for entry in self._waiting_by_rank if entry.case.case_id not in self._written]
+            self._forget(unwritten[-1].case.case_id)  # there is one: the new one, at least
+            self._dropped += 1
+
+    @property
+    def _memory_bytes(self) -> int:
+        return self._waiting_bytes + sum(map(len, self._held_payloads.values()))
 
     def _forget(self, case_id: str) -> None:
+        self.departures += 1
         self._held.pop(case_id, None)
+        self._held_payloads.pop(case_id, None)
+        self._written.pop(case_id, None)
         if (entry := self._kept.pop(case_id, None)) is not None:
             self._kept_bytes -= entry.case.payload_bytes
-            self._by_rank.remove(entry)
+            self._queue.remove(entry)
             self._by_end.remove(entry)
         if (item := self._waiting.pop(case_id, None)) is not None:
             self._waiting_bytes -= len(item[1])
+            self._waiting_by_rank.remove(item[0])
+            self._queue.remove(item[0])
             self._by_end.remove(item[0])
 
     def _let_go(self, case_id: str) -> None:
         with self._lock:
             self._forget(case_id)
 
-    def _next_waiting(self) -> tuple[SpooledCase, bytes] | None:
+    def _next_waiting(self, before_s: float) -> tuple[SpooledCase, bytes] | None:
         with self._lock:
-            if not self._waiting:
-                return None
-            item = min(self._waiting.values(), key=lambda item: item[0].order)
-            self._forget(item[0].case.case_id)
-            self._writing = item[0]
-            return item
+            for entry in self._waiting_by_rank:
+                if entry.case.case_id not in self._written and entry.stored.monotonic_s <= before_s:
+                    return self._waiting[entry.case.case_id]
+        return None
 
     def _make_room(self, entry: SpooledCase) -> bool:
         """Whether there is room under the caps for one more, once the least valuable are gone."""
         while True:
             with self._lock:
-                held = sum(other.case.payload_bytes for other in self._held.values())
-                total = self._kept_bytes + held + entry.case.payload_bytes
-                if len(self._kept) < self._max_cases and total <= self._max_bytes:
+                held = [case for case_id, case in self._held.items() if case_id not in self._held_payloads]
+                here = [*self._written.values(), *held]
+                total = self._kept_bytes + sum(other.case.payload_bytes for other in [*here, entry])
+                if len(self._kept) + len(self._written) < self._max_cases and total <= self._max_bytes:
                     self._peak_bytes = max(self._peak_bytes, total)
                     return True
             if not self._drop_held() and not self._drop_below(entry):
@@ -365,17 +397,21 @@ class Spool:
         return case_id is not None
 
     def _drop_below(self, entry: SpooledCase) -> bool:
-        """Whether the least valuable case was worth less than this one, and is gone."""
+        """Whether a case that is to make room for this one was found, and is gone."""
         with self._lock:
-            last = self._by_rank.last
-        if last is None or first_to_drop([last], entry) is entry:
+            last = self._queue.least(self._clock.monotonic_s())
+        if last is None or last is entry:
             return False
         self._dropped += 1
         self.done(last.case.case_id)
         return True
 
     def _write(self, entry: SpooledCase, payload: bytes) -> None:
-        """Write a case's file; where the disk is full, what is worth less makes room."""
+        """Write a case's file; where there is no room for it, what is worth less makes room, or it is dropped."""
+        case_id = entry.case.case_id
+        if not self._make_room(entry):
+            self._let_go(case_id)
+            return
         stored = StoredCase(entry.case, entry.value, entry.stored, entry.seq)
         while True:
             try:
@@ -386,27 +422,33 @@ class Spool:
                 if is_full and (self._files.clear_aside() or self._drop_held() or self._drop_below(entry)):
                     continue
                 self._write_errors += 1
-                path = self._files.path(entry.case.case_id)
-                raise SpoolError(f"{path}: not written ({exc.strerror}); free some space") from exc
+                self._let_go(case_id)
+                raise SpoolError(f"{self._files.path(case_id)}: not written ({exc.strerror}); free some space") from exc
         with self._lock:
-            self._writing = None
-            self._keep(entry, is_durable=False)
+            is_wanted = case_id in self._waiting
+            if is_wanted:
+                self._written[case_id] = entry
+        if not is_wanted:  # delivered, dropped or expired meanwhile
+            self._files.remove(case_id)
 
-    def _make_last(self, written: list[SpooledCase]) -> None:
-        """Sync the folder once for all files of a flush; only then may their cases be offered."""
+    def _make_last(self) -> int:
+        """Sync the folder once for all files of a flush, which makes them durable; returns how many."""
+        written = list(self._written)
         if not written:
-            return
+            return 0
         try:
             self._files.sync()
         except OSError as exc:
-            for entry in written:
-                self.done(entry.case.case_id)
+            for case_id in written:
+                self.done(case_id)
             self._write_errors += len(written)
             raise SpoolError(f"{self._folder}: {len(written)} cases not kept ({exc.strerror}); check the disk") from exc
         with self._lock:
-            for entry in written:
-                if entry.case.case_id in self._kept:
-                    self._by_rank.add(entry)
+            for case_id in written:
+                if (entry := self._written.get(case_id)) is not None:
+                    self._forget(case_id)
+                    self._keep(entry)
+        return len(written)
 
     def _expire(self) -> None:
         now_s = self._clock.monotonic_s()
@@ -426,7 +468,8 @@ class Spool:
             self._keep(self._entry(replace(found, seq=seq)))
             self._next_seq = seq + 1
         while self._kept_bytes > self._max_bytes or len(self._kept) > self._max_cases:  # the caps were lowered
-            assert self._by_rank.last is not None
+            last = self._queue.least(self._clock.monotonic_s())
+            assert last is not None
             self._dropped += 1
-            self.done(self._by_rank.last.case.case_id)
+            self.done(last.case.case_id)
         self._peak_bytes = self._kept_bytes

@@ -21,6 +21,7 @@ from pydantic import Field
 
 from edge.config import Settings
 from edge.errors import TargetError
+from edge.fairness import class_of
 from edge.followed_target import Target
 from edge.recent_frames import RecentFrame, RecentFrames
 from edge.student import Perception
@@ -81,11 +82,11 @@ class QuestionSettings(Settings):
 class Budget(Protocol):
     """What all cases of a craft share; see `edge.scheduler.CasePace`."""
 
-    def affords(self, now_s: float) -> bool:
-        """Whether there is anything left to spend."""
+    def affords(self, now_s: float, name: str = "") -> bool:
+        """Whether there is anything left to spend for a class or target."""
         ...
 
-    def charge(self, payload_bytes: int) -> None:
+    def charge(self, payload_bytes: int, name: str = "") -> None:
         """Spend."""
         ...
 
@@ -194,9 +195,12 @@ class TargetQuestions:
         why, target = min(
             urgent, key=lambda item: (_URGENCY.index(item[0]), self._memories[item[1].target_id].confirmed)
         )
+        name = class_of({}, (), target.target_id)
+        if not budget.affords(newest.captured_s, name):
+            return None
         question = self._ask(why, target, newest, around)
         asked = question.case.target
-        budget.charge(len(question.payload) + sum(len(chip.jpeg) for chip in (asked.chips if asked else ())))
+        budget.charge(len(question.payload) + sum(len(chip.jpeg) for chip in (asked.chips if asked else ())), name)
         return question
 
     def heed(self, interpretation: Interpretation, tracker: TargetTracker, frames: RecentFrames) -> bool:

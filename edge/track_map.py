@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import errno
-import json
-import os
 from collections.abc import Sequence
-from datetime import datetime, timezone
-from io import FileIO
 from pathlib import Path
 
 from edge.followed_target import Target, TargetState
+from edge.geojson import DEGREE_DIGITS, FeatureFile, feature, time_text
 from edge.ground import ground_place
 from protocols.values import FrameHeader
 
@@ -19,16 +15,11 @@ NAME = "tracks.geojson"
 LEAST_APART_S = 1.0
 """Between two points of a target that keeps its state: a map needs no more, and a long flight stays readable."""
 
-_HEAD, _TAIL = b'{"type":"FeatureCollection","features":[\n', b"\n]}\n"
-_DIGITS = 7
-"""Of a degree: a centimetre (RFC 7946, 11.2)."""
-
 
 class TrackMap:
     """One point for each target a second, and at each change of its state; none while it is lost.
 
-    The file is whole GeoJSON after every point: each is written over the closing brackets together with new ones. It
-    exists once there is a point in it, so not for flights without poses.
+    The file exists once there is a point in it, so not for flights without poses.
     """
 
     def __init__(self, folder: Path, ground_m: float = 0.0) -> None:
@@ -41,9 +32,7 @@ class TrackMap:
         Raises:
             OSError: it cannot be removed.
         """
-        self._path, self._ground_m = folder / NAME, ground_m
-        self._path.unlink(missing_ok=True)
-        self._file: FileIO | None = None
+        self._file, self._ground_m = FeatureFile(folder / NAME), ground_m
         self._told: dict[int, tuple[TargetState, float]] = {}
 
     def write(self, header: FrameHeader, targets: Sequence[Target]) -> None:
@@ -64,27 +53,13 @@ class TrackMap:
             middle = ((x1 + x2) / 2, (y1 + y2) / 2)
             place = ground_place(header.pose, (header.width, header.height), middle, self._ground_m)
             if place is not None:
-                self._append(point_feature(header, target, place))
+                self._file.add([point_feature(header, target, place)])
                 told[target.target_id] = (target.state, at_s)
         self._told = {target_id: word for target_id, word in told.items() if word is not None}
 
     def close(self) -> None:
         """Finish the file."""
-        if self._file is not None:
-            self._file.close()
-
-    def _append(self, feature: bytes) -> None:
-        if self._file is None:
-            self._file = self._path.open("wb", buffering=0)
-            self._put(_HEAD + feature + _TAIL)
-        else:
-            self._file.seek(-len(_TAIL), os.SEEK_END)
-            self._put(b",\n" + feature + _TAIL)
-
-    def _put(self, data: bytes) -> None:
-        assert self._file is not None
-        if self._file.write(data) != len(data):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._file.close()
 
 
 def point_feature(header: FrameHeader, target: Target, place: tuple[float, float]) -> bytes:
@@ -95,19 +70,14 @@ def point_feature(header: FrameHeader, target: Target, place: tuple[float, float
         target: as it was in it.
         place: longitude and latitude, WGS 84 degrees.
     """
-    time = datetime.fromtimestamp(header.captured_at_s, timezone.utc).isoformat(timespec="milliseconds")
-    feature = {
-        "type": "Feature",
-        "id": f"{target.target_id}-{header.index}",
-        "geometry": {"type": "Point", "coordinates": [round(degrees, _DIGITS) for degrees in place]},
-        "properties": {
-            "target_id": target.target_id,
-            "label": target.label,
-            "state": target.state,
-            "presence": round(target.presence, 4),
-            "frame": header.index,
-            "source": header.source_id,
-            "time": time.replace("+00:00", "Z"),
-        },
+    geometry = {"type": "Point", "coordinates": [round(degrees, DEGREE_DIGITS) for degrees in place]}
+    properties = {
+        "target_id": target.target_id,
+        "label": target.label,
+        "state": target.state,
+        "presence": round(target.presence, 4),
+        "frame": header.index,
+        "source": header.source_id,
+        "time": time_text(header.captured_at_s),
     }
-    return json.dumps(feature, separators=(",", ":")).encode()
+    return feature(f"{target.target_id}-{header.index}", geometry, properties)

@@ -8,6 +8,7 @@ asks `next_message` what to send, and tells `sent`, `on_receipt` and `on_problem
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -19,6 +20,7 @@ from edge.link_stats import LinkCounter
 from edge.path_estimate import PathEstimate, SentChunk
 from edge.receipt_audit import ReceiptAudit
 from edge.spool import Spool, SpooledCase
+from protocols.limits import CHUNK_BYTES, OPEN_CASES
 from protocols.messages import AnyMessage, CaseChunk, CaseOffer, CaseReceipt, Problem
 
 log = structlog.get_logger()
@@ -26,8 +28,8 @@ log = structlog.get_logger()
 RETRY_S = 5.0
 """Pause before a case is offered again when the cloud gave a reason but no time."""
 
-MAX_ON_THE_WAY = 4
-"""Cases offered and not stored yet: as many unfinished uploads of one craft as our gateway holds (`max_partials`)."""
+MAX_ON_THE_WAY = 32
+"""Cases offered and not stored yet, to a cloud that holds as many: on a fast path their commits take the time."""
 
 _HOPELESS = ("case_conflict", "too_large", "bad_value", "bad_blob", "version", "unknown_kind")
 """Problem codes after which sending the same case again cannot help."""
@@ -37,6 +39,9 @@ _STALE = ("gap", "unknown_case")
 
 _MAX_TRIES = 5
 """Problems with one case in one connection, after which it has to wait for the next one."""
+
+_LOOK_S = 0.02
+"""How often cases on their way are looked at for what time alone changes."""
 
 _PATIENCE_RTTS = 4
 _MAX_ENDED = 64
@@ -93,36 +98,56 @@ class Uploader:
         self._spool, self._clock, self._counter, self._patience_s = spool, clock, counter, patience_s
         self._audit = audit
         self._uploads: dict[str, _Upload] = {}
-        self._most = MAX_ON_THE_WAY
+        self._ordered: list[_Upload] | None = None  # the same, most valuable first; None where that is to be found out
+        self._looked = (float("-inf"), -1)  # when, and what had left the spool by then
+        self._most = OPEN_CASES
+        self._offers_bring_imagery = False
         self._not_before_s: dict[str, float] = {}  # by case_id
         self._offered: set[str] = set()  # once or more: the cloud may have some of it
         self._ended: deque[str] = deque(maxlen=_MAX_ENDED)  # cases just let go, of which receipts may be under way
         self._paused_until_s = 0.0
 
-    def reset(self, window_bytes: int) -> None:
-        """Begin a connection: nothing is on its way, and the cloud allows so many bytes."""
+    def reset(self, window_bytes: int, *, chunk_bytes: int | None = None, open_cases: int = OPEN_CASES) -> None:
+        """Begin a connection: nothing is on its way.
+
+        Args:
+            window_bytes: the cloud's credit.
+            chunk_bytes: largest that the cloud takes, with an offer too; None is the usual ones, and none with offers.
+            open_cases: that the cloud holds of this craft.
+        """
         self.window_bytes = window_bytes
         self._uploads.clear()
+        self._ordered = None
         self._offered = {case_id for case_id in self._offered if case_id in self._spool}
-        self._most = MAX_ON_THE_WAY
+        self._most = open_cases
         self._paused_until_s = 0.0
-        self.path.begin()
+        self._offers_bring_imagery = chunk_bytes is not None
+        self.path.begin(chunk_bytes or CHUNK_BYTES)
         if self._audit is not None:
             self._audit.begin()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a case is on its way, so that a receipt is to come."""
+        return bool(self._uploads)
 
     def next_message(self) -> tuple[AnyMessage, bytes] | None:
         """(message, blob) to send now, or None; say `sent` once it is under way."""
         now_s = self._clock.monotonic_s()
         if now_s < self._paused_until_s:
             return None
-        self._look_after(now_s)
+        looked_s, departures = self._looked
+        if now_s - looked_s >= _LOOK_S or departures != self._spool.departures:
+            self._looked = (now_s, self._spool.departures)
+            self._look_after(now_s)
         while len(self._uploads) < self._most and self._pick(now_s):
             pass
-        uploads = sorted(self._uploads.values(), key=lambda upload: upload.spooled.order)
-        for upload in uploads:
+        if self._ordered is None:
+            self._ordered = sorted(self._uploads.values(), key=lambda upload: self._order(upload.spooled))
+        for upload in self._ordered:
             if not upload.is_offered:
-                return CaseOffer(case=upload.spooled.case), b""
-        return self._next_chunk(uploads)
+                return CaseOffer(case=upload.spooled.case), self._first_slice(upload, self._ordered)
+        return self._next_chunk(self._ordered)
 
     def sent(self, message: AnyMessage, blob: bytes) -> None:
         """Note that the message of `next_message` is under way."""
@@ -131,11 +156,11 @@ class Uploader:
             upload = self._uploads[message.case.case_id]
             upload.is_offered = True
             upload.offered_s = upload.progress_s = now_s
-            is_new = not (upload.spooled.is_left_over or upload.is_audit or upload.case_id in self._offered)
-            upload.is_accepted = is_new
+            upload.is_accepted = self._is_new(upload)
             self._offered.add(upload.case_id)
         elif isinstance(message, CaseChunk):
             upload = self._uploads[message.case_id]
+        if blob:
             upload.sent += len(blob)
             upload.chunks.append((upload.sent, self.path.sent(len(blob), now_s)))
 
@@ -201,10 +226,11 @@ class Uploader:
     def _pick(self, now_s: float) -> bool:
         """Whether one more case is on its way now."""
         if self._audit is not None and (held := self._audit.due(now_s)) is not None:
-            self._uploads[held.case.case_id] = _Upload(held, b"", is_audit=True)
+            self._add(_Upload(held, b"", is_audit=True))
             return True
         self._not_before_s = {case_id: until_s for case_id, until_s in self._not_before_s.items() if until_s > now_s}
-        best = self._spool.best(skip=self._not_before_s.keys() | self._uploads.keys())
+        busy = self._not_before_s.keys() | self._uploads.keys() if self._not_before_s else self._uploads
+        best = self._spool.best(busy, self.path.bytes_per_s)
         if best is None or not self._is_its_turn(best):
             return False
         try:
@@ -213,8 +239,12 @@ class Uploader:
             self._counter.add(spool_errors=1)
             log.warning("spooled case lost", reason=str(exc))
             return True
-        self._uploads[best.case.case_id] = _Upload(best, payload)
+        self._add(_Upload(best, payload))
         return True
+
+    def _add(self, upload: _Upload) -> None:
+        self._uploads[upload.case_id] = upload
+        self._ordered = None
 
     def _is_its_turn(self, spooled: SpooledCase) -> bool:
         """Whether a case goes beside those on their way: what is left of them leaves soon, or it is worth more.
@@ -222,24 +252,47 @@ class Uploader:
         Offering further ahead would fill the cloud's few places with cases that a better one may come before.
         """
         left = sum(len(upload.payload) - upload.sent for upload in self._uploads.values())
-        is_better = all(spooled.order < upload.spooled.order for upload in self._uploads.values())
+        is_better = all(self._order(spooled) < self._order(upload.spooled) for upload in self._uploads.values())
         return is_better or left < self.path.allowance_bytes
+
+    def _order(self, spooled: SpooledCase) -> tuple[bool, tuple[float, int]]:
+        """Sort key among cases on their way: what can still be in time first."""
+        return not spooled.is_in_time(self._clock.monotonic_s(), self.path.bytes_per_s), spooled.order
+
+    def _is_new(self, upload: _Upload) -> bool:
+        """Whether the cloud cannot have anything of a case that is about to be offered."""
+        return not (upload.spooled.is_left_over or upload.is_audit or upload.case_id in self._offered)
+
+    def _first_slice(self, upload: _Upload, uploads: list[_Upload]) -> bytes:
+        """What goes out with the offer of a case, if it is its turn and the cloud takes it."""
+        if not self._offers_bring_imagery or not self._is_new(upload):
+            return b""
+        for better in itertools.takewhile(lambda other: other is not upload, uploads):
+            if better.is_accepted and better.sent < len(better.payload):
+                return b""
+        return self._slice(upload, uploads)
 
     def _next_chunk(self, uploads: list[_Upload]) -> tuple[AnyMessage, bytes] | None:
         """A chunk of the most valuable case that the cloud has agreed to, if there is room for it on the way."""
-        in_flight = sum(upload.sent - upload.covered for upload in uploads)
-        allowed = min(self.window_bytes, self.path.allowance_bytes)
-        room = max(0, allowed - in_flight)
         for upload in uploads:
-            if not upload.is_accepted or upload.sent >= len(upload.payload):
-                continue
-            chunk = upload.payload[upload.sent : upload.sent + self.path.chunk_bytes]
-            # A smaller slice only where the whole window is smaller: else slices would shrink with every receipt.
-            blob = chunk if len(chunk) <= room else chunk[:room] if in_flight == 0 else b""
-            return (CaseChunk(case_id=upload.case_id, offset=upload.sent), blob) if blob else None
-        if room:
+            if upload.is_accepted and upload.sent < len(upload.payload):
+                blob = self._slice(upload, uploads)
+                return (CaseChunk(case_id=upload.case_id, offset=upload.sent), blob) if blob else None
+        if self._room(uploads)[0]:
             self.path.ran_dry()
         return None
+
+    def _slice(self, upload: _Upload, uploads: list[_Upload]) -> bytes:
+        """The next bytes of a case that there is room for."""
+        room, is_idle = self._room(uploads)
+        chunk = upload.payload[upload.sent : upload.sent + self.path.chunk_bytes]
+        # A smaller slice only where the whole window is smaller: else slices would shrink with every receipt.
+        return chunk if len(chunk) <= room else chunk[:room] if is_idle else b""
+
+    def _room(self, uploads: list[_Upload]) -> tuple[int, bool]:
+        """Bytes that may be sent now, and whether none is on its way."""
+        in_flight = sum(upload.sent - upload.covered for upload in uploads)
+        return max(0, min(self.window_bytes, self.path.allowance_bytes) - in_flight), in_flight == 0
 
     def _go_on(self, upload: _Upload, next_offset: int) -> None:
         now_s = self._clock.monotonic_s()
@@ -333,6 +386,7 @@ class Uploader:
     def _forget(self, upload: _Upload) -> None:
         self._begin_again(upload)
         self._uploads.pop(upload.case_id, None)
+        self._ordered = None
         if upload.case_id not in self._spool:
             self._offered.discard(upload.case_id)
             self._ended.append(upload.case_id)

@@ -1,7 +1,7 @@
 """The words edge and cloud exchange: value types, messages, image payloads, limits.
 
-Reading order: `values.py` (what is said), `messages.py` (how it travels, and the one border where bytes from
-a peer become checked values), `imagery.py` (image payloads), `limits.py` (every bound with its reason).
+Reading order: `values.py` and `prompts.py` (what is said), `messages.py` (how it travels, and the one border where
+bytes from a peer become checked values), `imagery.py` (image payloads), `limits.py` (every bound with its reason).
 Beside them `fields.py`, `vectors.py`, `chips.py` and `target_questions.py` (what values are made of), `reassembly.py`
 (slices), `errors.py`, `arrays.py` and `boxes.py`. `README.md` describes the wire for other implementations.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from protocols.arrays import AnyImage, Boxes, FloatArray, ImageArray
 from protocols.boxes import box_inside, box_iou, boxes_area, clip_boxes, nms
+from protocols.chips import Chip
 from protocols.errors import ImageryError, MessageError, ShapeError, SkyloopError
 from protocols.fields import MediaType, Value
 from protocols.imagery import decode_image, encode_image, image_size
@@ -29,6 +30,7 @@ from protocols.messages import (
     Problem,
     PromptReceipt,
     PromptUpdate,
+    RefineRequest,
     TargetStatus,
     TrackTarget,
     Welcome,
@@ -37,25 +39,28 @@ from protocols.messages import (
     pack_change,
     unpack_change,
 )
+from protocols.prompts import (
+    BankChange,
+    BankRef,
+    Prompt,
+    PromptBank,
+    apply_change,
+    bank_bytes,
+    canonical_prompts,
+    diff_banks,
+)
 from protocols.reassembly import Reassembly, slices
 from protocols.target_questions import TargetAnswer, TargetQuestion
 from protocols.values import (
-    BankChange,
-    BankRef,
     Case,
-    Chip,
+    CasePart,
     Detection,
     FrameHeader,
     FrameRef,
     Interpretation,
     Pose,
-    Prompt,
-    PromptBank,
-    apply_change,
-    bank_bytes,
     best_detections,
-    canonical_prompts,
-    diff_banks,
+    check_region,
     new_case_id,
 )
 from protocols.vectors import Vectors
@@ -72,6 +77,7 @@ __all__ = [
     "Case",
     "CaseChunk",
     "CaseOffer",
+    "CasePart",
     "CaseReceipt",
     "Chip",
     "Detection",
@@ -95,6 +101,7 @@ __all__ = [
     "PromptReceipt",
     "PromptUpdate",
     "Reassembly",
+    "RefineRequest",
     "ShapeError",
     "SkyloopError",
     "TargetAnswer",
@@ -111,6 +118,7 @@ __all__ = [
     "box_iou",
     "boxes_area",
     "canonical_prompts",
+    "check_region",
     "clip_boxes",
     "decode",
     "decode_image",

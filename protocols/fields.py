@@ -38,6 +38,7 @@ Box: TypeAlias = Annotated[tuple[Coord, Coord, Coord, Coord], AfterValidator(_or
 Size: TypeAlias = Annotated[float, Field(gt=0, le=limits.MAX_COORD_PX)]
 SizeRange: TypeAlias = Annotated[tuple[Size, Size], AfterValidator(_ordered)]
 Counter: TypeAlias = Annotated[int, Field(ge=0, le=limits.MAX_REVISION)]
+Quality: TypeAlias = Annotated[int, Field(ge=1, le=100)]
 MediaType: TypeAlias = Literal["image/jpeg", "image/png", "image/webp", "application/x-skyloop-raw"]
 
 

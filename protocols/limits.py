@@ -18,7 +18,19 @@ MAX_HEADER_BYTES = 48 * 1024
 """Largest msgpack header. Holds a case with MAX_CASE_DETECTIONS worst-case ASCII detections."""
 
 CHUNK_BYTES = 16 * 1024
-"""Largest blob. One takes a second at 128 kbit/s: a heartbeat or a prompt never waits longer."""
+"""Largest blob that every peer takes. One takes a second at 128 kbit/s: a heartbeat or a prompt never waits longer."""
+
+MAX_CHUNK_BYTES = 128 * 1024
+"""Largest blob of a CaseChunk or CaseOffer, to a cloud whose Welcome says that it takes that: a common case whole."""
+
+MAX_CLOUD_MESSAGE_BYTES = MAX_CHUNK_BYTES + 1024
+"""ZMQ_MAXMSGSIZE of such a cloud, with room for what encryption adds."""
+
+OPEN_CASES = 4
+"""Unfinished cases of one craft that every cloud holds at a time."""
+
+MAX_OPEN_CASES = 1024
+"""Most that a Welcome may tell of."""
 
 MAX_ARRAY_ITEMS = 1024
 """Longest msgpack array; the unpacker allocates for the announced length before it sees the items."""
@@ -36,7 +48,7 @@ MAX_BANK_BYTES = MAX_UPDATE_BYTES - 32 * 1024
 """Largest canonical prompt bank, so that a snapshot of any valid bank fits one update with its envelope."""
 
 MAX_KINDS = 64
-"""Kinds one side may list in Hello or Welcome; v1 has 13 and reserves 4."""
+"""Kinds one side may list in Hello or Welcome; v1 has 14 and reserves 3."""
 
 MAX_DETAIL_CHARS = 200
 """Text of a Problem or the reason in a receipt: enough for value, limit and cure."""
@@ -62,6 +74,9 @@ MAX_TEXT_CHARS = 128
 
 MAX_CASE_DETECTIONS = 200
 """Detections in one case or interpretation: at up to 240 bytes each they stay inside MAX_HEADER_BYTES."""
+
+MAX_CASE_PARTS = 8
+"""Pictures in one case: more would cost more than the whole frame, and a teacher looks at each."""
 
 MAX_REASONS = 16
 """Named parts of a hardness score."""
@@ -104,6 +119,9 @@ MAX_REVISION = 2**53
 
 MAX_TARGETS = 16
 """Targets one craft follows at a time: five run at 49 frames/s on one core at 1280x720 (docs/tracking.md)."""
+
+MAX_REFINEMENTS = 4
+"""Times that one case may be asked for again: the frame is gone after some seconds anyway."""
 
 # --- imagery ---
 

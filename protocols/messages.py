@@ -11,12 +11,34 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgpack
-from pydantic import Field, StringConstraints, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 from typing_extensions import Self
 
 from protocols import limits
 from protocols.errors import MessageError
-from protocols.fields import Box, CaseId, Coord, Counter, Duration, Id, Label, Sha256, Text, Unit, Value, WallTime
+from protocols.fields import (
+    Box,
+    CaseId,
+    Coord,
+    Counter,
+    Duration,
+    Id,
+    Label,
+    Quality,
+    Sha256,
+    Text,
+    Unit,
+    Value,
+    WallTime,
+)
 from protocols.reassembly import Reassembly as Reassembly
 from protocols.reassembly import slices as slices
 from protocols.values import BankChange, BankRef, Case, FrameRef, Interpretation
@@ -35,6 +57,7 @@ PROBLEM_CODES: dict[str, str] = {
     "unknown_case": "a chunk or receipt for a case that was not offered",
     "not_welcome": "a message before Hello and Welcome",
     "not_enrolled": "this key is not enrolled, or no longer",
+    "frame_gone": "the frame of this case is not held any more: ask sooner",
     "busy": "try again after retry_after_s",
 }
 """Every code of a `Problem` in v1 with its meaning; a reader takes an unlisted code for `malformed`."""
@@ -96,6 +119,8 @@ class Welcome(Message):
         heartbeat_s: how often each side sends a Heartbeat when it has nothing else to send.
         wall_time_s: the cloud's clock when it sent this.
         bank: the prompt bank the craft should hold; an update follows if it holds another.
+        chunk_bytes: largest blob of a CaseChunk that the cloud takes, and of a CaseOffer; None is CHUNK_BYTES and none.
+        open_cases: cases of one craft that it holds at a time, offered and not stored yet; None is OPEN_CASES.
     """
 
     kind: Literal["Welcome"] = "Welcome"
@@ -106,6 +131,13 @@ class Welcome(Message):
     heartbeat_s: float = Field(default=limits.DEFAULT_HEARTBEAT_S, ge=limits.MIN_HEARTBEAT_S, le=limits.MAX_HEARTBEAT_S)
     wall_time_s: WallTime
     bank: BankRef
+    chunk_bytes: int | None = Field(default=None, ge=limits.CHUNK_BYTES, le=limits.MAX_CASE_BYTES)
+    open_cases: int | None = Field(default=None, ge=1, le=limits.MAX_OPEN_CASES)
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what came within v1, where it is not set."""
+        return {name: told for name, told in handler(self).items() if told is not None}
 
 
 class Heartbeat(Message):
@@ -130,14 +162,20 @@ class Heartbeat(Message):
 
 
 class CaseOffer(Message):
-    """Edge to cloud: here is a case; its receipt says from which offset to send the imagery."""
+    """Edge to cloud: here is a case; its receipt says from which offset to send the imagery.
+
+    To a cloud whose Welcome gives `chunk_bytes` the blob may hold the imagery's first bytes.
+    """
 
     kind: Literal["CaseOffer"] = "CaseOffer"
     case: Case
 
 
 class CaseChunk(Message):
-    """Edge to cloud: one slice of a case's imagery; the blob holds 1..CHUNK_BYTES bytes from `offset`."""
+    """Edge to cloud: one slice of a case's imagery; the blob holds at least one byte from `offset`.
+
+    At most CHUNK_BYTES, or as many as the cloud's Welcome said that it takes, and never over MAX_CHUNK_BYTES.
+    """
 
     kind: Literal["CaseChunk"] = "CaseChunk"
     case_id: CaseId
@@ -281,13 +319,33 @@ class TargetStatus(Message):
     captured_at_s: WallTime | None = None
 
 
+class RefineRequest(Message):
+    """Cloud to edge: show the frame of a case again, better. Sent only to who lists this kind in Hello.
+
+    The answer is a new case that `refines` the first, or a Problem about `request_id`. Sending one again is always
+    safe: a `request_id` is answered once.
+
+    Attributes:
+        request_id: the cloud's own name for the request, never used again.
+        case_id: of a case of this craft that is not itself one that refines another.
+        region_xyxy: the part of the full frame to show, pixels; None is what the case showed.
+        quality: of the JPEG.
+    """
+
+    kind: Literal["RefineRequest"] = "RefineRequest"
+    request_id: Id
+    case_id: CaseId
+    region_xyxy: Box | None = None
+    quality: Quality = 90
+
+
 class Problem(Message):
     """Either way: something is wrong with what you sent. Never answered with another Problem.
 
     Attributes:
         code: one of `PROBLEM_CODES`; later versions may add some.
         detail: for people: value, limit and cure.
-        about: the case_id, update_id or kind it is about.
+        about: the case_id, update_id, request_id or kind it is about.
         retry_after_s: wait this long; None means that sending the same again will not help.
     """
 
@@ -317,6 +375,7 @@ AnyMessage: TypeAlias = (
     | Problem
     | TrackTarget
     | TargetStatus
+    | RefineRequest
 )
 """Every message of v1."""
 
@@ -336,11 +395,11 @@ KINDS: tuple[str, ...] = (
     "Problem",
     "TrackTarget",
     "TargetStatus",
+    "RefineRequest",
 )
-"""The kinds of v1, as Hello and Welcome list them; the last two came within it."""
+"""The kinds of v1, as Hello and Welcome list them; the last three came within it."""
 
 RESERVED_KINDS: tuple[str, ...] = (
-    "RefineRequest",
     "BundleOffer",
     "BundleChunk",
     "MissionTask",
@@ -388,10 +447,10 @@ def decode(frames: Sequence[bytes | memoryview]) -> tuple[AnyMessage, bytes]:
     if len(frames) != 2:
         raise MessageError(f"a message has exactly two frames, this one {len(frames)}")
     header, blob = (memoryview(frame) for frame in frames)
-    if header.nbytes > limits.MAX_HEADER_BYTES or blob.nbytes > limits.CHUNK_BYTES:
+    if header.nbytes > limits.MAX_HEADER_BYTES or blob.nbytes > limits.MAX_CHUNK_BYTES:
         raise MessageError(
             f"frames of {header.nbytes} and {blob.nbytes} bytes; at most {limits.MAX_HEADER_BYTES} and "
-            f"{limits.CHUNK_BYTES}",
+            f"{limits.MAX_CHUNK_BYTES}",
             code="too_large",
         )
     fields = _unpack_map(bytes(header), max_str=limits.MAX_HEADER_BYTES, max_bin=limits.CHUNK_BYTES)
@@ -431,6 +490,7 @@ def unpack_change(packed: bytes) -> BankChange:
 
 _CHANGE_ADAPTER: TypeAdapter[BankChange] = TypeAdapter(BankChange)
 _BLOB_KINDS = ("CaseChunk", "PromptUpdate")
+"""Never without a blob; a CaseOffer may have one, and nothing else ever has."""
 
 
 def _unpack_map(packed: bytes, *, max_str: int, max_bin: int) -> dict[str, Any]:
@@ -477,9 +537,13 @@ def _validated(adapter: TypeAdapter[Any], fields: dict[str, Any]) -> Any:  # noq
 
 
 def _check_blob(message: AnyMessage, size: int) -> None:
-    if size > limits.CHUNK_BYTES:
-        raise MessageError(f"a blob of {size} bytes; at most {limits.CHUNK_BYTES}", code="too_large")
-    if (size > 0) != (message.kind in _BLOB_KINDS):
+    most = limits.MAX_CHUNK_BYTES if isinstance(message, CaseChunk | CaseOffer) else limits.CHUNK_BYTES
+    if size > most:
+        raise MessageError(f"a blob of {size} bytes; at most {most}", code="too_large")
+    if isinstance(message, CaseOffer):
+        if size > message.case.payload_bytes:
+            raise MessageError(f"the offer brings {size} of {message.case.payload_bytes} bytes", code="too_large")
+    elif (size > 0) != (message.kind in _BLOB_KINDS):
         raise MessageError(f"{message.kind} came with a blob of {size} bytes", code="bad_blob")
     if isinstance(message, CaseChunk) and message.offset + size > limits.MAX_CASE_BYTES:
         raise MessageError(f"the chunk ends at {message.offset + size}", code="too_large")

@@ -42,7 +42,7 @@ class Reassembly:
             )
         self.total_bytes = total_bytes
         self.sha256 = sha256
-        self._held = bytearray(held)
+        self._held: bytes | bytearray = bytearray(held)
 
     @property
     def next_offset(self) -> int:
@@ -69,7 +69,10 @@ class Reassembly:
             raise MessageError(
                 f"slice ends at {offset + len(blob)} of {self.total_bytes} bytes announced", code="too_large"
             )
-        self._held += blob[self.next_offset - offset :]
+        if len(blob) == self.total_bytes:
+            self._held = blob  # as it came: a copy less
+        else:
+            self._held += blob[self.next_offset - offset :]
         return self.next_offset
 
     def finish(self) -> bytes:
@@ -83,7 +86,7 @@ class Reassembly:
             raise MessageError(f"{self.next_offset} of {self.total_bytes} bytes have come", code="gap")
         digest = hashlib.sha256(self._held).hexdigest()
         if digest != self.sha256:
-            self._held.clear()
+            self._held = bytearray()
             raise MessageError(
                 f"sha256 {digest[:12]}, announced was {self.sha256[:12]}: send again from 0",
                 code="bad_digest",

@@ -131,6 +131,58 @@ def fewshot(
 
 
 @bench_app.command()
+def coding(
+    data: Annotated[Path, typer.Option(help="HIT-UAV folder, or one that `skyloop-sim render` wrote")] = DATA_DEFAULT,
+    split: Annotated[str, typer.Option(help="Of HIT-UAV")] = "dev",
+    images: Annotated[int | None, typer.Option(min=1, help="Images to look at; default all")] = None,
+    threads: Annotated[int, typer.Option(min=0, help="ONNX Runtime threads, 0 for all cores")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """What the teacher and the student's embedding keep in JPEG and WebP of each quality, and what a pixel costs.
+
+    Example:  skyloop-sim bench coding --images 100
+    """
+    from distill.evaluate import bundle_folder
+    from sim.bench_coding import CodingBench, bench_coding
+
+    student, teacher = bundle_folder("student"), bundle_folder("teacher")
+    result = bench_coding(CodingBench(data, split, student, teacher, images, threads), Display())
+    if as_json:
+        typer.echo(json.dumps(result))
+        return
+    table = Table("coding", "bytes a kilopixel", "mAP50", "kept", "cosine", box=None)
+    for row in result["codings"]:
+        table.add_row(*(str(value) for value in row.values()))
+    console.print(table, f"{result['images']} images, {', '.join(result['labels'])}; raw {result['raw_map50']}")
+
+
+@bench_app.command()
+def refine(
+    data: Annotated[Path, typer.Option(help="HIT-UAV folder, or one that `skyloop-sim render` wrote")] = DATA_DEFAULT,
+    split: Annotated[str, typer.Option(help="Of HIT-UAV")] = "dev",
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Of the WebP that is sent first")] = 20,
+    images: Annotated[int | None, typer.Option(min=1, help="Images to look at; default all")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What the teacher names surely and rightly in coarse cases that left it unsure, and when it sees them again.
+
+    Example:  skyloop-sim bench refine --images 100
+    """
+    from sim.bench_refine import RefineBench, bench_refine
+
+    result = bench_refine(RefineBench(data, split, quality, images), Display())
+    if as_json:
+        typer.echo(json.dumps(result))
+        return
+    console.print(f"{result['cases']} cases, {result['asked']} asked for again", highlight=False)
+    for when in ("before", "after"):
+        told = result[when]
+        console.print(
+            f"{when}: {told['sure']} sure, {told['right']} right, {told['sent_bytes']} bytes", highlight=False
+        )
+
+
+@bench_app.command()
 def setup(out: Annotated[Path, typer.Option(help="Folder of the environment")] = Path("runs/peers")) -> None:
     """Make the virtual environment of what `bench tracking` and `bench link` measure ours against (95 MB to fetch).
 

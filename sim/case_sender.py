@@ -29,8 +29,8 @@ _LOOK_S = 0.002
 _KEPT = 8192
 """Cases of ten minutes without a link, three times over."""
 
-_AHEAD = 12
-"""Cases that wait in the spool while it is kept full; its memory takes 16."""
+_AHEAD = 24
+"""Cases that wait in the spool while it is kept full; its memory takes more."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import errno
 import json
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.table import Table
@@ -21,6 +21,9 @@ from sim.mission_cli import mission
 from sim.processes import end_children_on_sigterm
 from sim.render_cli import render
 from sim.seed_option import parse_seed
+
+if TYPE_CHECKING:
+    from sim.day.settings import SatelliteDay
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -84,12 +87,16 @@ def demo(
 @app.command()
 def scenarios(as_json: AsJson = False) -> None:
     """List the bundled scenarios. Example: skyloop-sim scenarios."""
+    from sim.day.loader import bundled_days, day_text, parse_day
     from sim.scenario import bundled_names, find_scenario
 
     found = [find_scenario(name) for name in bundled_names()]
+    days = [parse_day(day_text(name), name) for name in bundled_days()]
     if as_json:
         keys = ("name", "description", "seconds", "fps")
         rows = [{**item.model_dump(include=set(keys)), "craft": [c.name for c in item.craft]} for item in found]
+        none = {"seconds": None, "fps": None}
+        rows += [{"name": day.name, "description": day.description, **none, "craft": [day.craft]} for day in days]
         typer.echo(json.dumps(rows))
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -97,6 +104,8 @@ def scenarios(as_json: AsJson = False) -> None:
         table.add_column(name, justify="right" if name in ("craft", "seconds") else "left")
     for item in found:
         table.add_row(item.name, str(len(item.craft)), f"{item.seconds:g}", item.description)
+    for day in days:
+        table.add_row(day.name, "1", "a day", day.description)
     console.print(table, highlight=False)
 
 
@@ -106,8 +115,12 @@ def run(
     seed: Annotated[str, typer.Option(help="Same scenario and seed, same frames and same event log")] = "1",
     out: Annotated[Path | None, typer.Option(help="Output folder, an earlier run there is replaced; NAME-out")] = None,
     speed: Annotated[
-        str, typer.Option(help="Seconds of flight in one second; `max` is as fast as this machine can fly it")
-    ] = "1",
+        str | None,
+        typer.Option(
+            help="Seconds of flight in one second, 1 by default; `max` is as fast as this machine can fly it. Of a "
+            "satellite's day: seconds of a pass in one second, by default the file's"
+        ),
+    ] = None,
     live: Annotated[
         bool, typer.Option("--live", help="Show the flight on a page, and in a window if there is one")
     ] = False,
@@ -119,20 +132,48 @@ def run(
 
     Example:  skyloop-sim run disaster --seed 3 --live
     """
+    from sim.day.loader import find_run
     from sim.live import LiveView
     from sim.runner import RunOptions, run_scenario
-    from sim.scenario import find_scenario
+    from sim.scenario import Scenario
 
     quiet_logs()
     end_children_on_sigterm()
-    found = find_scenario(scenario)
+    found = find_run(scenario)
     out = out or Path(f"{found.name}-out")
-    options = RunOptions(found, parse_seed(seed), out, scenario, parse_speed(speed))
+    if not isinstance(found, Scenario):
+        _run_day(found, DayRequest(scenario, parse_seed(seed), out, speed, live), as_json=as_json)
+        return
+    options = RunOptions(found, parse_seed(seed), out, scenario, parse_speed(speed or "1"))
     report = run_scenario(options, Display(), LiveView() if live else None)
     if as_json:
         typer.echo(json.dumps(report))
     else:
         _print_run(report, options.out)
+
+
+class DayRequest(NamedTuple):
+    """What the command line says about a satellite's day."""
+
+    origin: str
+    seed: int
+    out: Path
+    speed: str | None
+    live: bool
+
+
+def _run_day(day: SatelliteDay, asked: DayRequest, *, as_json: bool) -> None:
+    from sim.day.run import DayOptions, require_checks, run_day
+
+    if asked.live:
+        raise OptionError("--live: a satellite's day has no video to watch; leave it out")
+    options = DayOptions(day, asked.seed, asked.out, asked.origin, parse_pass_speed(asked.speed))
+    report = run_day(options, Display())
+    if as_json:
+        typer.echo(json.dumps(report))
+    else:
+        _print_day(report, asked.out)
+    require_checks(report, asked.out)
 
 
 @app.command()
@@ -146,6 +187,24 @@ def new(
     path = out or Path(f"{name.removesuffix('.toml')}.toml")
     new_scenario(name, path)
     typer.echo(f"{path}; fly it with: skyloop-sim run {path}")
+
+
+def parse_pass_speed(text: str | None) -> float | None:
+    """How fast the passes of a satellite's day are flown; None is as its file says.
+
+    Raises:
+        OptionError: it is no number, or out of range.
+    """
+    if text is None:
+        return None
+    low, high = 1.0, 60.0
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = math.nan
+    if not low <= speed <= high:
+        raise OptionError(f"--speed {text!r} is not a number from {low:g} to {high:g}; a satellite's day takes one")
+    return speed
 
 
 def parse_speed(text: str) -> float | None:
@@ -179,6 +238,17 @@ def _print_report(report: dict[str, Any], out: Path) -> None:
         table.add_row(item.name, item.value, item.limit, "[green]pass[/green]" if item.is_met else "[red]fail[/red]")
     console.print(table)
     typer.echo(f"open {out / 'report.html'} and {out / 'video.mp4'}")
+
+
+def _print_day(report: dict[str, Any], out: Path) -> None:
+    table = Table(title=f"{report['scenario']}, seed {report['seed']}, {report['wall_s']:.0f} s")
+    for name in ("measure", "here", "limit", ""):
+        table.add_column(name, justify="right" if name in ("here", "limit") else "left")
+    for item in report["checks"]:
+        verdict = "[green]pass[/green]" if item["is_met"] else "[red]fail[/red]"
+        table.add_row(item["name"], item["value"], item["limit"], verdict)
+    console.print(table)
+    typer.echo(f"open {out / 'report.html'}; on a map: {out / 'edge' / 'detections.geojson'}")
 
 
 def _print_run(report: dict[str, Any], out: Path) -> None:

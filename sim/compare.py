@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sim.day.settings import KIND
 from sim.errors import RecordError
 from sim.flight_curves import broken
 
@@ -161,7 +162,10 @@ def read_run(folder: Path) -> RunMeasures:
         if not path.is_file():
             continue
         try:
-            return read(folder, json.loads(path.read_text("utf-8")))
+            content = json.loads(path.read_text("utf-8"))
+            if content.get("kind") == KIND:
+                raise RecordError(f"{folder}: is of a satellite's day, whose checks stand in its report; give flights")
+            return read(folder, content)
         except OSError as exc:
             raise RecordError(f"{path}: cannot be read ({exc.strerror}); check its permissions") from exc
         except (ValueError, KeyError, TypeError, AttributeError) as exc:

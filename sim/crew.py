@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +16,7 @@ from edge.scheduler import SchedulerSettings
 from sim.legs import Leg, leg_source, put_leg_aside
 from sim.processes import LOOPBACK, Child, command_of, run_program, wait_ready
 from sim.run_folder import CraftFolder, RunFolder
-from sim.scenario import CraftSettings, Scenario
+from sim.scenario import CraftSettings, Scenario, TeacherChoice
 
 _SLOW_LINK_MS = 250.0
 _RETRY_MOST_S = 2.0
@@ -87,6 +87,11 @@ class Program:
         """Whether it came to its own end, well."""
         return self.is_wanted and self._child is not None and self._child.returncode == 0
 
+    @property
+    def returncode(self) -> int | None:
+        """How it ended; None while it runs, or before it was started."""
+        return None if self._child is None else self._child.returncode
+
     def ensure_running(self) -> None:
         """Nothing while it runs, or is not wanted to.
 
@@ -120,18 +125,26 @@ class Program:
 class CloudProgram(Program):
     """The cloud on its ports and data."""
 
-    def __init__(self, folder: RunFolder, scenario: Scenario, ports: tuple[int, int], launcher: Launcher) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        teacher: TeacherChoice,
+        students: Iterable[Path | None],
+        ports: tuple[int, int],
+        launcher: Launcher,
+    ) -> None:
         """Prepare.
 
         Args:
             folder: of the run.
-            scenario: names the teacher and the crafts' students.
+            teacher: who answers first, and when.
+            students: bundles of the craft; None is the bundled one.
             ports: of the wire and of HTTP.
             launcher: starts it.
         """
         super().__init__("the cloud", folder.log("cloud"), launcher)
         self._ports = ports
-        self._command = launcher.command("skyloop-cloud", *_cloud_arguments(folder, scenario, ports))
+        self._command = launcher.command("skyloop-cloud", *_cloud_arguments(folder, teacher, students, ports))
 
     def start(self) -> None:
         """Start it, without waiting until it is ready."""
@@ -146,16 +159,16 @@ class CloudProgram(Program):
         self._launcher.wait(self.launch(self._command), self._ports[1])
 
 
-def _cloud_arguments(folder: RunFolder, scenario: Scenario, ports: tuple[int, int]) -> list[str]:
+def _cloud_arguments(
+    folder: RunFolder, teacher: TeacherChoice, students: Iterable[Path | None], ports: tuple[int, int]
+) -> list[str]:
     wire_port, http_port = ports
     words = ["serve", "--bind", f"tcp://{LOOPBACK}:{wire_port}", "--http", f"{LOOPBACK}:{http_port}"]
-    words += ["--data", str(folder.cloud_data), "--keys", str(folder.cloud_keys), "--teacher", scenario.teacher.name]
-    for student in sorted({str(craft.student) for craft in scenario.craft if craft.student}):
+    words += ["--data", str(folder.cloud_data), "--keys", str(folder.cloud_keys), "--teacher", teacher.name]
+    for student in sorted({str(student) for student in students if student}):
         words += ["--student", student]
-    if scenario.teacher.delay_s:
-        folder.cloud_config.write_text(
-            f"# The teacher looks at a case so late.\nmax_wait_s = {scenario.teacher.delay_s}\n"
-        )
+    if teacher.delay_s:
+        folder.cloud_config.write_text(f"# The teacher looks at a case so late.\nmax_wait_s = {teacher.delay_s}\n")
         words += ["--config", str(folder.cloud_config)]
     return words
 

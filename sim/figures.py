@@ -125,8 +125,7 @@ def _frame(record: FlightRecord, index: int) -> FlownFrame:
 
 
 def _still(record: FlightRecord, frame: FlownFrame, label: str) -> bytes:
-    region = list(frame.region_xyxy) if frame.region_xyxy else None
-    canvas = draw(record.truth.image(frame.index), frame.detections, region)
+    canvas = draw(record.truth.image(frame.index), frame.detections, frame.regions_xyxy)
     item = record.truth.items[frame.index]
     for box, name, ignored in zip(item.boxes_xyxy, item.labels, item.ignore, strict=True):
         if name == label and not ignored:

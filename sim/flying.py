@@ -182,7 +182,8 @@ def _ready(
     """Everything but the start: the stack takes it all down again."""
     wire_port, http_port = free_ports(2)
     told = hurried(scenario, speed)
-    cloud = stack.enter_context(CloudProgram(folder, told, (wire_port, http_port), launcher))
+    students = [craft.student for craft in scenario.craft]
+    cloud = stack.enter_context(CloudProgram(folder, told.teacher, students, (wire_port, http_port), launcher))
     flights = []
     for number, craft in enumerate(folder.craft):
         jitter = rng_for("link-jitter", seed, number)

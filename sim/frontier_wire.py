@@ -1,6 +1,6 @@
 """What asking about one image costs on the wire: every message of its case, encoded as the link encodes it.
 
-Both directions count: offer, chunks, receipts, the answer and its receipt. What belongs to no case is left out:
+Both directions count: the offer with the first bytes, chunks, receipts, the answer and its receipt. What belongs to no case is left out:
 greetings and heartbeats, and what ZeroMQ and CURVE put around each message (about 35 bytes).
 """
 
@@ -44,7 +44,7 @@ def case_bytes(payload: bytes, media_type: MediaType, edge: ImageDetections | No
         case_id=case.case_id,
         payload_sha256=case.payload_sha256,
         state="partial",
-        next_offset=0,
+        next_offset=min(len(payload), CHUNK_BYTES),
         credit_bytes=_CREDIT_BYTES,
     )
     stored = taken.model_copy(update={"state": "stored", "next_offset": len(payload)})
@@ -58,11 +58,11 @@ def case_bytes(payload: bytes, media_type: MediaType, edge: ImageDetections | No
         made_at_s=_AT_S,
     )
     messages: list[tuple[AnyMessage, bytes]] = [
-        (CaseOffer(case=case), b""),
-        (taken, b""),
+        (CaseOffer(case=case), payload[:CHUNK_BYTES]),
+        *([(taken, b"")] if len(payload) > CHUNK_BYTES else []),
         *(
             (CaseChunk(case_id=case.case_id, offset=start), payload[start : start + CHUNK_BYTES])
-            for start in range(0, len(payload), CHUNK_BYTES)
+            for start in range(CHUNK_BYTES, len(payload), CHUNK_BYTES)
         ),
         (stored, b""),
         (InterpretationMessage(interpretation=interpretation), b""),

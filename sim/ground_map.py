@@ -105,10 +105,13 @@ def ground_map(record: FlightRecord, camera: Camera, poses: Mapping[int, CameraP
         poses: told pose of each frame by its index, where known.
     """
     known = [(frame, poses[frame.index]) for frame in record.frames if frame.index in poses]
-    middle = (camera.width / 2, camera.height / 2)
+    middle, whole = (camera.width / 2, camera.height / 2), (0.0, 0.0, float(camera.width), float(camera.height))
     centres = [on_ground(camera, pose, middle) for _, pose in known]
     cases = [
-        on_ground(camera, pose, _middle(f.region_xyxy) if f.region_xyxy else middle) for f, pose in known if f.is_sent
+        on_ground(camera, pose, _middle(region))
+        for frame, pose in known
+        if frame.is_sent
+        for region in frame.regions_xyxy or [whole]
     ]
     tracks, first = _tracks(known, camera)
     path = [(pose.east_m, pose.north_m) for _, pose in known]

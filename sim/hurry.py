@@ -70,7 +70,7 @@ def hurried(scenario: Scenario, speed: float) -> Scenario:
     operator = scenario.operator
     return scenario.model_copy(
         update={
-            "link": _hurried_link(scenario.link, speed),
+            "link": hurried_link(scenario.link, speed),
             "budget": scenario.budget.model_copy(update={"bytes_per_s": scenario.budget.bytes_per_s * speed}),
             "teacher": scenario.teacher.model_copy(update={"delay_s": scenario.teacher.delay_s / speed}),
             "operator": operator and operator.model_copy(update={"delay_s": operator.delay_s / speed}),
@@ -78,8 +78,11 @@ def hurried(scenario: Scenario, speed: float) -> Scenario:
     )
 
 
-def _hurried_link(link: LinkProfile, speed: float) -> LinkProfile:
-    """As many bits for each second of flight; windows are left alone, the proxy is told of spans."""
+def hurried_link(link: LinkProfile, speed: float) -> LinkProfile:
+    """The link as seen by a clock that runs slower: as many bits for each second of flight, and as much less delay.
+
+    Windows are left alone, the proxy is told of spans.
+    """
     rates = {name: min(getattr(link, name) * speed, _MOST_BPS) for name in ("edge_to_cloud_bps", "cloud_to_edge_bps")}
     return link.model_copy(update={**rates, "latency_ms": link.latency_ms / speed, "jitter_ms": link.jitter_ms / speed})
 

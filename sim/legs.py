@@ -14,7 +14,7 @@ import numpy as np
 from sim.record import FlownFrame, read_frames, read_summary
 
 LEAST_FOR_P99 = 20
-_OF_A_LEG = ("detections.jsonl", "summary.json", "video.mp4")
+_OF_A_LEG = ("detections.jsonl", "detections.geojson", "summary.json", "video.mp4")
 
 
 @dataclass(frozen=True)

@@ -84,9 +84,25 @@ def _is_empty(stretch: Stretch, after: Stretch | None) -> bool:
     return after is not None and after.from_s <= stretch.from_s
 
 
-def first_pass_s(orbit: Orbit, stations: Sequence[Station], duration_s: float) -> float | None:
-    """When the first pass begins, in seconds since the orbit's epoch; None when there is none in so many seconds."""
-    starts = [window.start_s for station in stations for window in contact_windows(orbit, station, 0.0, duration_s)[:1]]
+def first_pass_s(orbit: Orbit, stations: Sequence[Station], duration_s: float, quiet_s: float = 0.0) -> float | None:
+    """When the first whole pass begins, in seconds since the orbit's epoch; None when there is none in so many seconds.
+
+    A pass that the epoch falls into does not count, nor one that follows on another station's.
+
+    Args:
+        orbit: of the craft.
+        stations: that it talks to.
+        duration_s: of the searched span.
+        quiet_s: for so long before it no station sees the craft.
+    """
+    windows = [window for station in stations for window in contact_windows(orbit, station, 0.0, duration_s)]
+    starts = [
+        window.start_s
+        for window in windows
+        if window.start_s > 0.0
+        and window.start_s >= quiet_s
+        and not any(o.start_s < window.start_s and o.end_s > window.start_s - quiet_s for o in windows)
+    ]
     return min(starts, default=None)
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import structlog
+
 from sim.craft.contact import Station
-from sim.craft.orbit import orbit_from_tle
+from sim.craft.orbit import Orbit, orbit_from_tle
 from sim.errors import OptionError, ScenarioError
 from sim.leo_pass import first_pass_s, pass_schedule
 from sim.link_schedule import Stretch, always
-from sim.mission.settings import MissionSettings, load_mission
+from sim.mission.settings import load_mission
 from sim.scenario.conditions import LinkProfile
+
+log = structlog.get_logger()
 
 LEO_PASS = "leo-pass"  # noqa: S105 - of a satellite
 _LEAD_S = 5.0
@@ -53,7 +57,7 @@ def profile_named(name: str) -> LinkProfile:
 
 
 def leo_pass(mission: Path, craft: str = "", hours: float = 24.0) -> list[Stretch]:
-    """The link of one satellite of a mission file over its stations; its first pass begins after 5 s.
+    """The link of one satellite of a mission file over its stations; the first whole pass begins after 5 s.
 
     Args:
         mission: the file; its stations' rates are not used, see `leo_pass.py`.
@@ -63,21 +67,32 @@ def leo_pass(mission: Path, craft: str = "", hours: float = 24.0) -> list[Stretc
     Raises:
         ScenarioError: the file cannot be read, there is no such satellite, or no station sees it in a day.
     """
+    orbit, stations = satellite_of(mission, craft)
+    if words := orbit.stale_words():
+        log.warning(words)
+    first_s = first_pass_s(orbit, stations, _DAY_S, _LEAD_S)
+    if first_s is None:
+        raise ScenarioError(f"{mission}: no station sees {orbit.name} in a day; add one below its track")
+    return pass_schedule(orbit, stations, (first_s - _LEAD_S, 3600 * hours))
+
+
+def satellite_of(mission: Path, craft: str = "") -> tuple[Orbit, list[Station]]:
+    """A satellite of a mission file from the mission's start on, and the mission's stations.
+
+    Args:
+        mission: the file.
+        craft: its name; empty is the first with a TLE.
+
+    Raises:
+        ScenarioError: the file cannot be read, there is no such satellite, or its TLE is too old.
+    """
     settings = load_mission(mission)
     chosen = [item for item in settings.craft if item.tle is not None and craft in ("", item.name)]
     if not chosen or chosen[0].tle is None:
         names = ", ".join(item.name for item in settings.craft if item.tle is not None) or "none"
         raise ScenarioError(f"{mission}: no satellite {craft!r}; there are {names}")
     orbit = orbit_from_tle(chosen[0].name, chosen[0].tle, settings.start, settings.max_tle_age_days)
-    stations = _stations(settings)
-    first_s = first_pass_s(orbit, stations, _DAY_S)
-    if first_s is None:
-        raise ScenarioError(f"{mission}: no station sees {orbit.name} in a day; add one below its track")
-    return pass_schedule(orbit, stations, (max(first_s - _LEAD_S, 0.0), 3600 * hours))
-
-
-def _stations(settings: MissionSettings) -> list[Station]:
-    return [item.station for item in settings.stations]
+    return orbit, [item.station for item in settings.stations]
 
 
 def schedule_named(name: str, mission: Path) -> list[Stretch]:

@@ -115,8 +115,8 @@ def read_trace(path: Path, profile: LinkProfile) -> Trace:
     stretches: list[Stretch] = []
     end_s = 0.0
     for number, line in numbered[1:]:
-        cells = dict(zip(columns, next(csv.reader([line])), strict=False))
         try:
+            cells = _cells(columns, next(csv.reader([line])))
             start_s, end_s = _span(cells, end_s)
             stretches.append(Stretch(start_s, _state(cells), _profile(cells, profile)))
         except ValueError as exc:
@@ -152,6 +152,12 @@ def _columns(path: Path, header: str) -> list[str]:
             f"{', '.join(_NUMBER_COLUMNS)}, each once"
         )
     return columns
+
+
+def _cells(columns: list[str], row: list[str]) -> dict[str, str]:
+    if len(row) > len(columns):
+        raise ValueError(f"{len(row)} cells, and the header names {len(columns)} columns; remove {row[len(columns)]!r}")
+    return dict(zip(columns, row, strict=False))
 
 
 def _span(cells: dict[str, str], before_s: float) -> Span:

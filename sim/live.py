@@ -23,7 +23,7 @@ import numpy as np
 
 from distill.dataset import read_image
 from distill.errors import DataSetError
-from edge.outputs import draw
+from edge.outputs import draw, sent_regions
 from protocols.arrays import ImageArray
 from sim.errors import OutputError
 from sim.flying import CraftFlight, Mission
@@ -173,7 +173,7 @@ def newest_picture(craft: CraftFlight) -> ImageArray | None:
         image = read_image(craft.folder.flight / "images" / f"{index:06d}.jpg")
     except DataSetError:
         return None
-    return draw(image, detections_of(line), line.get("region_xyxy"))
+    return draw(image, detections_of(line), sent_regions(line))
 
 
 def _newest_line(craft: CraftFlight) -> dict[str, Any] | None:

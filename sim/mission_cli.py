@@ -80,6 +80,7 @@ def bundled_missions() -> list[str]:
 
 
 def _find(file: Path) -> Path:
+    from sim.day.loader import bundled_days
     from sim.scenario import bundled_names
     from sim.scenario.near import nearest
 
@@ -90,7 +91,7 @@ def _find(file: Path) -> Path:
         return bundled
     if file.suffix == ".toml" or len(file.parts) > 1:
         raise ScenarioError(f"{file}: no such file; begin one with `skyloop-sim mission constellation --template`")
-    if str(file) in bundled_names():
+    if str(file) in (*bundled_names(), *bundled_days()):
         raise ScenarioError(f"{file} is a scenario; use `skyloop-sim run {file}`")
     raise ScenarioError(
         f"mission {str(file)!r} is not known; {nearest(str(file), bundled_missions())}, or give a file's path"

@@ -121,7 +121,7 @@ class Operator:
     def _answer(self, case: Mapping[str, Any], now_s: float) -> None:
         truth = self._truth(case["craft"], case)
         labels, on_edge = self._settings.labels, case["labels_on_edge"]
-        true = true_answer(truth, case["region_xyxy"], labels, on_edge) if truth else None
+        true = true_answer(truth, case["regions_xyxy"], labels, on_edge) if truth else None
         if true is None:
             return
         decision = next(self._decisions)

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from pydantic import ValidationError
 
 from distill.dataset import DataSet
+from edge.outputs import sent_regions
 from protocols.values import Detection
 from sim.arrays import FloatArray
 from sim.errors import RecordError
@@ -33,7 +34,7 @@ class FlownFrame:
         hardness: the edge's estimate.
         detections: what it reported, full-frame pixels.
         case_id: set when the frame was sent as a case.
-        region_xyxy: which part of it was sent.
+        regions_xyxy: which parts of it were sent.
         clock_s: second of the clock at which it was flown; later than `time_s` where the edge does not keep pace.
         leg: which start of the edge flew it, from 1.
     """
@@ -44,7 +45,7 @@ class FlownFrame:
     hardness: float
     detections: tuple[Detection, ...]
     case_id: str | None = None
-    region_xyxy: tuple[float, float, float, float] | None = None
+    regions_xyxy: tuple[tuple[float, float, float, float], ...] = ()
     clock_s: float = 0.0
     leg: int = 1
 
@@ -191,7 +192,7 @@ def _frame(line: dict[str, Any], start_s: float) -> FlownFrame:
         hardness=float(line["hardness"]),
         detections=detections_of(line),
         case_id=line.get("case_id"),
-        region_xyxy=tuple(line["region_xyxy"]) if "region_xyxy" in line else None,
+        regions_xyxy=tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in sent_regions(line)),
         clock_s=float(line["clock_s"]),
     )
 

@@ -11,7 +11,7 @@ from sim.errors import OutputError
 OWN_FOLDERS = ("flight", "keys", "cloud", "edge", "craft", "logs", "figures")
 OWN_FILES = (
     *("report.json", "report.html", "video.mp4", "edge.toml", "cloud.toml", "run.json", "events.jsonl"),
-    *("summary.json", "mission.png"),
+    *("summary.json", "mission.png", "contact.toml"),
 )
 
 

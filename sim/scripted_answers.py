@@ -52,7 +52,7 @@ def decisions(settings: OperatorSettings, seed: int) -> Iterator[Decision]:
 
 
 def true_answer(
-    truth: LabelledImage, region_xyxy: Sequence[float], labels: Sequence[str], on_edge: Sequence[str] = ()
+    truth: LabelledImage, regions_xyxy: Sequence[Sequence[float]], labels: Sequence[str], on_edge: Sequence[str] = ()
 ) -> Answer | None:
     """What a person who knows some labels sees in a picture; None where there is nothing to name.
 
@@ -60,12 +60,12 @@ def true_answer(
 
     Args:
         truth: of the whole frame.
-        region_xyxy: the part of it that was sent.
+        regions_xyxy: the parts of it that were sent.
         labels: what the person knows, the most interesting first.
         on_edge: labels that the craft reported on this frame.
     """
-    region: Boxes = np.asarray([region_xyxy], np.float32)
-    is_seen = (box_inside(truth.boxes_xyxy, region)[:, 0] >= INSIDE) & ~truth.ignore
+    regions: Boxes = np.asarray(regions_xyxy, np.float32)
+    is_seen = (box_inside(truth.boxes_xyxy, regions).max(axis=1) >= INSIDE) & ~truth.ignore
     names = np.asarray(truth.labels, dtype=object)
     for label in sorted(labels, key=lambda name: name in on_edge):  # stable: the order of interest is kept
         boxes = truth.boxes_xyxy[is_seen & (names == label)]

@@ -22,6 +22,9 @@ TLE_CHARS = 69
 MAX_TLE_AGE_DAYS = 14.0
 """SGP4 drifts by one to three kilometres a day (Vallado et al., AIAA 2006-6753): two weeks are a few seconds."""
 
+STALE_TLE_DAYS = 3.0
+"""From here on a pass may come a second earlier or later than said: 9 km at 7.6 km/s."""
+
 
 @dataclass(frozen=True)
 class Orbit:
@@ -36,6 +39,23 @@ class Orbit:
     name: str
     epoch: Epoch
     elements: Satrec
+
+    @property
+    def tle_age_days(self) -> float:
+        """Days from the elements' epoch to the start; negative where they are newer."""
+        start_days = self.epoch.julian_day - self.elements.jdsatepoch
+        return float(start_days + self.epoch.day_fraction - self.elements.jdsatepochF)
+
+    def stale_words(self) -> str | None:
+        """A warning where the elements are old for the start, though not too old; None where they are fresh."""
+        days = abs(self.tle_age_days)
+        if days <= STALE_TLE_DAYS:
+            return None
+        return (
+            f"{self.name}: the TLE is {days:.1f} days from the start: the satellite may be {days:.0f} to "
+            f"{3 * days:.0f} km along its track from where SGP4 puts it; take a newer TLE (celestrak.org, "
+            "space-track.org)"
+        )
 
     def inertial_km(self, times_s: FloatArray) -> FloatArray:
         """(N, 3) kilometres in TEME, as SGP4 gives them.
@@ -94,8 +114,8 @@ def orbit_from_tle(
     except ValueError as exc:
         raise ScenarioError(f"{name}: TLE cannot be read ({exc}); copy both lines again") from exc
     epoch = Epoch.at(start)
-    _check_age(name, elements, epoch, max_age_days, start_key)
     orbit = Orbit(name, epoch, elements)
+    _check_age(orbit, max_age_days, start_key)
     orbit.inertial_km(np.zeros(1))
     return orbit
 
@@ -121,12 +141,12 @@ def _check_lines(name: str, lines: tuple[str, str]) -> None:
         )
 
 
-def _check_age(name: str, elements: Satrec, epoch: Epoch, max_age_days: float, start_key: str) -> None:
-    start_days = epoch.julian_day + epoch.day_fraction
-    age_days = start_days - (elements.jdsatepoch + elements.jdsatepochF)
+def _check_age(orbit: Orbit, max_age_days: float, start_key: str) -> None:
+    age_days = orbit.tle_age_days
     if abs(age_days) > max_age_days:
         when = "older" if age_days > 0 else "newer"
         raise ScenarioError(
-            f"{name}: the TLE is {abs(age_days):.1f} days {when} than the start {epoch.start:%Y-%m-%d %H:%M} UTC, the "
-            f"limit is {max_age_days:g}; take a TLE of that day (celestrak.org, space-track.org) or move `{start_key}`"
+            f"{orbit.name}: the TLE is {abs(age_days):.1f} days {when} than the start "
+            f"{orbit.epoch.start:%Y-%m-%d %H:%M} UTC, the limit is {max_age_days:g}; take a TLE of that day "
+            f"(celestrak.org, space-track.org) or move `{start_key}`"
         )

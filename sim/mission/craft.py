@@ -87,7 +87,8 @@ class MissionCraft:
         self.radio = Radio(self.name, *clock, self.spool)
         self.radio.on_prompt = self._apply
         self.power = PowerState(profile.power)
-        self.pace = CasePace(profile.scheduler)
+        # Planned contacts are told in real time, and here the clock is virtual: the orbits tell them.
+        self.pace = CasePace(profile.scheduler.model_copy(update={"contacts": ()}))
         self.counts = CraftCounts()
         self.held: set[int] = set()
         self.latencies_s: list[float] = []

@@ -1,13 +1,14 @@
-"""The craft's spool in memory: bounded as `edge.spool.Spool` is, and ruled by the same order.
+"""The craft's spool in memory: bounded as `edge.spool.Spool` is, and ruled by worth per byte, too.
 
-One thing differs: the case on its way is neither dropped nor expired, so that every case ends in one way alone.
+Two things differ: the case on its way is neither dropped nor expired, so that every case ends in one way alone; and a
+case keeps its worth until its deadline, whatever its class, for there is one kind of case here.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge.ranking import first_to_drop, first_to_send, rank
+from edge.ranking import first_to_drop, first_to_send, rank, worth_per_byte
 from sim.mission.settings import SpoolSettings
 
 
@@ -40,7 +41,7 @@ class MissionCase:
     @property
     def order(self) -> tuple[float, int]:
         """Sort key: first to send, last to drop."""
-        return rank(self.value, self.seq)
+        return rank(worth_per_byte(self.value, self.payload_bytes), self.seq)
 
 
 class MissionSpool:

@@ -67,6 +67,8 @@ def find_scenario(name: str) -> Scenario:
         raise ScenarioError(f"{name}: no such file; make one with `skyloop-sim new NAME`")
     if files("sim").joinpath("missions", f"{name}.toml").is_file():
         raise ScenarioError(f"{name} is a mission; use `skyloop-sim mission {name}`")
+    if files("sim").joinpath("days", f"{name}.toml").is_file():
+        raise ScenarioError(f"{name} is a satellite's day; use `skyloop-sim run {name}`")
     raise ScenarioError(f"scenario {name!r} is not known; {nearest(name, bundled_names())}, or give a file's path")
 
 

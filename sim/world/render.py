@@ -6,7 +6,7 @@ A second picture of numbers, painted in the same order, says how much of each th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import cv2
@@ -75,7 +75,14 @@ class Renderer:
     """Renders frames of one world with one camera in one look; frames depend on pose and time only."""
 
     def __init__(
-        self, world: World, camera: Camera, look: Look | str, metres_per_px: float = 0.1, *, is_rough: bool = False
+        self,
+        world: World,
+        camera: Camera,
+        look: Look | str,
+        metres_per_px: float = 0.1,
+        *,
+        is_rough: bool = False,
+        is_scanner: bool = False,
     ) -> None:
         """Paints the ground and prepares the sensor.
 
@@ -85,6 +92,8 @@ class Renderer:
             look: visible light, heat, six bands or radar.
             metres_per_px: sharpness of the ground.
             is_rough: the mount may shake, the exposure hunt, an encoder damage the pictures.
+            is_scanner: a satellite's line of detectors draws the picture: no corner of it is darker, and pieces of one
+                scene fit together.
         """
         self.world = world
         self.camera = camera
@@ -97,6 +106,7 @@ class Renderer:
         rng = world.rng("sensor")
         traits = draw_traits(rng, self.look)
         traits = roughened(traits, rng) if is_rough else traits
+        traits = replace(traits, vignette=0.0) if is_scanner else traits
         self._sensor = Sensor(traits, self.look, (camera.height, camera.width), rng)
         self._weather = Weather(world, camera, self.look)
         self._placer = Placer(world, self._lighting)

@@ -21,7 +21,8 @@ def answer(*found):
 
 def test_interpretation_is_in_frame_pixels():
     image = CaseImage(np.zeros((80, 80), np.uint8), (0.5, 0.5), (100, 40))
-    told = interpretation_of(CASE_ID, answer(("a", 0.3, (0, 0, 5, 5)), ("b", 0.9, (10, 10, 20, 20))), image, "t", 5.0)
+    said = answer(("a", 0.3, (0, 0, 5, 5)), ("b", 0.9, (10, 10, 20, 20)))
+    told = interpretation_of(CASE_ID, [(image, said)], "t", 5.0)
     assert [(d.label, d.box_xyxy, d.provenance) for d in told.detections] == [
         ("b", (120, 60, 140, 80), "cloud"),
         ("a", (100, 40, 110, 50), "cloud"),
@@ -30,7 +31,7 @@ def test_interpretation_is_in_frame_pixels():
 
 
 def test_interpretation_of_nothing_has_no_confidence():
-    told = interpretation_of(CASE_ID, answer(), CaseImage(np.zeros((8, 8), np.uint8)), "t", 5.0)
+    told = interpretation_of(CASE_ID, [(CaseImage(np.zeros((8, 8), np.uint8)), answer())], "t", 5.0)
     assert (told.detections, told.confidence) == ((), 0.0)
 
 
@@ -64,7 +65,17 @@ def test_masks_go_with_the_finds_that_make_a_prompt():
 )
 def test_open_question(twin, painting, said, question):
     image = CaseImage(painting.paint((50, 50, painting.GREEN)))
-    told = interpretation_of(CASE_ID, said, image, "t", 5.0)
-    asked = open_question(told, look(twin, image, None), CloudSettings(unsure_below=0.5))
+    told = interpretation_of(CASE_ID, [(image, said)], "t", 5.0)
+    asked = open_question(told, [look(twin, image, None)], CloudSettings(unsure_below=0.5))
     assert question in asked
     assert bool(question) == bool(asked)
+
+
+def test_interpretation_of_two_pictures_is_in_the_frame_and_names_once_what_both_show():
+    pictures = [CaseImage(np.zeros((64, 64), np.uint8), origin_xy=origin) for origin in ((0, 0), (32, 0))]
+    both = [answer(("a", 0.3, (40, 0, 60, 20))), answer(("a", 0.9, (8, 0, 28, 20)), ("a", 0.8, (40, 0, 60, 20)))]
+    told = interpretation_of(CASE_ID, list(zip(pictures, both, strict=True)), "t", 5.0)
+    assert [(d.score, d.box_xyxy) for d in told.detections] == [
+        (pytest.approx(0.9), (40, 0, 60, 20)),
+        (pytest.approx(0.8), (72, 0, 92, 20)),
+    ]

@@ -8,6 +8,7 @@ import pytest
 from cloud.config import CloudSettings, PromptSettings
 from cloud.engine import Engine, Interpreter
 from cloud.errors import StoreError, TeacherError
+from protocols import CasePart, encode_image
 
 SETTINGS = CloudSettings(max_batch=4, unsure_below=0.5, prompts=PromptSettings(min_score=0.5))
 
@@ -169,3 +170,43 @@ def test_engine_runs_in_batches_until_stopped(open_store, interpreter, notified,
     asyncio.run(asyncio.wait_for(scenario(), 60))
     assert teacher.batches == [4, 2]
     assert "uav" in notified
+
+
+def add_parts(store, painting, *pictures):
+    """A case of several pictures, each a (picture, origin)."""
+    encoded = [encode_image(picture, "image/png") for picture, _ in pictures]
+    (first, origin), payload = pictures[0], b"".join(encoded)
+    further = tuple(
+        CasePart(region_xyxy=(x, y, x + picture.shape[1], y + picture.shape[0]), payload_bytes=len(data))
+        for (picture, (x, y)), data in zip(pictures[1:], encoded[1:], strict=True)
+    )
+    case, _ = painting.make_case(first, origin=origin, payload=payload, further=further)
+    store.add_cases([("uav", case, payload)])
+    return case
+
+
+def test_case_of_two_pictures_gets_one_answer_in_the_frame(open_store, interpreter, notified, painting, teacher):
+    green = painting.paint((50, 50, painting.GREEN))
+    case = add_parts(open_store, painting, (green, (0, 0)), (green, (400, 300)))
+    answer_all(open_store, interpreter, notified)
+    (told,) = open_store.undelivered("uav", 9)
+    assert teacher.batches == [2]
+    assert sorted(d.box_xyxy for d in told.detections) == [(42, 42, 58, 58), (442, 342, 458, 358)]
+    assert open_store.case_state("uav", case.case_id)[1] == "interpreted"
+    assert [prompt.label for prompt in open_store.bank("uav").prompts] == ["debris"]
+
+
+def test_pictures_beyond_a_batch_go_in_several(open_store, interpreter, notified, painting, teacher):
+    green = painting.paint((50, 50, painting.GREEN))
+    add_parts(open_store, painting, *((green, (160 * (i % 3), 160 * (i // 3))) for i in range(6)))
+    answer_all(open_store, interpreter, notified)
+    assert teacher.batches == [4, 2]
+
+
+def test_case_with_one_damaged_picture_fails(open_store, interpreter, notified, painting):
+    green = painting.paint((50, 50, painting.GREEN))
+    case = add_parts(open_store, painting, (green, (0, 0)), (painting.paint(size=(8, 8)), (400, 300)))
+    path = open_store._files.path("uav", case.case_id)
+    path.write_bytes(path.read_bytes()[:-70] + bytes(70))
+    answer_all(open_store, interpreter, notified)
+    assert open_store.case_state("uav", case.case_id)[1] == "failed"

@@ -16,6 +16,7 @@ from protocols import (
     InterpretationReceipt,
     PromptReceipt,
 )
+from protocols.limits import MAX_CHUNK_BYTES
 
 
 def test_case_is_stored_answered_and_receipted(cloud, keys_of, fly):
@@ -130,7 +131,7 @@ def test_craft_with_the_right_bank_gets_no_update(cloud, connect):
         pytest.param([b"x"] * 40, "malformed", id="forty-frames"),
         pytest.param([b"\xc1" * 100, b""], "malformed", id="no-msgpack"),
         pytest.param([b"x" * 60_000, b""], "too_large", id="large-header"),
-        pytest.param([b"\x80", b"x" * 20_000], "too_large", id="large-blob"),
+        pytest.param([b"\x80", b"x" * (MAX_CHUNK_BYTES + 1)], "too_large", id="large-blob"),
         pytest.param([b"\x82\xa1v\x01\xa4kind\xa6FooBar", b""], "unknown_kind", id="unknown-kind"),
         pytest.param([b"\x82\xa1v\x09\xa4kind\xa5Hello", b""], "version", id="version"),
         pytest.param([b"\x82\xa1v\x01\xa4kind\xa5Hello", b""], "bad_value", id="missing-fields"),

@@ -39,6 +39,29 @@ def test_same_id_with_other_bytes_is_a_conflict(cloud, connect, finished):
     assert (problem.code, problem.about) == ("case_conflict", case.case_id)
 
 
+def test_offer_that_brings_all_of_its_case_gets_one_receipt_and_the_same_again(cloud, connect):
+    peer, case = connect("alpha"), big_case()
+    welcome = peer.join()
+    assert welcome.chunk_bytes >= len(PAYLOAD)
+    for _ in range(2):
+        peer.send(CaseOffer(case=case), PAYLOAD)
+        receipt = peer.receive("CaseReceipt")[0]
+        assert (receipt.state, receipt.next_offset) == ("stored", len(PAYLOAD))
+    stored = cloud.store.load_case(case.case_id)
+    assert (cloud.store.read_imagery(stored), cloud.store.count_cases()) == (PAYLOAD, {"alpha": 1})
+    peer.send(CaseOffer(case=case.model_copy(update={"payload_sha256": "0" * 64})), bytes(len(PAYLOAD)))
+    assert peer.receive("Problem")[0].code == "bad_digest"
+
+
+def test_offer_that_brings_a_part_of_its_case_is_gone_on_with_from_there(cloud, connect):
+    peer, case = connect("alpha"), big_case()
+    peer.join()
+    peer.send(CaseOffer(case=case), PAYLOAD[:1000])
+    assert peer.receive("CaseReceipt")[0].next_offset == 1000
+    peer.send(CaseChunk(case_id=case.case_id, offset=1000), PAYLOAD[1000:])
+    assert peer.receive("CaseReceipt")[0].state == "stored"
+
+
 def test_wrong_bytes_are_never_stored_and_may_be_sent_again(cloud, connect):
     peer, case = connect("alpha"), big_case()
     peer.join()

@@ -7,7 +7,7 @@ import pytest
 
 from cloud.config import PromptSettings
 from cloud.errors import PromptRefused
-from cloud.prompt_forms import Lesson, as_direction, as_prototypes, away_from, better_form, keep_rate, learn
+from cloud.prompt_forms import Lesson, as_direction, as_prototypes, away_from, better_form, keep_rate, learn, towards
 from edge.student import unit_rows
 from protocols.vectors import Vectors
 
@@ -60,10 +60,18 @@ def two_looks(rng):
     return lesson(own, range(8), near)
 
 
-def test_direction_is_the_difference_of_the_means():
+def test_direction_leads_from_the_mean_of_the_background_to_the_thing():
     things, street = np.stack([unit(1, 1), unit(1, 2)]), np.stack([unit(1), unit(1, 0, 1)])
-    expected = things.mean(axis=0) - street.mean(axis=0)
+    thing = things.mean(axis=0) / np.linalg.norm(things.mean(axis=0))
+    expected = thing - street.mean(axis=0)
     assert away_from(things, street) == pytest.approx(expected / np.linalg.norm(expected), abs=1e-6)
+
+
+def test_a_direction_from_where_it_began_leads_back_to_the_thing():
+    thing, street = unit(1, 2), np.stack([unit(1), unit(1, 0, 1)])
+    assert towards(away_from(thing[None], street), street.mean(axis=0)) == pytest.approx(thing, abs=1e-6)
+    on_the_sphere = towards(unit(1), unit(1))
+    assert on_the_sphere == pytest.approx(1.01 * unit(1))
 
 
 def test_direction_to_what_looks_exactly_like_the_background_is_refused():

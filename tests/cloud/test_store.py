@@ -99,15 +99,15 @@ def test_add_cases_same_case_twice_in_one_group(store):
 
 def test_add_cases_disk_full_keeps_nothing(store, monkeypatch):
     cases = [make_case(b"one"), make_case(b"two")]
-    real, calls = Path.replace, []
+    real, calls = os.replace, []
 
-    def full(self, target):
+    def full(source, target):
         calls.append(target)
         if len(calls) == 2:
             raise OSError(28, "No space left on device", str(target))
-        return real(self, target)
+        return real(source, target)
 
-    monkeypatch.setattr(Path, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(StoreError, match="No space left"):
         store.add_cases([("a", cases[0], b"one"), ("a", cases[1], b"two")])
     assert [store.case_state("a", case.case_id) for case in cases] == [None, None]

@@ -12,7 +12,7 @@ from protocols.limits import MAX_CASE_BYTES
 
 @pytest.fixture
 def uploads():
-    return Uploads(SystemClock(), max_bytes=MAX_CASE_BYTES, max_per_craft=2)
+    return Uploads(SystemClock(), max_bytes=MAX_CASE_BYTES, max_per_craft=2, max_craft_bytes=1000)
 
 
 def test_upload_is_resumed_and_belongs_to_its_craft(uploads):
@@ -44,6 +44,28 @@ def test_memory_is_bounded_and_the_longest_untouched_gives_way(uploads):
     uploads.add(second, 0, big[: MAX_CASE_BYTES // 2 + 1])
     assert uploads.find("alpha", first.case.case_id) is None
     assert second.parts.next_offset == MAX_CASE_BYTES // 2 + 1
+
+
+def test_cases_of_a_craft_are_bounded_by_what_they_announce_and_those_for_the_disk_stay(uploads):
+    first, second = (uploads.open("alpha", make_case(bytes(400))) for _ in range(2))
+    uploads.remove(first)
+    third = uploads.open("alpha", make_case(bytes(700)))
+    assert [uploads.find("alpha", upload.case.case_id) for upload in (second, third)] == [None, third]
+    third.verdict = "the disk has it"
+    with pytest.raises(MessageError) as caught:
+        uploads.open("alpha", make_case(bytes(400)))
+    assert caught.value.code == "busy"
+
+
+def test_bytes_dropped_for_their_digest_leave_room(uploads):
+    big = MAX_CASE_BYTES * b"x"
+    wrong = uploads.open("alpha", make_case(big).model_copy(update={"payload_sha256": "0" * 64}))
+    uploads.add(wrong, 0, big)
+    with pytest.raises(MessageError, match="send again"):
+        uploads.finish(wrong)
+    other = uploads.open("beta", make_case(big))
+    uploads.add(other, 0, big)
+    assert uploads.find("alpha", wrong.case.case_id) is wrong
 
 
 class SlowStore:

@@ -15,7 +15,9 @@ from edge.capture import open_source
 from edge.errors import TargetError
 from edge.link_stats import LinkStats
 from edge.outputs import RunOutputs
+from edge.path_estimate import PathState
 from edge.pipeline import PipelineSettings
+from edge.refinements import Refinements
 from edge.runtime.onnx import OnnxBackend
 from edge.scheduler import SchedulerSettings
 from edge.spool import Spool
@@ -49,6 +51,13 @@ def flight(tmp_path):
 @pytest.fixture
 def student(tiny_bundle):
     return Student.open(tiny_bundle, threads=1)
+
+
+def quiet_link(orders=None):
+    """A link without a wire; what the cloud says is put into `answers`."""
+    return SimpleNamespace(
+        stats=LinkStats, orders=orders or TargetOrders(), refinements=Refinements(), path=PathState, answers=deque()
+    )
 
 
 def fly(student, flight, folder, *, bank=None, spool=None, **scheduler):
@@ -143,7 +152,7 @@ def test_run_audits_frames_and_hears_what_the_cloud_says_of_them(student, flight
     spool = Spool(tmp_path / "spool")
     with RunOutputs(tmp_path / "out", fps=15, video=False) as outputs:
         settings = AgentSettings(scheduler=SchedulerSettings(audit_share=1.0, policy="none"))
-        link = SimpleNamespace(stats=LinkStats, orders=TargetOrders(), answers=deque())
+        link = quiet_link()
         parts = {"bank": BankStore(tmp_path / "bank"), "spool": spool, "outputs": outputs, "link": link}
         agent = Agent(student=student, settings=settings, **parts)
         summary = agent.run(open_source(str(flight)))
@@ -223,7 +232,9 @@ def test_order_that_cannot_be_followed_ends_no_flight(student, flight, tmp_path)
     for key, box in (("away", (300, 10, 340, 50)), ("red", (26, 26, 42, 42))):
         orders.receive(TrackTarget(target_key=key, action="start", box_xyxy=box))
     agent = Agent(
-        student=student, bank=BankStore(tmp_path / "bank"), link=SimpleNamespace(orders=orders, answers=deque())
+        student=student,
+        bank=BankStore(tmp_path / "bank"),
+        link=quiet_link(orders),
     )
     results = [agent.step(frame) for frame in open_source(str(flight))]
     assert len(results) == 12
@@ -254,7 +265,7 @@ def test_run_takes_a_prompt_that_arrives_while_the_last_cases_are_delivered(stud
         student=student,
         bank=bank,
         spool=spool,
-        link=SimpleNamespace(stats=LinkStats, orders=TargetOrders(), answers=deque()),
+        link=quiet_link(),
         settings=AgentSettings(linger_s=20.0),
     )
 
@@ -302,3 +313,21 @@ def test_run_that_fails_leaves_no_decoder_behind(tiny_bundle, tmp_path):
     with pytest.raises(ShapeError, match="takes uint8"):
         agent.run(open_source(str(tmp_path)))
     assert not {"decode", "perceive"} & {thread.name for thread in threading.enumerate()}
+
+
+def test_agent_heeds_what_the_link_knows_of_the_way(student, flight, tmp_path):
+    spool, link = Spool(tmp_path / "spool"), quiet_link()
+    link.path = lambda: PathState(connected=True, edge_to_cloud_bps=80.0, is_bps_floor=False)
+    agent = Agent(student=student, bank=BankStore(tmp_path / "bank"), spool=spool, link=link)
+    summary = agent.run(open_source(str(flight)))  # ten bytes a second: quarter of an hour for a case
+    assert agent.scheduler.outlook.bytes_per_s == 10.0
+    assert summary["cases"]["planned"] > 0
+    slow = AgentSettings(scheduler=SchedulerSettings(ttl_s=30.0))
+    agent = Agent(student=student, bank=BankStore(tmp_path / "bank2"), spool=spool, link=link, settings=slow)
+    summary = agent.run(open_source(str(flight)))
+    assert summary["cases"]["planned"] == 0
+    assert summary["cases"]["too_late"] > 0
+    link.path = lambda: PathState(connected=False, edge_to_cloud_bps=80.0, is_bps_floor=False)
+    assert Agent(student=student, bank=BankStore(tmp_path / "bank3"), spool=spool, link=link, settings=slow).run(
+        open_source(str(flight))
+    )["cases"]["planned"]

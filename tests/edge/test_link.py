@@ -6,6 +6,7 @@ import pytest
 import zmq
 
 from edge.bank import BankStore
+from edge.case_files import CaseFiles
 from edge.errors import ConfigError
 from edge.keys import new_keys
 from edge.link import HelloProfile, Link, LinkSettings, PathState
@@ -120,6 +121,23 @@ def test_case_travels_from_spool_to_receipt(cloud, start_link, make_case, until)
     until(lambda: link.stats().cases_delivered == 1)
     assert len(spool) == 0
     assert link.stats().bytes_sent > len(payload)
+
+
+def test_close_writes_what_waits_though_the_disk_refuses_some_of_it(start_link, make_case, tmp_path, monkeypatch):
+    link, spool = start_link("tcp://127.0.0.1:9")
+    cases, write = [make_case() for _ in range(3)], CaseFiles.write
+
+    def refuse_the_first(files, entry, payload):
+        if entry.case == cases[0]:
+            raise OSError(5, "Input/output error")
+        write(files, entry, payload)
+
+    monkeypatch.setattr(CaseFiles, "write", refuse_the_first)
+    for case in cases:
+        spool.put(case, b"imagery", 1.0)
+    assert link.close()
+    assert [case.case_id in Spool(tmp_path / "spool") for case in cases] == [False, True, True]
+    assert (link.stats().spool_errors, len(spool)) == (1, 2)
 
 
 def test_link_sends_heartbeats_and_gives_up_a_silent_cloud(cloud, start_link, until):

@@ -1,7 +1,7 @@
 import pytest
 
 from edge.path_estimate import PathEstimate
-from protocols.limits import CHUNK_BYTES
+from protocols.limits import CHUNK_BYTES, MAX_CHUNK_BYTES
 
 
 class Pipe:
@@ -47,6 +47,26 @@ def test_rate_of_the_path_is_found_and_its_queue_kept_short(bytes_per_s, rtt_s):
     # Twice what the path holds, measured with two chunks on it: so long waits who comes behind.
     assert pipe.path.chunk_bytes / bytes_per_s <= 1.05
     assert state.rtt_s <= 2 * (rtt_s + 0.05 + 2 * pipe.path.chunk_bytes / bytes_per_s)
+
+
+@pytest.mark.parametrize(
+    ("bytes_per_s", "chunk_bytes"),
+    [(1_200, 1_200), (250_000, CHUNK_BYTES), (10_000_000, 50_000), (100_000_000, MAX_CHUNK_BYTES)],
+)
+def test_large_chunks_are_for_paths_that_take_them_in_no_time(bytes_per_s, chunk_bytes):
+    path = PathEstimate()
+    path.begin(MAX_CHUNK_BYTES)
+    path.covered(path.sent(bytes_per_s, 0.0), 1.0)
+    assert path.chunk_bytes == chunk_bytes
+    path.begin()
+    assert path.chunk_bytes == min(chunk_bytes, CHUNK_BYTES)
+
+
+@pytest.mark.parametrize(("rtt_s", "chunk_bytes"), [(0.001, CHUNK_BYTES), (0.07, 7142), (0.6, 2048), (5.0, 2048)])
+def test_first_chunk_is_what_the_greeting_says_that_the_path_takes(rtt_s, chunk_bytes):
+    path = PathEstimate()
+    path.greeted(500, rtt_s, 0.0)
+    assert (path.chunk_bytes, path.rtt_s, path.allowance_bytes) == (chunk_bytes, rtt_s, 2 * chunk_bytes)
 
 
 def test_path_that_grew_narrow_is_believed_after_ten_seconds():

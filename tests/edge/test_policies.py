@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -31,6 +33,7 @@ def fly(tiny_bundle):
         scheduler = PolicyScheduler(SchedulerSettings(**settings), "space-id", "fp32")
         return scheduler, [scheduler.consider(frame(i, *size), empty) for i in range(count)]
 
+    run.empty = empty
     return run
 
 
@@ -66,9 +69,22 @@ def test_audit_sends_its_share_beside_any_policy_and_says_so(fly):
 
 @pytest.mark.parametrize(("size", "media_type"), [((640, 512), "image/webp"), ((1280, 720), "image/jpeg")])
 def test_whole_frame_is_what_its_case_says(fly, size, media_type):
-    _, (planned,) = fly(1, size, policy="all", audit_share=0.0, **RICH)
+    _, (planned,) = fly(1, size, policy="none", audit_share=1.0, **RICH)
     assert (planned.case.media_type, planned.case.region_xyxy) == (media_type, (0, 0, *size))
     assert decode_image(planned.payload, media_type).shape == (*size[::-1], 3)
+
+
+def test_whole_frame_is_coarser_where_the_budget_is_spent(fly):
+    textured = np.random.default_rng(0).integers(60, 120, (512, 640, 3), np.uint8)
+
+    def sent(spent_bytes):
+        scheduler, _ = fly(0, policy="all", audit_share=0.0, budget_bytes_per_s=0.0, burst_bytes=80_000.0)
+        scheduler.pace.charge(spent_bytes)
+        return scheduler.consider(replace(frame(0), image=textured), fly.empty).case
+
+    assert (sent(0).media_type, sent(0).quality) == ("image/jpeg", 85)
+    assert sent(79_000).media_type == "image/webp"
+    assert sent(79_000).payload_bytes < sent(0).payload_bytes / 3
 
 
 def values_sent(policy, values, case_bytes=1000, start=0):
@@ -94,6 +110,13 @@ def test_budget_quantile_follows_a_scene_that_gets_harder():
     values_sent(policy, easy)
     sent = values_sent(policy, hard, start=1500)[100:]
     assert np.mean(sent) > 0.9
+
+
+def test_frame_is_worth_more_the_farther_it_stands_above_the_quantile():
+    policy = BudgetQuantile(1000.0, reward_of)
+    values_sent(policy, np.linspace(0.1, 1.0, 200))
+    assert policy.worth(judged(0.01)) == 1.0
+    assert policy.worth(judged(5.0)) > policy.worth(judged(2.0)) > 1.0
 
 
 def test_budget_quantile_never_sends_what_is_worth_nothing():

@@ -111,15 +111,15 @@ def test_match_leaves_candidates_below_the_bundles_object_floor_alone(tiny_bundl
     assert matched(student, seen, make_prompt(student)) == (rows, [])
 
 
-@pytest.mark.parametrize("objectness", [(0.9, 0.8), (0.8, 0.9)])
 @pytest.mark.parametrize(
     ("inner", "rows"),
     [((30, 30, 40, 40), [0]), ((24, 24, 44, 44), [0]), ((58, 58, 68, 68), [0, 1]), ((62, 30, 72, 40), [0, 1])],
 )
-def test_match_of_a_part_gives_way_to_the_whole(student, inner, rows, objectness):
-    """Whichever of the two is likelier; a neighbour that only touches stays."""
-    seen = things(student, (WHOLE, objectness[0], SURE), (inner, objectness[1], SURE))
-    assert matched(student, seen, make_prompt(student)) == (rows, [])
+def test_match_of_a_part_gives_way_to_a_whole_that_is_as_likely(student, inner, rows):
+    """A neighbour that only touches stays, and so does a thing within a box of several that is less likely."""
+    prompt = make_prompt(student)
+    assert matched(student, things(student, (WHOLE, 0.9, SURE), (inner, 0.8, SURE)), prompt) == (rows, [])
+    assert matched(student, things(student, (WHOLE, 0.8, SURE), (inner, 0.9, SURE)), prompt) == ([0, 1], [])
 
 
 def test_match_of_a_faint_part_gives_way_to_the_sure_whole_but_not_the_other_way_round(student):
@@ -131,7 +131,7 @@ def test_match_of_a_faint_part_gives_way_to_the_sure_whole_but_not_the_other_way
 
 @pytest.mark.parametrize(("label", "rows"), [("Green", [0]), ("Bush", [0, 1])])
 def test_match_of_a_part_by_another_prompt_gives_way_within_a_label(student, label, rows):
-    seen = things(student, (WHOLE, 0.8, SURE), ((30, 30, 40, 40), 0.9, SURE))
+    seen = things(student, (WHOLE, 0.9, SURE), ((30, 30, 40, 40), 0.8, SURE))
     of_wholes = make_prompt(student, size_px=(35, 45))
     of_parts = make_prompt(student, prompt_id="parts", label=label, size_px=(8, 12))
     assert matched(student, seen, of_wholes, of_parts) == (rows, [])

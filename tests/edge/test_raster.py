@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -87,9 +88,9 @@ def test_pose_looks_down_on_the_centre(tmp_path):
 
 def test_raster_without_crs_has_no_metres_but_can_be_looked_at(tmp_path):
     path = write_raster(tmp_path / "a.tif", COLOURS, crs=None)
-    image, pose = open_picture(path)
+    image, raster = open_picture(path)
     assert image.shape == COLOURS.shape
-    assert pose is None
+    assert raster.pose is None
 
 
 def test_bands_are_taken_by_name(tmp_path):
@@ -246,3 +247,16 @@ def test_real_rasters_have_their_metres(data_root, name, gsd_m):
 def test_written_raster_is_what_the_tests_think(tmp_path):
     with rasterio.open(write_raster(tmp_path / "a.tif", COLOURS)) as dataset:
         assert (dataset.crs, dataset.count) == (CRS.from_epsg(32633), 3)
+
+
+def test_an_overview_decodes_each_block_about_once(tmp_path):
+    path = write_raster(
+        tmp_path / "a.tif", spotted(2048, 2048, [(100, 100)]), tiled=True, blockxsize=256, blockysize=256,
+        compress="jpeg", photometric="ycbcr",
+    )  # fmt: skip
+    scene = open_raster(path)
+    begin_s = time.process_time()
+    scene.whole()
+    once_s = time.process_time() - begin_s
+    scene.overview(700)
+    assert time.process_time() - begin_s < 5 * once_s + 0.2

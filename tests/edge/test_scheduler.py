@@ -5,7 +5,7 @@ import pytest
 
 from edge.capture import Frame
 from edge.pipeline import FramePipeline
-from edge.scheduler import CasePace, Scheduler, SchedulerSettings
+from edge.scheduler import CasePace, Outlook, Scheduler, SchedulerSettings
 from edge.student import Student
 from protocols.imagery import decode_image
 from protocols.values import FrameHeader
@@ -120,3 +120,73 @@ def test_case_of_many_bands_shows_the_first_three(craft):
     planned = flown.scheduler.consider(six, flown.pipeline.process(three))
     assert decode_image(planned.payload, "image/jpeg").max() > 200
     assert planned.case.frame.bands == 6
+
+
+APART = (((82, 82), GREEN), ((562, 432), BLUE))
+
+
+def test_things_far_apart_travel_as_parts_of_one_case(craft):
+    (planned,) = craft(patience_frames=1, region_side_px=96).fly([frame(0, APART)])
+    pictures = planned.case.cut(planned.payload)
+    assert len(pictures) == 2
+    for part, data in pictures:
+        x1, y1, x2, y2 = (int(v) for v in part.region_xyxy)
+        shown = decode_image(data, planned.case.media_type)
+        assert shown.shape[:2] == (y2 - y1, x2 - x1)
+        assert shown.max() > 200  # one of the spots
+
+
+def test_neither_is_asked_about_again(craft):
+    flown = craft(patience_frames=1, min_interval_s=0.0, cooldown_s=100.0, region_side_px=96)
+    assert [p is not None for p in flown.fly(frame(i, APART) for i in range(5))] == [True, False, False, False, False]
+
+
+def test_one_crop_alone_travels_where_more_are_not_wanted_or_not_paid_for(craft):
+    for settings in ({"max_regions": 1}, {"burst_bytes": 100.0, "budget_bytes_per_s": 0.0}):
+        (planned,) = craft(patience_frames=1, region_side_px=96, **settings).fly([frame(0, APART)])
+        assert planned.case.further == ()
+
+
+def test_picture_is_coarser_while_the_budget_is_nearly_spent(craft):
+    textured = frame(0)
+    textured.image[:] += np.random.default_rng(0).integers(0, 30, textured.image.shape, np.uint8)
+
+    def first(**settings):
+        (planned,) = craft(patience_frames=1, **settings).fly([textured])
+        return planned.case
+
+    assert (first().media_type, first().quality) == ("image/jpeg", 85)
+    assert (first(jpeg_quality=50).media_type, first(jpeg_quality=50).quality) == ("image/jpeg", 50)
+    flown = craft(patience_frames=1, budget_bytes_per_s=0.0, burst_bytes=20_000.0)
+    flown.scheduler.pace.charge(19_000)
+    (coarse,) = flown.fly([textured])
+    assert coarse.case.quality <= 60
+    assert coarse.case.payload_bytes < first().payload_bytes / 4
+
+
+def test_case_that_cannot_be_through_within_its_time_is_not_made(craft):
+    flown = craft(patience_frames=1, ttl_s=60.0)
+    flown.scheduler.outlook = Outlook(bytes_per_s=100.0, bytes_before=lambda worth: 10_000)
+    assert flown.fly([frame(0)]) == [None]
+    assert flown.scheduler.too_late == 1
+    flown.scheduler.outlook = Outlook(bytes_per_s=1e6, bytes_before=lambda worth: 10_000)
+    assert flown.fly([frame(1)])[0] is not None
+
+
+def test_survey_case_is_made_however_slow_the_link(craft):
+    flown = craft(patience_frames=1, ttl_s=None)
+    flown.scheduler.outlook = Outlook(bytes_per_s=1.0, bytes_before=lambda worth: 10**9)
+    assert flown.fly([frame(0)])[0] is not None
+
+
+def test_picture_is_coarser_where_the_link_is_slow(craft):
+    textured = frame(0)
+    textured.image[:] += np.random.default_rng(0).integers(0, 30, textured.image.shape, np.uint8)
+
+    def sent(bytes_per_s):
+        flown = craft(patience_frames=1)
+        flown.scheduler.outlook = Outlook(bytes_per_s=bytes_per_s)
+        return flown.fly([textured])[0].case
+
+    assert sent(1e6).quality > sent(600.0).quality
+    assert sent(600.0).payload_bytes < sent(1e6).payload_bytes / 3

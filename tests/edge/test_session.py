@@ -64,7 +64,7 @@ class Wire:
     def give(self, message, blob=b""):
         self.session.receive(encode(message, blob))
 
-    def welcome(self, hello, kinds=KINDS):
+    def welcome(self, hello, kinds=KINDS, **more):
         self.give(
             Welcome(
                 server_software="test",
@@ -74,6 +74,7 @@ class Wire:
                 heartbeat_s=1,
                 wall_time_s=1.7e9,
                 bank=hello.bank,
+                **more,
             )
         )
 
@@ -131,6 +132,35 @@ def test_heartbeat_only_when_there_is_nothing_else(online, fake_clock):
     fake_clock.advance(1.1)
     assert isinstance(online.take()[0], Heartbeat)
     assert online.take() == []
+
+
+def test_heartbeat_goes_out_at_once_where_a_receipt_is_overdue(online, fake_clock, make_case):
+    online.ports.spool.put(make_case(), b"imagery", 1.0)
+    assert [message.kind for message in online.take()] == ["CaseOffer", "CaseChunk"]
+    fake_clock.advance(0.2)
+    assert online.take() == []
+    fake_clock.advance(0.1)
+    assert [message.kind for message in online.take()] == ["Heartbeat"]
+    assert online.take() == []
+    online.give(Heartbeat(seq=1, wall_time_s=1.7e9))
+    fake_clock.advance(0.2)
+    assert online.take() == []
+
+
+def test_session_says_when_it_waits_for_room(online, make_case):
+    online.is_open = False
+    online.ports.spool.put(make_case(), b"imagery", 1.0)
+    assert (online.take(), online.session.is_blocked) == ([], True)
+    online.is_open = True
+    assert (len(online.take()), online.session.is_blocked) == (2, False)
+
+
+def test_welcome_that_says_so_gets_the_imagery_with_the_offer(wire, make_case):
+    (hello,) = wire.take()
+    wire.ports.spool.put(make_case(), b"imagery", 1.0)
+    wire.welcome(hello, chunk_bytes=2**20, open_cases=9)
+    (offer,) = wire.take()
+    assert (offer.kind, wire.ports.uploader.path.state().in_flight_bytes) == ("CaseOffer", 7)
 
 
 def test_silence_ends_the_session_and_any_message_proves_life(online, fake_clock):

@@ -12,6 +12,7 @@ import pytest
 
 from edge.errors import SpoolError
 from edge.spool import MAX_WAITING_CASES, Spool
+from protocols.limits import MAX_CASE_BYTES
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,22 +32,77 @@ def test_most_valuable_case_comes_first_and_ties_by_age(tmp_path, fill):
 def test_put_touches_no_disk_and_flush_makes_durable(tmp_path, make_case):
     spool, case = Spool(tmp_path), make_case()
     assert spool.put(case, b"imagery", 1.0)
-    assert (list(tmp_path.iterdir()), spool.best(), len(spool)) == ([], None, 1)
+    assert (list(tmp_path.iterdir()), len(spool), Spool(tmp_path).best()) == ([], 1, None)
     assert spool.flush() == 1
     assert Spool(tmp_path).best().case == case
 
 
+def test_case_may_leave_before_it_is_written_and_then_never_is(tmp_path, make_case):
+    spool, case = Spool(tmp_path), make_case()
+    spool.put(case, b"imagery", 1.0)
+    assert (spool.best().case, spool.payload(case.case_id), spool.find(case.case_id).case) == (case, b"imagery", case)
+    spool.done(case.case_id)
+    assert (spool.flush(), len(spool), spool.best(), list(tmp_path.iterdir())) == (0, 0, None, [])
+
+
+def test_best_of_memory_and_disk_comes_first(tmp_path, fill, make_case):
+    spool = Spool(tmp_path)
+    low, high = fill(spool, [1.0, 3.0])
+    middle = make_case()
+    spool.put(middle, b"imagery", 2.0)
+    assert spool.best().case.case_id == high
+    assert spool.best({high}).case == middle
+    assert spool.best({high, middle.case_id}).case.case_id == low
+
+
+@pytest.mark.parametrize("step", [0, 1], ids=["file", "folder"])
+@pytest.mark.parametrize("leave", [Spool.done, Spool.hold], ids=["done", "held"])
+def test_case_delivered_while_it_is_written_leaves_nothing(tmp_path, make_case, monkeypatch, step, leave):
+    spool, case, steps, fsync = Spool(tmp_path), make_case(), iter([0, 1]), os.fsync
+
+    def deliver(handle):
+        if next(steps) == step:
+            leave(spool, case.case_id)
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", deliver)
+    spool.put(case, b"imagery", 1.0)
+    spool.flush()
+    assert (len(spool), spool.best()) == (0, None)
+    spool.done(case.case_id)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_case_held_before_it_was_written_stays_in_memory_and_can_be_queued_again(tmp_path, make_case):
+    spool, case = Spool(tmp_path), make_case()
+    spool.put(case, b"imagery", 1.0)
+    assert spool.hold(case.case_id)
+    assert (spool.flush(), len(spool), spool.held(case.case_id).case) == (0, 0, case)
+    spool.take_back(case.case_id)
+    assert (spool.best().case, spool.flush()) == (case, 1)
+    assert Spool(tmp_path).payload(case.case_id) == b"imagery"
+
+
+def test_cases_held_in_memory_are_the_first_to_make_room_there(tmp_path, make_case):
+    spool, held, payload = Spool(tmp_path), make_case(), bytes(MAX_CASE_BYTES)
+    spool.put(held, b"imagery", 9.0)
+    spool.hold(held.case_id)
+    cases = [make_case(payload) for _ in range(4)]
+    assert all(spool.put(case, payload, 1.0) for case in cases)
+    assert (spool.held(held.case_id), spool.stats.dropped, len(spool)) == (None, 0, 4)
+
+
 def test_case_that_is_being_written_counts(tmp_path, make_case, monkeypatch):
-    spool, seen, fsync = Spool(tmp_path), [], os.fsync
+    spool, case, seen, fsync = Spool(tmp_path), make_case(), [], os.fsync
 
     def look(handle):
-        seen.append((len(spool), spool.total_bytes))
+        seen.append((case.case_id in spool, len(spool), spool.total_bytes))
         fsync(handle)
 
     monkeypatch.setattr(os, "fsync", look)
-    spool.put(make_case(), b"imagery", 1.0)
+    spool.put(case, b"imagery", 1.0)
     spool.flush()
-    assert seen == [(1, 7), (1, 7)]  # the file, the folder
+    assert seen == [(True, 1, 7)] * 2  # the file, the folder
 
 
 def test_case_that_was_refused_counts_no_more(tmp_path, make_case, files_at_most):

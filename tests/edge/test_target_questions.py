@@ -27,10 +27,10 @@ class Purse:
     def __init__(self, is_full=True):
         self.is_full, self.spent = is_full, []
 
-    def affords(self, now_s):
+    def affords(self, now_s, name=""):
         return self.is_full
 
-    def charge(self, payload_bytes):
+    def charge(self, payload_bytes, name=""):
         self.spent.append(payload_bytes)
 
 

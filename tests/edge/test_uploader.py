@@ -6,9 +6,9 @@ from builders import make_case
 from edge.link_stats import LinkCounter
 from edge.receipt_audit import ReceiptAudit
 from edge.spool import Spool
-from edge.uploader import MAX_ON_THE_WAY, Uploader
+from edge.uploader import Uploader
 from protocols import CaseChunk, CaseOffer, CaseReceipt, Problem
-from protocols.limits import CHUNK_BYTES
+from protocols.limits import CHUNK_BYTES, MAX_CHUNK_BYTES, OPEN_CASES
 
 PAYLOAD = bytes(range(256)) * 256  # four chunks
 
@@ -181,10 +181,24 @@ def test_new_case_offered_on_a_lost_connection_is_asked_about(uploader, case, sp
 def test_several_small_cases_are_on_their_way_and_share_one_window(uploader, case, put):
     cases = [put(value, b"x" * 10_000) for value in (6.0, 5.0, 4.0, 3.0, 2.0)]
     sent = send(uploader)
-    assert [message.case for message in sent[:MAX_ON_THE_WAY]] == cases[:MAX_ON_THE_WAY]
-    assert [message.case_id for message in sent[MAX_ON_THE_WAY:]] == [one.case_id for one in cases[:3]]  # 30 of 32 KiB
+    assert [message.case for message in sent[:OPEN_CASES]] == cases[:OPEN_CASES]
+    assert [message.case_id for message in sent[OPEN_CASES:]] == [one.case_id for one in cases[:3]]  # 30 of 32 KiB
     uploader.on_receipt(receipt(cases[0], "stored", 10_000))
     assert [message.kind for message in send(uploader)] == ["CaseOffer", "CaseChunk"]
+
+
+def test_cloud_that_takes_more_gets_larger_chunks_on_a_fast_path_and_more_cases(uploader, spool, put, make_case):
+    cases = [put(value, b"x" * 1000) for value in (6.0, 5.0, 4.0, 3.0, 2.0)]
+    uploader.path.covered(uploader.path.sent(2**20, 0.0), 0.01)
+    uploader.reset(2**20, chunk_bytes=MAX_CHUNK_BYTES, open_cases=5)
+    assert [message.case for message in send(uploader) if isinstance(message, CaseOffer)] == cases
+    for one in cases:
+        uploader.on_receipt(receipt(one, "stored", 1000, credit_bytes=2**20))
+    whole = put(9.0, bytes(MAX_CHUNK_BYTES))
+    assert uploader.next_message() == (CaseOffer(case=whole), bytes(MAX_CHUNK_BYTES))
+    assert [message for message in send(uploader) if isinstance(message, CaseChunk)] == []
+    uploader.on_receipt(receipt(whole, "stored", MAX_CHUNK_BYTES, credit_bytes=2**20))
+    assert whole.case_id not in spool
 
 
 def test_no_case_is_offered_long_before_its_turn(uploader, case, put):
@@ -329,3 +343,18 @@ def test_cases_held_for_the_audit_are_bounded_and_make_room_first(tmp_path, spoo
     assert [audit.hold(one.case_id, 0.0) for one in cases] == [True] * 8 + [False] * 4
     small = Spool(tmp_path, max_cases=100, max_bytes=spool.total_bytes + 8 * len(PAYLOAD))
     assert len(small) == 13  # after a restart they are cases like any other: offered, and answered the same
+
+
+def test_what_can_still_be_in_time_goes_before_what_cannot(tmp_path, make_case, fake_clock, counter):
+    spool = Spool(tmp_path / "other", clock=fake_clock)
+    uploader = Uploader(spool, fake_clock, counter, patience_s=20)
+    large, small = make_case(PAYLOAD, ttl_s=3.0), make_case(b"few", ttl_s=3.0)
+    spool.put(large, PAYLOAD, 1000.0)
+    spool.put(small, b"few", 0.001)
+    spool.flush()
+    learn(uploader.path)  # 32 KiB a second: the large one takes two
+    uploader.reset(window_bytes=2 * CHUNK_BYTES)
+    assert uploader.next_message()[0].case == large
+    fake_clock.advance(1.5)
+    uploader.reset(window_bytes=2 * CHUNK_BYTES)
+    assert uploader.next_message()[0].case == small

@@ -65,6 +65,14 @@ def test_golden_bank_change_with_the_fields_that_came_later_reads_and_is_written
     assert p.pack_change(p.diff_banks(None, later)) == golden
 
 
+@pytest.mark.parametrize("name", ["_later_welcome.bin", "_later_case_offer.bin"])
+def test_golden_message_with_what_came_later_reads_and_is_written_the_same(name):
+    golden = (V1 / name).read_bytes()
+    message, blob = p.decode(MAKE["split"](golden))
+    assert MAKE["join"](p.encode(message, blob)) == golden
+    assert (message, blob) in [(MAKE["later_welcome"](), b""), (p.CaseOffer(case=MAKE["case"]()), bytes(range(32)))]
+
+
 def test_golden_raw_image_decodes():
     image = p.decode_image((V1 / "_image.raw").read_bytes(), "application/x-skyloop-raw")
     np.testing.assert_array_equal(image, np.arange(24, dtype=np.int16).reshape(2, 3, 4) - 5)
@@ -81,7 +89,18 @@ def test_readme_shows_the_golden_bytes():
 def test_readme_names_every_kind_code_and_field():
     readme = (Path(p.__file__).parent / "README.md").read_text(encoding="utf-8")
     models = [type(message) for message, _ in MESSAGES.values()]
-    models += [p.Case, p.FrameHeader, p.FrameRef, p.Pose, p.Detection, p.Interpretation, p.Prompt, p.Chip, p.Vectors]
+    models += [
+        p.Case,
+        p.CasePart,
+        p.FrameHeader,
+        p.FrameRef,
+        p.Pose,
+        p.Detection,
+        p.Interpretation,
+        p.Prompt,
+        p.Chip,
+        p.Vectors,
+    ]
     fields = {field for model in models for field in model.model_fields}
     missing = [name for name in fields | set(p.KINDS) | set(p.PROBLEM_CODES) if f"`{name}`" not in readme]
     assert missing == []
@@ -98,3 +117,15 @@ def test_golden_question_about_a_target_and_its_answer_decode():
     answer, _ = p.decode(read("_target_interpretation"))
     assert question == p.CaseOffer(case=MAKE["target_case"]())
     assert answer == p.InterpretationMessage(interpretation=MAKE["target_interpretation"]())
+
+
+def test_golden_case_with_parts_decodes():
+    parts, _ = p.decode(read("_parts_case"))
+    assert parts == p.CaseOffer(case=MAKE["parts_case"]())
+
+
+def test_golden_refined_case_and_its_answer_decode():
+    refined, _ = p.decode(read("_refined_case"))
+    answer, _ = p.decode(read("_refined_interpretation"))
+    assert refined == p.CaseOffer(case=MAKE["refined_case"]())
+    assert answer == p.InterpretationMessage(interpretation=MAKE["refined_interpretation"]())

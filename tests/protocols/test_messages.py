@@ -77,9 +77,14 @@ cases = st.builds(
     space_id=texts,
     variant=texts,
     media_type=st.sampled_from(["image/jpeg", "image/png", "image/webp", "application/x-skyloop-raw"]),
-    payload_bytes=st.integers(1, limits.MAX_CASE_BYTES),
+    payload_bytes=st.integers(1000, limits.MAX_CASE_BYTES),
     payload_sha256=hex64,
     ttl_s=durations,
+    further=st.lists(
+        st.builds(p.CasePart, region_xyxy=st.just((1, 0, 8, 7.5)), payload_bytes=st.integers(1, 99)), max_size=3
+    ).map(tuple),
+    quality=st.none() | st.integers(1, 100),
+    refines=st.none() | hex32,
 )
 corners = st.lists(st.tuples(coords, coords), min_size=3, max_size=6).map(lambda c: tuple(np.ravel(c).tolist()))
 
@@ -96,6 +101,7 @@ def interpretations(draw):
         by=draw(st.sampled_from(["teacher", "person"])),
         interpreter=draw(texts),
         made_at_s=draw(walls),
+        supersedes=draw(st.none() | hex32),
     )
 
 
@@ -190,6 +196,16 @@ STRATEGIES = {
     "PromptUpdate": st.tuples(updates, blobs),
     "PromptReceipt": st.tuples(
         st.builds(p.PromptReceipt, update_id=ids, bank=refs, applied=st.booleans(), reason=reasons), no_blob
+    ),
+    "RefineRequest": st.tuples(
+        st.builds(
+            p.RefineRequest,
+            request_id=ids,
+            case_id=hex32,
+            region_xyxy=st.none() | boxes,
+            quality=st.integers(1, 100),
+        ),
+        no_blob,
     ),
     "TrackTarget": st.tuples(track_targets(), no_blob),
     "TargetStatus": st.tuples(
@@ -309,7 +325,9 @@ def test_headers_that_are_no_header_are_malformed(packed):
     "frames",
     [
         pytest.param([bytes(limits.MAX_HEADER_BYTES + 1), b""], id="header"),
-        pytest.param([header("CaseChunk")[0], bytes(limits.CHUNK_BYTES + 1)], id="blob"),
+        pytest.param([header("CaseChunk")[0], bytes(limits.MAX_CHUNK_BYTES + 1)], id="blob"),
+        pytest.param([header("CaseOffer")[0], bytes(GOLDEN["CaseOffer"][0].case.payload_bytes + 1)], id="offer"),
+        pytest.param([header("PromptUpdate")[0], bytes(limits.CHUNK_BYTES + 1)], id="blob of an update"),
         pytest.param(header("CaseChunk", offset=limits.MAX_CASE_BYTES - 5), id="chunk over the case"),
         pytest.param(header("PromptUpdate", offset=990), id="slice over the update"),
     ],
@@ -354,7 +372,7 @@ def test_error_text_does_not_repeat_the_input():
     assert "craft_software" in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", p.KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in p.KINDS if kind != "CaseOffer"])
 def test_blob_belongs_to_chunks_and_updates_alone(kind):
     message, blob = GOLDEN[kind]
     wrong = b"" if blob else b"x"
@@ -517,3 +535,8 @@ def test_announced_size_is_checked_first(total, held, code):
     with pytest.raises(p.MessageError) as caught:
         p.Reassembly(total, DIGEST, cap_bytes=100, held=held)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("quality", [0, 101, -5, 10**9])
+def test_absurd_quality_is_refused(quality):
+    assert code_of(header("RefineRequest", quality=quality)) == "bad_value"

@@ -356,3 +356,39 @@ def test_polygons_are_limited_in_sum():
     many = make_interpretation().model_copy(update={"polygons": None, "detections": (detection(),) * 50})
     with pytest.raises(ValidationError, match="simplify"):
         many.model_copy(update={"polygons": ((0,) * 64,) * 50})
+
+
+def part(**changes):
+    return p.CasePart(**{"region_xyxy": (0, 0, 64, 64), "payload_bytes": 10} | changes)
+
+
+@pytest.mark.parametrize(
+    ("further", "problem"),
+    [
+        pytest.param((part(region_xyxy=(1900, 0, 1930, 30)),), "leaves the frame", id="outside"),
+        pytest.param((part(payload_bytes=40_000),), "leave no byte", id="all bytes"),
+        pytest.param((part(),) * limits.MAX_CASE_PARTS, "at most 7", id="too many"),
+    ],
+)
+def test_case_with_parts_that_cannot_be_is_refused(further, problem):
+    with pytest.raises(ValidationError, match=problem):
+        make_case().model_copy(update={"further": further})
+
+
+def test_case_about_a_target_has_one_picture():
+    with pytest.raises(ValidationError, match="2 pictures about one target"):
+        MAKE["target_case"]().model_copy(update={"further": (part(),)})
+
+
+def test_imagery_is_cut_into_the_pictures_of_the_parts():
+    case = make_case().model_copy(update={"further": (part(), part(payload_bytes=30))})
+    payload = bytes(range(250)) * 160
+    assert [data for _, data in case.cut(payload)] == [payload[:-40], payload[-40:-30], payload[-30:]]
+    assert b"".join(data for _, data in case.cut(payload)) == payload
+
+
+def test_reader_that_knows_no_parts_sees_the_first_picture():
+    first, second = (np.full((8, 8, 3), value, np.uint8) for value in (40, 200))
+    for media_type in ("image/jpeg", "image/webp"):
+        payload = p.encode_image(first, media_type) + p.encode_image(second, media_type)
+        assert abs(int(p.decode_image(payload, media_type).mean()) - 40) < 4

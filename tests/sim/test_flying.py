@@ -120,11 +120,10 @@ def test_a_program_that_fails_ends_the_flight(tmp_path, edge, cloud, words):
 def test_a_delayed_teacher_and_students_of_its_own_are_told_to_the_cloud(tmp_path):
     from sim.crew import CloudProgram, Launcher
 
-    craft = tiny_scenario().craft[0].model_dump()
-    scenario = tiny_scenario(craft=[{**craft, "student": "my/bundle"}], teacher={"delay_s": 2})
+    teacher = tiny_scenario(teacher={"delay_s": 2}).teacher
     commands = []
     launcher = Launcher(command=lambda *words: commands.append(words) or [sys.executable])
-    CloudProgram(RunFolder.of(tmp_path, ["tiny"]), scenario, (1, 2), launcher)
+    CloudProgram(RunFolder.of(tmp_path, ["tiny"]), teacher, [None, Path("my/bundle")], (1, 2), launcher)
     assert commands[0][-4:-2] == ("--student", "my/bundle")
     assert (tmp_path / "cloud.toml").read_text().endswith("max_wait_s = 2.0\n")
 

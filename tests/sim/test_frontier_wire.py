@@ -10,7 +10,7 @@ def found(count: int) -> ImageDetections:
 
 
 def test_case_costs_its_imagery_and_about_a_kilobyte():
-    assert 1000 < case_bytes(b"x" * 5000, "image/webp", found(0), found(0)) - 5000 < 1500
+    assert 700 < case_bytes(b"x" * 5000, "image/webp", found(0), found(0)) - 5000 < 1200
 
 
 def test_every_detection_and_every_chunk_costs():
@@ -18,7 +18,7 @@ def test_every_detection_and_every_chunk_costs():
     assert case_bytes(b"x", "image/webp", found(3), found(0)) - bare > 3 * 80
     assert case_bytes(b"x", "image/webp", found(0), found(3)) - bare > 3 * 80
     longer = case_bytes(b"x" * (CHUNK_BYTES + 1), "image/webp", found(0), found(0))
-    assert 50 < longer - bare - CHUNK_BYTES < 100
+    assert 50 < longer - bare - CHUNK_BYTES < 400  # with the receipt between them
 
 
 def test_craft_without_student_tells_less():

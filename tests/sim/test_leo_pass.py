@@ -1,15 +1,17 @@
 import itertools
 import math
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from sim.craft.contact import Station, contact_windows
 from sim.craft.orbit import orbit_from_tle
 from sim.errors import OptionError, ScenarioError
 from sim.leo_pass import MODCODS, PassRadio, first_pass_s, pass_schedule
 from sim.link_profiles import NAMES, PROFILES, leo_pass, schedule_named
+from sim.mission import load_mission
 from sim.mission_cli import MISSIONS
 
 TLE = (
@@ -72,10 +74,38 @@ def test_one_station_at_a_time_and_no_stretch_is_empty():
     assert schedule[1].profile.edge_to_cloud_bps == pytest.approx(980_486)
 
 
-def test_the_bundled_leo_pass_begins_with_its_first_pass():
-    schedule = leo_pass(MISSION, "sat-a2")
+SATELLITES = [craft.name for craft in load_mission(MISSION).craft if craft.tle]
+
+
+@pytest.mark.parametrize("name", ["", *SATELLITES])
+def test_the_bundled_leo_pass_begins_five_seconds_before_a_whole_pass(name):
+    schedule = leo_pass(MISSION, name)
     assert [s.state for s in schedule[:2]] == ["cut", "up"]
     assert schedule[1].from_s == pytest.approx(5.0)
+    assert schedule[1].profile.edge_to_cloud_bps == pytest.approx(490_243)  # low above the horizon
+
+
+def test_a_pass_under_way_or_close_behind_another_is_not_the_first():
+    window = contact_windows(ORBIT, STATION, START_S, DAY_S)[0]
+    during = orbit_from_tle("sat", TLE, ORBIT.epoch.start + timedelta(seconds=window.start_s + 60.0))
+    east = Station("east", 78.23, 60.0, 0.0, 10.0)  # sees it before and after svalbard does
+    windows = sorted(w.start_s for w in contact_windows(during, STATION, 0.0, DAY_S))
+    assert windows[0] == 0.0
+    assert first_pass_s(during, [STATION], DAY_S) == windows[1]
+    both = first_pass_s(ORBIT, [STATION, east], DAY_S, 5.0)
+    seen = [w for s in (STATION, east) for w in contact_windows(ORBIT, s, 0.0, DAY_S)]
+    assert not any(w.start_s < both and w.end_s > both - 5.0 for w in seen)
+
+
+def test_an_old_tle_is_warned_of_and_a_fresh_one_is_not(tmp_path):
+    assert ORBIT.stale_words() is None
+    later = MISSION.read_text().replace("start = 2026-03-20T", "start = 2026-03-25T")
+    (tmp_path / "later.toml").write_text(later)
+    with capture_logs() as logs:
+        assert leo_pass(tmp_path / "later.toml")[1].from_s == pytest.approx(5.0)
+    assert [line["log_level"] for line in logs] == ["warning"]
+    assert "5.0 days from the start" in logs[0]["event"]
+    assert "5 to 15 km" in logs[0]["event"]
 
 
 def test_first_pass_is_none_where_there_is_none():

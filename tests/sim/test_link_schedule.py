@@ -58,6 +58,8 @@ def test_a_trace_without_end_is_played_once(tmp_path):
         ("0,2,broken,,\n", r"line 2: state = 'broken' is none of up, cut"),
         ("0,0,up,,\n", r"line 2: to_s = 0 is not after"),
         ("0,inf,up,,\n5,6,up,,\n", r"line 3: an overlap"),
+        ("0,2,up,,0.1,7\n", r"line 2: 6 cells, and the header names 5 columns; remove '7'"),
+        ("0,2,up,,\n2,4,up,,,\n", r"line 3: 6 cells, and the header names 5 columns"),
         ("", r"1 lines; give a header"),
     ],
 )

@@ -14,7 +14,7 @@ def test_times_start_at_the_first_frame(record):
 def test_case_and_region_are_read_back(record):
     sent = [frame for frame in record.frames if frame.is_sent]
     assert [frame.index for frame in sent] == [9]
-    assert sent[0].region_xyxy == (0, 0, 96, 96)
+    assert sent[0].regions_xyxy == ((0, 0, 96, 96),)
 
 
 def test_first_prompted_frame_is_the_first_with_the_revision_in_force(record):

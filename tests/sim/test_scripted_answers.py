@@ -19,12 +19,12 @@ def truth(ignore=(False, False, False, False)) -> LabelledImage:
 
 
 def test_boxes_of_the_label_inside_the_region_are_given_as_x_y_w_h():
-    assert true_answer(truth(), REGION, ["Debris"]) == Answer("Debris", ((10, 10, 20, 20),))
+    assert true_answer(truth(), [REGION], ["Debris"]) == Answer("Debris", ((10, 10, 20, 20),))
 
 
 def test_what_the_craft_cannot_name_itself_goes_first():
-    assert true_answer(truth(), REGION, ["Car", "Debris"]).label == "Car"
-    assert true_answer(truth(), REGION, ["Car", "Debris"], on_edge=["Car"]).label == "Debris"
+    assert true_answer(truth(), [REGION], ["Car", "Debris"]).label == "Car"
+    assert true_answer(truth(), [REGION], ["Car", "Debris"], on_edge=["Car"]).label == "Debris"
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_what_the_craft_cannot_name_itself_goes_first():
     ],
 )
 def test_nothing_to_name_is_no_answer(labels, region, ignore):
-    assert true_answer(truth(ignore), region, labels) is None
+    assert true_answer(truth(ignore), [region], labels) is None
 
 
 def test_decisions_repeat_with_the_seed_and_err_at_their_rate():

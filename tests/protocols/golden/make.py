@@ -128,6 +128,22 @@ def target_case() -> p.Case:
     return case().model_copy(update={"target": question})
 
 
+def parts_case() -> p.Case:
+    """A case with a second picture, a field that came within v1."""
+    part = p.CasePart(region_xyxy=(1280, 640, 1600, 960), image_scale=0.5, payload_bytes=12_000)
+    return case().model_copy(update={"further": (part,)})
+
+
+def refined_case() -> p.Case:
+    """A case that shows another's frame again, fields that came within v1."""
+    return case().model_copy(update={"case_id": "ef" * 16, "refines": CASE_ID, "quality": 90})
+
+
+def refined_interpretation() -> p.Interpretation:
+    """The answer to it."""
+    return interpretation().model_copy(update={"case_id": "ef" * 16, "supersedes": CASE_ID})
+
+
 def target_interpretation() -> p.Interpretation:
     """The answer to it, with vectors."""
     vectors = np.arange(1, 9, dtype=np.float32).reshape(2, 4) / 8
@@ -217,6 +233,10 @@ def messages() -> dict[str, tuple[p.AnyMessage, bytes]]:
             ),
             b"",
         ),
+        (
+            p.RefineRequest(request_id="request-1", case_id=CASE_ID, region_xyxy=(512, 128, 1024, 640), quality=95),
+            b"",
+        ),
     ]
     return {message.kind: (message, blob) for message, blob in all_messages}
 
@@ -236,6 +256,13 @@ def split(data: bytes) -> list[bytes]:
     return frames
 
 
+def later_welcome() -> p.Welcome:
+    """With the fields that came within v1."""
+    welcome = messages()["Welcome"][0]
+    assert isinstance(welcome, p.Welcome)
+    return welcome.model_copy(update={"chunk_bytes": 131072, "open_cases": 32})
+
+
 def files() -> dict[str, bytes]:
     """Every golden file by name."""
     made = {f"{kind}.bin": join(p.encode(message, blob)) for kind, (message, blob) in messages().items()}
@@ -243,7 +270,13 @@ def files() -> dict[str, bytes]:
     made["_bank_change.bin"] = p.pack_change(p.diff_banks(p.PromptBank.empty("epoch-1"), bank()))
     made["_later_bank_change.bin"] = p.pack_change(p.diff_banks(None, later_bank()))
     made["_target_case.bin"] = join(p.encode(p.CaseOffer(case=target_case())))
+    made["_parts_case.bin"] = join(p.encode(p.CaseOffer(case=parts_case())))
+    made["_refined_case.bin"] = join(p.encode(p.CaseOffer(case=refined_case())))
+    refined = p.InterpretationMessage(interpretation=refined_interpretation())
+    made["_refined_interpretation.bin"] = join(p.encode(refined))
     made["_target_interpretation.bin"] = join(p.encode(p.InterpretationMessage(interpretation=target_interpretation())))
+    made["_later_welcome.bin"] = join(p.encode(later_welcome()))
+    made["_later_case_offer.bin"] = join(p.encode(p.CaseOffer(case=case()), bytes(range(32))))
     raw = np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4) - 5
     made["_image.raw"] = p.encode_image(raw, "application/x-skyloop-raw")
     return made

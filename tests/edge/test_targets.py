@@ -151,7 +151,7 @@ def test_prompted_target_is_found_again_only_where_prompt_and_template_agree():
             rows = [0] if answers and index not in video.absent else []
             return {"Thing": np.array(rows, np.int64)}
 
-        return follow(video, 28, label="Thing", answering=answering)[-1]
+        return follow(video, 32, label="Thing", answering=answering)[-1]
 
     assert run(answers=False).state == "lost"
     assert run(answers=True).state == "tracked"

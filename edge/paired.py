@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from edge.correlation import CorrelationTracker
+from edge.correlation import CorrelationSettings, CorrelationTracker
 from edge.nanotrack import NanoNetwork, NanoTracker
 from edge.short_term import Sighting
 from protocols.arrays import FloatArray, ImageArray
@@ -37,7 +37,8 @@ class PairedTracker:
 
     def __init__(self, network: NanoNetwork) -> None:
         """Knows no target yet."""
-        self._nano, self._filter = NanoTracker(network), CorrelationTracker()
+        # NanoTrack says how wide and high the target is.
+        self._nano, self._filter = NanoTracker(network), CorrelationTracker(CorrelationSettings(aspect=None))
 
     def start(self, image: ImageArray, box_xyxy: FloatArray) -> None:
         """See `ShortTermTracker.start`."""

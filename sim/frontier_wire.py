@@ -1,7 +1,7 @@
 """What asking about one image costs on the wire: every message of its case, encoded as the link encodes it.
 
-Both directions count: the offer with the first bytes, chunks, receipts, the answer and its receipt. What belongs to no case is left out:
-greetings and heartbeats, and what ZeroMQ and CURVE put around each message (about 35 bytes).
+Both directions count: the offer with the first bytes, chunks, receipts, the answer and its receipt. What belongs to no
+case is left out: greetings and heartbeats, and what ZeroMQ and CURVE put around each message (about 35 bytes).
 """
 
 from __future__ import annotations

@@ -99,6 +99,8 @@ def test_chunk_behind_a_gap_is_refused(cloud, connect):
 
 
 def test_restarted_gateway_finishes_an_upload_begun_before(cloud, keys_of, fly):
+    cloud.stop()
+    cloud.start(credit_bytes=16 * 1024)  # a round trip for each chunk, so that the restart comes under way
     link, spool, _, _ = fly(keys_of("alpha"))
     until(lambda: link.stats().connected)
     payload = os.urandom(2**21)

@@ -8,11 +8,19 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import structlog
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.bundle import Bundle, load_bundle
 
 TINY_DIM = 8
+
+
+@pytest.fixture(autouse=True)
+def _plain_logs():
+    """A command that a test runs in this process leaves its logs to a stream that is closed when it ends."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

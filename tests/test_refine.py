@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+import structlog
 from builders import scene
 from test_target_questions import serving, wait_for
 from typer.testing import CliRunner
@@ -88,7 +89,9 @@ def fly(tmp_path, tiny_bundle):
 
 
 def refine(tmp_path, case_id, *options):
-    return CliRunner().invoke(cli.app, ["refine", case_id, *options, "--data", str(tmp_path / "data")])
+    done = CliRunner().invoke(cli.app, ["refine", case_id, *options, "--data", str(tmp_path / "data")])
+    structlog.reset_defaults()  # the flight goes on, and logs
+    return done
 
 
 def test_person_gets_a_better_picture_whose_answer_supersedes(fly, tmp_path):

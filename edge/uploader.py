@@ -230,7 +230,7 @@ class Uploader:
             return True
         self._not_before_s = {case_id: until_s for case_id, until_s in self._not_before_s.items() if until_s > now_s}
         busy = self._not_before_s.keys() | self._uploads.keys() if self._not_before_s else self._uploads
-        best = self._spool.best(busy, self.path.bytes_per_s)
+        best = self._spool.best(busy, self.path.bytes_per_s(now_s))
         if best is None or not self._is_its_turn(best):
             return False
         try:
@@ -257,7 +257,8 @@ class Uploader:
 
     def _order(self, spooled: SpooledCase) -> tuple[bool, tuple[float, int]]:
         """Sort key among cases on their way: what can still be in time first."""
-        return not spooled.is_in_time(self._clock.monotonic_s(), self.path.bytes_per_s), spooled.order
+        now_s = self._clock.monotonic_s()
+        return not spooled.is_in_time(now_s, self.path.bytes_per_s(now_s)), spooled.order
 
     def _is_new(self, upload: _Upload) -> bool:
         """Whether the cloud cannot have anything of a case that is about to be offered."""

@@ -23,7 +23,7 @@ class Pipe:
             self.path.answered(self.now_s - chunk.sent_s, self.now_s, chunk.in_flight)
 
     def fill(self):
-        while self.path.state().in_flight_bytes + self.path.chunk_bytes <= self.path.allowance_bytes:
+        while self.path.state(self.now_s).in_flight_bytes + self.path.chunk_bytes <= self.path.allowance_bytes:
             size = self.path.chunk_bytes
             self.free_s = max(self.free_s, self.now_s) + size / self.bytes_per_s
             self.flying.append((size, self.free_s + self.rtt_s, self.path.sent(size, self.now_s)))
@@ -41,7 +41,7 @@ class Pipe:
 def test_rate_of_the_path_is_found_and_its_queue_kept_short(bytes_per_s, rtt_s):
     pipe = Pipe(bytes_per_s, rtt_s)
     pipe.run(60 * max(rtt_s, CHUNK_BYTES / bytes_per_s, 0.1))
-    state = pipe.path.state()
+    state = pipe.path.state(pipe.now_s)
     assert state.edge_to_cloud_bps == pytest.approx(8 * bytes_per_s, rel=0.05)
     assert not state.is_bps_floor
     # Twice what the path holds, measured with two chunks on it: so long waits who comes behind.
@@ -74,7 +74,7 @@ def test_path_that_grew_narrow_is_believed_after_ten_seconds():
     pipe.run(5)
     pipe.bytes_per_s = 50_000
     pipe.run(25)
-    assert pipe.path.state().edge_to_cloud_bps == pytest.approx(8 * 50_000, rel=0.1)
+    assert pipe.path.state(pipe.now_s).edge_to_cloud_bps == pytest.approx(8 * 50_000, rel=0.1)
 
 
 def test_little_to_send_gives_a_floor_and_never_lowers_what_was_found():
@@ -82,11 +82,11 @@ def test_little_to_send_gives_a_floor_and_never_lowers_what_was_found():
     chunk = path.sent(1000, 0.0)
     path.ran_dry()
     path.covered(chunk, 1.0)
-    assert (path.state().edge_to_cloud_bps, path.state().is_bps_floor) == (8000, True)
+    assert (path.state(1.0).edge_to_cloud_bps, path.state(1.0).is_bps_floor) == (8000, True)
     slower = path.sent(1000, 10.0)
     path.ran_dry()
     path.covered(slower, 15.0)
-    assert path.state().edge_to_cloud_bps == 8000
+    assert path.state(1.0).edge_to_cloud_bps == 8000
 
 
 @pytest.mark.parametrize(("took_s", "is_floor"), [(0.95, False), (0.5, True)])
@@ -96,16 +96,16 @@ def test_found_rate_stays_found_but_for_a_much_higher_floor(took_s, is_floor):
     chunk = path.sent(1000, 2.0)
     path.ran_dry()
     path.covered(chunk, 2.0 + took_s)
-    assert (path.state().is_bps_floor, path.state().edge_to_cloud_bps) == (is_floor, pytest.approx(8000 / took_s))
+    assert (path.state(1.0).is_bps_floor, path.state(1.0).edge_to_cloud_bps) == (is_floor, pytest.approx(8000 / took_s))
 
 
 def test_round_trip_is_smoothed_as_in_rfc_6298():
     path = PathEstimate()
     path.answered(0.8, 0.0)
-    assert (path.rtt_s, path.state().rtt_spread_s) == (0.8, 0.4)
+    assert (path.rtt_s, path.state(1.0).rtt_spread_s) == (0.8, 0.4)
     path.answered(1.6, 1.0)
-    assert (path.rtt_s, path.state().rtt_spread_s) == pytest.approx((0.9, 0.5))
-    assert path.state().rtt_least_s == 0.8
+    assert (path.rtt_s, path.state(1.0).rtt_spread_s) == pytest.approx((0.9, 0.5))
+    assert path.state(1.0).rtt_least_s == 0.8
 
 
 def test_least_round_trip_is_looked_at_anew_with_an_empty_path_after_a_minute():
@@ -113,8 +113,8 @@ def test_least_round_trip_is_looked_at_anew_with_an_empty_path_after_a_minute():
     pipe.run(5)
     pipe.rtt_s = 0.2
     pipe.run(60)
-    assert pipe.path.state().rtt_least_s == pytest.approx(0.2, rel=0.2)
-    assert pipe.path.state().edge_to_cloud_bps == pytest.approx(8e6, rel=0.05)
+    assert pipe.path.state(pipe.now_s).rtt_least_s == pytest.approx(0.2, rel=0.2)
+    assert pipe.path.state(pipe.now_s).edge_to_cloud_bps == pytest.approx(8e6, rel=0.05)
 
 
 def test_path_that_swallowed_all_of_the_last_connection_is_begun_anew_and_small():
@@ -124,7 +124,7 @@ def test_path_that_swallowed_all_of_the_last_connection_is_begun_anew_and_small(
     path.begin()
     path.sent(CHUNK_BYTES, 1.0)
     path.begin()
-    assert (path.state().edge_to_cloud_bps, path.chunk_bytes) == (None, first)
+    assert (path.state(1.0).edge_to_cloud_bps, path.chunk_bytes) == (None, first)
 
 
 def test_new_connection_has_nothing_in_flight_and_keeps_what_was_learned():
@@ -132,4 +132,16 @@ def test_new_connection_has_nothing_in_flight_and_keeps_what_was_learned():
     path.covered(path.sent(CHUNK_BYTES, 0.0), 0.5)
     path.sent(CHUNK_BYTES, 0.5)
     path.begin()
-    assert (path.state().in_flight_bytes, path.state().edge_to_cloud_bps) == (0, 16 * CHUNK_BYTES)
+    assert (path.state(1.0).in_flight_bytes, path.state(1.0).edge_to_cloud_bps) == (0, 16 * CHUNK_BYTES)
+
+
+@pytest.mark.parametrize(("least_s", "believed_s"), [(0.6, 30.0), (7.0, 70.0)])
+def test_rate_that_nothing_confirmed_lately_is_unknown(least_s, believed_s):
+    path = PathEstimate()
+    path.answered(least_s, 0.0)
+    path.covered(path.sent(500, 0.0), 1.0)
+    path.begin()
+    assert (path.state(1.0 + believed_s).edge_to_cloud_bps, path.bytes_per_s(1.0 + believed_s)) == (4000, 500)
+    assert (path.state(1.1 + believed_s).edge_to_cloud_bps, path.bytes_per_s(1.1 + believed_s)) == (None, None)
+    path.covered(path.sent(500, 2.0 + believed_s), 3.0 + believed_s)
+    assert path.bytes_per_s(3.0 + believed_s) == 500

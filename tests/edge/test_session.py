@@ -160,7 +160,7 @@ def test_welcome_that_says_so_gets_the_imagery_with_the_offer(wire, make_case):
     wire.ports.spool.put(make_case(), b"imagery", 1.0)
     wire.welcome(hello, chunk_bytes=2**20, open_cases=9)
     (offer,) = wire.take()
-    assert (offer.kind, wire.ports.uploader.path.state().in_flight_bytes) == ("CaseOffer", 7)
+    assert (offer.kind, wire.ports.uploader.path.state(0.0).in_flight_bytes) == ("CaseOffer", 7)
 
 
 def test_silence_ends_the_session_and_any_message_proves_life(online, fake_clock):

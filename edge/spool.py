@@ -407,8 +407,10 @@ class Spool:
         """Whether a delivered case that was put by is gone."""
         with self._lock:
             case_id = next(iter(self._held), None)
+            if case_id is not None:
+                self._forget(case_id)  # under the same lock, lest it be queued again in between and lost
         if case_id is not None:
-            self.done(case_id)
+            self._files.remove(case_id)
         return case_id is not None
 
     def _drop_below(self, entry: SpooledCase) -> bool:

@@ -5,6 +5,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import msgpack
@@ -311,3 +312,34 @@ def test_case_held_before_its_sync_leaves_no_file_once_it_makes_room(tmp_path, m
         spool.put(make_case(payload), payload, 1.0)
     spool.flush()
     assert (spool.held(case.case_id), case.case_id in {path.stem for path in tmp_path.iterdir()}) == (None, False)
+
+
+class LockThatOthersTake:
+    """A lock that somebody else gets hold of each time that it is given back."""
+
+    def __init__(self, then):
+        self.lock, self.then = threading.Lock(), then
+
+    def __enter__(self):
+        self.lock.acquire()
+
+    def __exit__(self, *error):
+        self.lock.release()
+        then, self.then = self.then, lambda: None  # what it does takes the lock itself
+        then()
+        self.then = then
+
+
+def test_case_that_makes_room_while_it_is_queued_again_is_either_gone_or_queued(tmp_path, fill):
+    spool, back = Spool(tmp_path), []
+    (held,) = fill(spool, [1.0])
+    spool.hold(held)
+
+    def take_back():
+        if spool.held(held) is not None:
+            back.append(held)
+            spool.take_back(held)
+
+    spool._lock = LockThatOthersTake(take_back)
+    spool._drop_held()
+    assert (held in spool) == bool(back)

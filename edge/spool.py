@@ -378,6 +378,14 @@ class Spool:
             self._waiting_by_rank.remove(item[0])
         return item and item[0]
 
+    def _give_up(self, case_id: str) -> bool:
+        """Let go of a case that cannot be written; False where it was delivered, dropped or expired meanwhile."""
+        with self._lock:
+            is_wanted = case_id in self._waiting
+            if is_wanted:
+                self._forget(case_id)
+            return is_wanted
+
     def _let_go(self, case_id: str) -> None:
         with self._lock:
             self._forget(case_id)
@@ -400,7 +408,6 @@ class Spool:
                     self._peak_bytes = max(self._peak_bytes, total)
                     return True
             if not self._drop_held() and not self._drop_below(entry):
-                self._dropped += 1
                 return False
 
     def _drop_held(self) -> bool:
@@ -414,20 +421,25 @@ class Spool:
         return case_id is not None
 
     def _drop_below(self, entry: SpooledCase) -> bool:
-        """Whether a case that is to make room for this one was found, and is gone."""
+        """Whether a case that is to make room for this one was found, and is gone; not where this one left."""
         with self._lock:
-            last = self._queue.least(self._clock.monotonic_s())
-        if last is None or last is entry:
-            return False
-        self._dropped += 1
-        self.done(last.case.case_id)
+            is_wanted = entry.case.case_id in self._waiting
+            last = self._queue.least(self._clock.monotonic_s()) if is_wanted else None
+            if last is None or last is entry:
+                return False
+            case_id = last.case.case_id
+            is_written = case_id not in self._waiting
+            self._forget(case_id)
+            self._dropped += 1
+        if is_written:
+            self._files.remove(case_id)
         return True
 
     def _write(self, entry: SpooledCase, payload: bytes) -> None:
         """Write a case's file; where there is no room for it, what is worth less makes room, or it is dropped."""
         case_id = entry.case.case_id
         if not self._make_room(entry):
-            self._let_go(case_id)
+            self._dropped += self._give_up(case_id)
             return
         stored = StoredCase(entry.case, entry.value, entry.stored, entry.seq)
         while True:
@@ -435,11 +447,12 @@ class Spool:
                 self._files.write(stored, payload)
                 break
             except OSError as exc:
-                is_full = exc.errno in _NO_ROOM
+                is_full = exc.errno in _NO_ROOM and case_id in self._waiting
                 if is_full and (self._files.clear_aside() or self._drop_held() or self._drop_below(entry)):
                     continue
+                if not self._give_up(case_id):
+                    return
                 self._write_errors += 1
-                self._let_go(case_id)
                 raise SpoolError(f"{self._files.path(case_id)}: not written ({exc.strerror}); free some space") from exc
         with self._lock:
             is_wanted = self._forget_waiting(case_id) is not None

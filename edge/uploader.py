@@ -20,7 +20,7 @@ from edge.link_stats import LinkCounter
 from edge.path_estimate import PathEstimate, SentChunk
 from edge.receipt_audit import ReceiptAudit
 from edge.spool import Spool, SpooledCase
-from protocols.limits import CHUNK_BYTES, OPEN_CASES
+from protocols.limits import CHUNK_BYTES, MAX_OPEN_BYTES, OPEN_CASES
 from protocols.messages import AnyMessage, CaseChunk, CaseOffer, CaseReceipt, Problem
 
 log = structlog.get_logger()
@@ -252,6 +252,9 @@ class Uploader:
         Offering further ahead would fill the cloud's few places with cases that a better one may come before.
         """
         left = sum(len(upload.payload) - upload.sent for upload in self._uploads.values())
+        announced = sum(upload.spooled.case.payload_bytes for upload in self._uploads.values())
+        if announced + spooled.case.payload_bytes > MAX_OPEN_BYTES:  # the cloud would be busy
+            return False
         is_better = all(self._order(spooled) < self._order(upload.spooled) for upload in self._uploads.values())
         return is_better or left < self.path.allowance_bytes
 

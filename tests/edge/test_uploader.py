@@ -201,6 +201,17 @@ def test_cloud_that_takes_more_gets_larger_chunks_on_a_fast_path_and_more_cases(
     assert whole.case_id not in spool
 
 
+def test_no_more_imagery_is_on_its_way_than_the_cloud_holds_of_a_craft(uploader, spool, case, put):
+    spool.done(case.case_id)
+    cases = [put(20.0 - number, bytes(2**20)) for number in range(18)]
+    uploader.path.covered(uploader.path.sent(2**26, 1000.0), 1000.1)
+    uploader.path.greeted(500, 0.1, 1000.1)
+    uploader.reset(2**26, open_cases=32)
+    assert [message.case for message in send(uploader) if isinstance(message, CaseOffer)] == cases[:16]
+    uploader.on_receipt(receipt(cases[0], "stored", 2**20, credit_bytes=2**26))
+    assert send(uploader)[0] == CaseOffer(case=cases[16])
+
+
 def test_no_case_is_offered_long_before_its_turn(uploader, case, put):
     first, second = put(3.0), put(2.0)
     assert [message.kind for message in send(uploader)] == ["CaseOffer", "CaseChunk", "CaseChunk"]

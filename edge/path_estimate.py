@@ -82,6 +82,7 @@ class SentChunk:
     sent_s: float
     delivered: int
     delivered_s: float
+    first_sent_s: float  # when the newest chunk delivered by then was sent
     is_limited_by_us: bool
 
 
@@ -97,6 +98,7 @@ class PathEstimate:
         self._rates: deque[tuple[float, float]] = deque()  # (when, bytes/s), falling
         self._is_floor = True
         self._delivered, self._delivered_s, self._in_flight = 0, 0.0, 0
+        self._first_sent_s = 0.0  # when the newest chunk delivered was sent
         self._delivered_before = 0  # when this connection began
         self._idle_until = 0  # chunks delivered up to here say how much there was to send, not what the path takes
         self._largest = CHUNK_BYTES
@@ -194,10 +196,11 @@ class PathEstimate:
     def sent(self, size: int, now_s: float) -> SentChunk:
         """Note that a chunk leaves."""
         if self._in_flight == 0:  # the path was empty: what it delivers is counted from now
-            self._delivered_s = now_s
+            self._delivered_s = self._first_sent_s = now_s
         is_limited_by_us = self._delivered < self._idle_until
         self._in_flight += size
-        return SentChunk(size, self._in_flight, now_s, self._delivered, self._delivered_s, is_limited_by_us)
+        counted = self._delivered, self._delivered_s, self._first_sent_s
+        return SentChunk(size, self._in_flight, now_s, *counted, is_limited_by_us)
 
     def ran_dry(self) -> None:
         """There was room on the path and nothing to send: what is in flight now tells only a floor of the rate."""
@@ -207,8 +210,9 @@ class PathEstimate:
         """A receipt covers this chunk, and whatever was sent before it was noted before."""
         self._in_flight -= chunk.size
         self._delivered += chunk.size
-        self._delivered_s = now_s
-        passed_s = now_s - chunk.delivered_s
+        self._delivered_s, self._first_sent_s = now_s, chunk.sent_s
+        # Receipts that come in a bunch, as after a group commit, would make a rate of their own: the draft's remedy.
+        passed_s = max(now_s - chunk.delivered_s, chunk.sent_s - chunk.first_sent_s)
         if passed_s <= 0:
             return
         rate = (self._delivered - chunk.delivered) / passed_s

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from edge.path_estimate import PathEstimate
@@ -5,10 +7,10 @@ from protocols.limits import CHUNK_BYTES, MAX_CHUNK_BYTES
 
 
 class Pipe:
-    """A path of a rate and a delay, and a sender that fills what it may."""
+    """A path of a rate and a delay, with receipts that come each so often, and a sender that fills what it may."""
 
-    def __init__(self, bytes_per_s, rtt_s, path=None):
-        self.bytes_per_s, self.rtt_s, self.path = bytes_per_s, rtt_s, path or PathEstimate()
+    def __init__(self, bytes_per_s, rtt_s, bunch_s=0.0):
+        self.bytes_per_s, self.rtt_s, self.bunch_s, self.path = bytes_per_s, rtt_s, bunch_s, PathEstimate()
         self.now_s = self.free_s = 0.0
         self.flying = []
         self.begun_s = self.now_s
@@ -17,16 +19,20 @@ class Pipe:
         end_s = self.now_s + seconds
         while self.now_s < end_s:
             self.fill()
-            _, arrives_s, chunk = self.flying.pop(0)
-            self.now_s = arrives_s
-            self.path.covered(chunk, self.now_s)
-            self.path.answered(self.now_s - chunk.sent_s, self.now_s, chunk.in_flight)
+            self.now_s = self.flying[0][1]
+            while self.flying and self.flying[0][1] == self.now_s:
+                _, _, chunk = self.flying.pop(0)
+                self.path.covered(chunk, self.now_s)
+                self.path.answered(self.now_s - chunk.sent_s, self.now_s, chunk.in_flight)
 
     def fill(self):
         while self.path.state(self.now_s).in_flight_bytes + self.path.chunk_bytes <= self.path.allowance_bytes:
             size = self.path.chunk_bytes
             self.free_s = max(self.free_s, self.now_s) + size / self.bytes_per_s
-            self.flying.append((size, self.free_s + self.rtt_s, self.path.sent(size, self.now_s)))
+            arrives_s = self.free_s + self.rtt_s
+            if self.bunch_s:
+                arrives_s = math.ceil(arrives_s / self.bunch_s) * self.bunch_s
+            self.flying.append((size, arrives_s, self.path.sent(size, self.now_s)))
 
 
 @pytest.mark.parametrize(
@@ -47,6 +53,13 @@ def test_rate_of_the_path_is_found_and_its_queue_kept_short(bytes_per_s, rtt_s):
     # Twice what the path holds, measured with two chunks on it: so long waits who comes behind.
     assert pipe.path.chunk_bytes / bytes_per_s <= 1.05
     assert state.rtt_s <= 2 * (rtt_s + 0.05 + 2 * pipe.path.chunk_bytes / bytes_per_s)
+
+
+@pytest.mark.parametrize(("rtt_s", "bunch_s"), [(0.01, 0.02), (0.01, 0.05), (0.05, 0.05)])
+def test_receipts_that_come_in_bunches_raise_no_rate(rtt_s, bunch_s):
+    pipe = Pipe(250_000, rtt_s, bunch_s)
+    pipe.run(15)
+    assert 0.85 <= pipe.path.state(pipe.now_s).edge_to_cloud_bps / (8 * 250_000) <= 1.02
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from edge.clock import Clock
 from edge.errors import SpoolError
 from edge.link_stats import LinkCounter
 from edge.path_estimate import PathEstimate, SentChunk
+from edge.ranking import CASE_OVERHEAD_BYTES
 from edge.receipt_audit import ReceiptAudit
 from edge.spool import Spool, SpooledCase
 from protocols.limits import CHUNK_BYTES, MAX_OPEN_BYTES, OPEN_CASES
@@ -256,7 +257,9 @@ class Uploader:
         if announced + spooled.case.payload_bytes > MAX_OPEN_BYTES:  # the cloud would be busy
             return False
         is_better = all(self._order(spooled) < self._order(upload.spooled) for upload in self._uploads.values())
-        return is_better or left < self.path.allowance_bytes
+        # An offer is no imagery, and no credit counts it: on a thin path a heartbeat would wait behind all of them.
+        offers = CASE_OVERHEAD_BYTES * sum(not upload.is_answered for upload in self._uploads.values())
+        return is_better or max(left, offers) < self.path.allowance_bytes
 
     def _order(self, spooled: SpooledCase) -> tuple[bool, tuple[float, int]]:
         """Sort key among cases on their way: what can still be in time first."""

@@ -212,6 +212,20 @@ def test_no_more_imagery_is_on_its_way_than_the_cloud_holds_of_a_craft(uploader,
     assert send(uploader)[0] == CaseOffer(case=cases[16])
 
 
+@pytest.mark.parametrize(("rtt_s", "offers"), [(2.0, 3), (0.001, 17)])
+def test_no_more_offers_are_unanswered_than_the_path_takes_imagery(
+    spool, case, put, counter, fake_clock, rtt_s, offers
+):
+    uploader = Uploader(spool, fake_clock, counter, patience_s=20)
+    spool.done(case.case_id)
+    cases = [put(40.0 - number, b"few") for number in range(32)]
+    uploader.path.greeted(500, rtt_s, 1000.0)
+    uploader.reset(2**20, open_cases=32)
+    assert [message.case for message in send(uploader) if isinstance(message, CaseOffer)] == cases[:offers]
+    uploader.on_receipt(receipt(cases[0], "stored", 3))
+    assert send(uploader)[0] == CaseOffer(case=cases[offers])
+
+
 def test_no_case_is_offered_long_before_its_turn(uploader, case, put):
     first, second = put(3.0), put(2.0)
     assert [message.kind for message in send(uploader)] == ["CaseOffer", "CaseChunk", "CaseChunk"]

@@ -126,7 +126,8 @@ class CaseIntake:
 
     async def finish(self) -> None:
         """Wait until every case that is being committed has its receipt."""
-        await asyncio.gather(*self._committing, return_exceptions=True)
+        if self._committing:  # `wait`, for `gather` would take the verdicts along when it is cancelled
+            await asyncio.wait(self._committing)
         await self.send_receipts()
 
     def _conclude(self, upload: Upload) -> None:

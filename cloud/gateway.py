@@ -27,7 +27,7 @@ from edge.clock import Clock, SystemClock
 from edge.endpoints import check_endpoint
 from edge.keys import KeyPair
 from protocols.errors import MessageError
-from protocols.limits import MAX_CASE_BYTES, OPEN_CASES
+from protocols.limits import MAX_OPEN_BYTES
 from protocols.messages import AnyMessage, Hello, Problem, decode, encode
 
 __all__ = ["Gateway", "GatewaySettings", "GatewayStats"]
@@ -137,7 +137,7 @@ class Gateway:
                 self._clock,
                 max_bytes=settings.max_partial_bytes,
                 max_per_craft=settings.max_partials,
-                max_craft_bytes=OPEN_CASES * MAX_CASE_BYTES,
+                max_craft_bytes=MAX_OPEN_BYTES,
             ),
             commits=GroupCommit(self._store, self._case_stored),
             clock=self._clock,

@@ -182,10 +182,11 @@ class Agent:
     def _look_out(self) -> None:
         """Tell the scheduler what lies between a new case and the cloud."""
         path = self._link.path() if self._link is not None else None
-        if self._spool is None or path is None or not path.connected or path.is_bps_floor:
+        rate_bps = path.edge_to_cloud_bps if path is not None and path.connected and not path.is_bps_floor else None
+        if self._spool is None or rate_bps is None:
             self.scheduler.outlook = Outlook()
         else:
-            self.scheduler.outlook = Outlook((path.edge_to_cloud_bps or 0.0) / 8, self._spool.bytes_before)
+            self.scheduler.outlook = Outlook(rate_bps / 8, self._spool.bytes_before)
 
     def _hears_in_time(self) -> bool:
         """Whether a question about a target could be through before its answer is of no use any more."""

@@ -78,7 +78,7 @@ _Lane = tuple[str, "float | None"]
 
 
 class CaseQueue:
-    """Durable cases in lanes; not for several threads at a time."""
+    """Cases to be sent, durable or not yet, in lanes; not for several threads at a time."""
 
     def __init__(self) -> None:
         """Hold nothing."""
@@ -101,6 +101,8 @@ class CaseQueue:
         lane.remove(entry)
         if len(lane) < before:
             self._bytes[entry.class_name] -= entry.case.payload_bytes
+            if not self._bytes[entry.class_name]:  # each target is a class of its own: there is no end of them
+                del self._bytes[entry.class_name]
         if not len(lane):
             del self._lanes[_lane_of(entry)]
 
@@ -119,20 +121,11 @@ class CaseQueue:
         """Note that a case is sent: its class was given the bytes."""
         self._given.give(entry.class_name, entry.case.payload_bytes, now_s)
 
-    def least(self, now_s: float, new: SpooledCase | None = None) -> SpooledCase | None:
-        """Who makes room: the least worth of the classes that fill more than an equal share.
-
-        Args:
-            now_s: monotonic time.
-            new: a case that wants room, which it may be itself.
-        """
-        held = Counter({name: size for name, size in self._bytes.items() if size > 0})
+    def least(self, now_s: float) -> SpooledCase | None:
+        """Who makes room at a monotonic time: the least worth of the classes that fill more than an equal share."""
         entries = [lane.last for lane in self._lanes.values() if lane.last is not None]
-        if new is not None:
-            held[new.class_name] += new.case.payload_bytes
-            entries.append(new)
-        share = sum(held.values()) / max(len(held), 1)
-        rich = [entry for entry in entries if held[entry.class_name] >= share]
+        share = sum(self._bytes.values()) / max(len(self._bytes), 1)
+        rich = [entry for entry in entries if self._bytes[entry.class_name] >= share]
         return min(rich or entries, key=lambda entry: (entry.log_worth(now_s), -entry.seq), default=None)
 
     def bytes_before(self, worth: float, now_s: float) -> int:

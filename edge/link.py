@@ -299,7 +299,7 @@ class Link:
                 self._bell.silence()
             for _ in range(session.pump()):
                 guard.note_sent()
-            self._path = self._uploader.path.state()
+            self._path = self._uploader.path.state(self._clock.monotonic_s())
             if (better := dialer.step(0, below=connection.index)) is not None:
                 session.ended = f"{better.endpoint} is back"
                 return better

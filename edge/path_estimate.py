@@ -17,6 +17,10 @@ from protocols.limits import CHUNK_BYTES
 _RATE_WINDOW_S = 10.0
 """How long a maximum of the rate is believed, ten round trips at least (BBR: ten round trips)."""
 
+_BELIEVED_S = 30.0
+"""A rate that is older than this, or than ten round trips, says nothing of what the path takes now: who decides by it
+what to send, and so sends nothing, would never learn that the path has become better. Two or three cases in time."""
+
 _LEAST_WINDOW_S = 60.0
 """How long a minimum of the round trip time is believed; then the path is emptied for a look at it (BBR: 10 s; here
 less often, for each look costs a second's worth on a slow path)."""
@@ -52,7 +56,8 @@ class PathState:
         rtt_s: smoothed round trip time with the gateway's answer; None before the first.
         rtt_least_s: least lately: without what waited on the way.
         rtt_spread_s: smoothed mean deviation.
-        edge_to_cloud_bps: imagery bits a second that the path takes; None before the first chunk was receipted.
+        edge_to_cloud_bps: imagery bits a second that the path takes; None before the first chunk was receipted, and
+            once the newest such rate is too old to be believed.
         is_bps_floor: True while there was never enough to send to fill the path: it may take more.
         in_flight_bytes: imagery sent that no receipt covers yet.
         allowance_bytes: most that should be in flight, credit apart.
@@ -77,6 +82,7 @@ class SentChunk:
     sent_s: float
     delivered: int
     delivered_s: float
+    first_sent_s: float  # when the newest chunk delivered by then was sent
     is_limited_by_us: bool
 
 
@@ -92,6 +98,7 @@ class PathEstimate:
         self._rates: deque[tuple[float, float]] = deque()  # (when, bytes/s), falling
         self._is_floor = True
         self._delivered, self._delivered_s, self._in_flight = 0, 0.0, 0
+        self._first_sent_s = 0.0  # when the newest chunk delivered was sent
         self._delivered_before = 0  # when this connection began
         self._idle_until = 0  # chunks delivered up to here say how much there was to send, not what the path takes
         self._largest = CHUNK_BYTES
@@ -110,13 +117,13 @@ class PathEstimate:
             self._rates.clear()
         self._in_flight, self._idle_until, self._delivered_before = 0, self._delivered, self._delivered
 
-    def state(self) -> PathState:
-        """All that is known, `connected` apart."""
+    def state(self, now_s: float) -> PathState:
+        """All that is known at a monotonic time, `connected` apart."""
         return PathState(
             rtt_s=self._rtt_s,
             rtt_least_s=self._least_s if self._rtt_s is not None else None,
             rtt_spread_s=self._spread_s,
-            edge_to_cloud_bps=8 * self._rates[0][1] if self._rates else None,
+            edge_to_cloud_bps=8 * self._rates[0][1] if self._is_fresh(now_s) else None,
             is_bps_floor=self._is_floor,
             in_flight_bytes=self._in_flight,
             allowance_bytes=self.allowance_bytes,
@@ -127,10 +134,17 @@ class PathEstimate:
         """Smoothed round trip time; None before the first answer."""
         return self._rtt_s
 
-    @property
-    def bytes_per_s(self) -> float | None:
-        """What the path takes; None while that is unknown, or it may take more."""
-        return self._rates[0][1] if self._rates and not self._is_floor else None
+    def bytes_per_s(self, now_s: float) -> float | None:
+        """What the path takes at a monotonic time; None while that is unknown, or it may take more."""
+        return self._rates[0][1] if self._is_fresh(now_s) and not self._is_floor else None
+
+    def _is_fresh(self, now_s: float) -> bool:
+        """Whether a rate is known that is still believed."""
+        return bool(self._rates) and now_s - self._rates[-1][0] <= self._window_s(_BELIEVED_S)
+
+    def _window_s(self, least_s: float) -> float:
+        """So long, and ten round trips at least."""
+        return max(least_s, 10 * min(self._least_s, _LEAST_WINDOW_S))
 
     @property
     def chunk_bytes(self) -> int:
@@ -182,10 +196,11 @@ class PathEstimate:
     def sent(self, size: int, now_s: float) -> SentChunk:
         """Note that a chunk leaves."""
         if self._in_flight == 0:  # the path was empty: what it delivers is counted from now
-            self._delivered_s = now_s
+            self._delivered_s = self._first_sent_s = now_s
         is_limited_by_us = self._delivered < self._idle_until
         self._in_flight += size
-        return SentChunk(size, self._in_flight, now_s, self._delivered, self._delivered_s, is_limited_by_us)
+        counted = self._delivered, self._delivered_s, self._first_sent_s
+        return SentChunk(size, self._in_flight, now_s, *counted, is_limited_by_us)
 
     def ran_dry(self) -> None:
         """There was room on the path and nothing to send: what is in flight now tells only a floor of the rate."""
@@ -195,8 +210,9 @@ class PathEstimate:
         """A receipt covers this chunk, and whatever was sent before it was noted before."""
         self._in_flight -= chunk.size
         self._delivered += chunk.size
-        self._delivered_s = now_s
-        passed_s = now_s - chunk.delivered_s
+        self._delivered_s, self._first_sent_s = now_s, chunk.sent_s
+        # Receipts that come in a bunch, as after a group commit, would make a rate of their own: the draft's remedy.
+        passed_s = max(now_s - chunk.delivered_s, chunk.sent_s - chunk.first_sent_s)
         if passed_s <= 0:
             return
         rate = (self._delivered - chunk.delivered) / passed_s
@@ -208,7 +224,7 @@ class PathEstimate:
         while self._rates and self._rates[-1][1] <= rate:
             self._rates.pop()
         self._rates.append((now_s, rate))
-        while now_s - self._rates[0][0] > max(_RATE_WINDOW_S, 10 * min(self._least_s, _LEAST_WINDOW_S)):
+        while now_s - self._rates[0][0] > self._window_s(_RATE_WINDOW_S):
             self._rates.popleft()
 
     def lost(self, size: int) -> None:

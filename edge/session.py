@@ -178,6 +178,7 @@ class LinkSession:
     def pump(self) -> int:
         """Send what is due and fits, and return how many messages; end the session when nothing comes for too long."""
         now_s = self._ports.clock.monotonic_s()
+        self.is_blocked = False  # what had no room may be gone by now
         self._hear_bytes(now_s)
         silence_s = self._silence_s()
         if now_s - self._received_s > silence_s:

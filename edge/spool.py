@@ -35,6 +35,9 @@ MAX_WAITING_CASES = 256
 MAX_WAITING_BYTES = 4 * MAX_CASE_BYTES
 """Bounds of what is in memory alone, until `flush` has written it."""
 
+_SYNC_FILES = 32
+"""Written in a row before their folder is synced: so many cases at most wait for their sync, however slow the disk."""
+
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -105,13 +108,14 @@ class Spool:
         self._lock = threading.Lock()  # all that is remembered; never held while the disk works
         self._disk_lock = threading.Lock()  # one writer at a time
         self._has_waiting = threading.Event()
-        self._waiting: dict[str, tuple[SpooledCase, bytes]] = {}  # until they are durable
-        self._written: dict[str, SpooledCase] = {}  # of those waiting: the file is there, and not yet for good
+        self._waiting: dict[str, tuple[SpooledCase, bytes]] = {}  # in memory alone
+        self._written: dict[str, SpooledCase] = {}  # the file is there, and not yet for good
+        self._unsynced = 0  # files written since the folder was synced
         self._kept: dict[str, SpooledCase] = {}  # durable
         self._held: dict[str, SpooledCase] = {}  # delivered
         self._held_payloads: dict[str, bytes] = {}  # of those that were never written
         self._waiting_by_rank: Ordered[SpooledCase] = Ordered(lambda entry: entry.order)
-        self._queue = CaseQueue()  # of those waiting and those kept
+        self._queue = CaseQueue()  # of those waiting, those written and those kept
         self._by_end: Ordered[SpooledCase] = Ordered(lambda entry: entry.end)  # of all
         self._kept_bytes = self._waiting_bytes = self._peak_bytes = self._next_seq = 0
         self._dropped = self._expired = self._undated = self._write_errors = 0
@@ -126,18 +130,19 @@ class Spool:
     def __len__(self) -> int:
         """Cases kept, with those still in memory."""
         with self._lock:
-            return len(self._kept) + len(self._waiting)
+            return len(self._kept) + len(self._written) + len(self._waiting)
 
     def __contains__(self, case_id: str) -> bool:
         """Whether a case is kept: it was not delivered, dropped, nor has it expired."""
         with self._lock:
-            return case_id in self._kept or case_id in self._waiting
+            return self._find(case_id) is not None
 
     @property
     def total_bytes(self) -> int:
         """Bytes of imagery kept, with those still in memory."""
         with self._lock:
-            return self._kept_bytes + self._waiting_bytes
+            written = sum(entry.case.payload_bytes for entry in self._written.values())
+            return self._kept_bytes + written + self._waiting_bytes
 
     @property
     def stats(self) -> SpoolStats:
@@ -174,7 +179,7 @@ class Spool:
             raise SpoolError(f"case {case.case_id}: {len(payload)} bytes, {case.payload_bytes} announced")
         stored = self._times.now()
         with self._lock:
-            if case.case_id in self._kept or case.case_id in self._waiting:
+            if self._find(case.case_id) is not None:
                 return True
             entry = self._entry(StoredCase(case, value, stored, self._next_seq), is_left_over=False)
             self._next_seq += 1
@@ -195,6 +200,7 @@ class Spool:
             SpoolError: the disk refused a case; it is dropped and counted, the others still wait.
         """
         self._has_waiting.clear()
+        count = 0
         with self._disk_lock:
             self._expire()
             is_full = len(self._waiting) > MAX_WAITING_CASES / 2 or self._memory_bytes > MAX_WAITING_BYTES / 2
@@ -202,8 +208,10 @@ class Spool:
             try:
                 while (item := self._next_waiting(float("inf") if is_full else before_s)) is not None:
                     self._write(*item)
+                    if self._unsynced >= _SYNC_FILES:
+                        count += self._make_last()
             finally:
-                count = self._make_last()
+                count += self._make_last()
         if self._waiting:
             self._has_waiting.set()
         return count
@@ -230,8 +238,7 @@ class Spool:
             SpoolError: it is not here, or its file is damaged (then it is set aside).
         """
         with self._lock:
-            item = self._waiting.get(case_id)
-            entry = self._kept.get(case_id) if item is None else item[0]
+            item, entry = self._waiting.get(case_id), self._find(case_id)
             if entry is not None:
                 self._queue.give(entry, self._clock.monotonic_s())
         if item is not None:
@@ -251,7 +258,7 @@ class Spool:
         """Let a case go: it was delivered, or will never be taken. Unknown ids are ignored."""
         with self._lock:
             # One that is being written just now is removed by who writes it.
-            is_unwritten = case_id in self._waiting and case_id not in self._written
+            is_unwritten = case_id in self._waiting
             self._forget(case_id)
         if not is_unwritten:
             self._files.remove(case_id)
@@ -259,8 +266,11 @@ class Spool:
     def find(self, case_id: str) -> SpooledCase | None:
         """A case by its id, or None."""
         with self._lock:
-            waiting = self._waiting.get(case_id)
-            return self._kept.get(case_id) if waiting is None else waiting[0]
+            return self._find(case_id)
+
+    def _find(self, case_id: str) -> SpooledCase | None:
+        waiting = self._waiting.get(case_id)
+        return self._kept.get(case_id) or self._written.get(case_id) if waiting is None else waiting[0]
 
     def hold(self, case_id: str) -> bool:
         """Keep a delivered case for a while, out of the queue; False when it is not here.
@@ -269,8 +279,7 @@ class Spool:
         a restart it is a case like any other, where it was written at all.
         """
         with self._lock:
-            waiting = self._waiting.get(case_id)
-            entry = self._kept.get(case_id) if waiting is None else waiting[0]
+            waiting, entry = self._waiting.get(case_id), self._find(case_id)
             if entry is None:
                 return False
             self._forget(case_id)
@@ -294,6 +303,7 @@ class Spool:
                 self._keep(entry)
             else:
                 self._remember(entry, payload)
+                self._fit_memory()
 
     def hear_time(self, true_s: float) -> None:
         """Take the cloud's word for the time, and date the cases of earlier boots by it.
@@ -340,8 +350,9 @@ class Spool:
             if self._held_payloads and self._memory_bytes > MAX_WAITING_BYTES:
                 self._forget(next(iter(self._held_payloads)))
                 continue
-            unwritten = [entry for entry in self._waiting_by_rank if entry.case.case_id not in self._written]
-            self._forget(unwritten[-1].case.case_id)  # there is one: the new one, at least
+            last = self._waiting_by_rank.last
+            assert last is not None
+            self._forget(last.case.case_id)
             self._dropped += 1
 
     @property
@@ -352,16 +363,28 @@ class Spool:
         self.departures += 1
         self._held.pop(case_id, None)
         self._held_payloads.pop(case_id, None)
-        self._written.pop(case_id, None)
         if (entry := self._kept.pop(case_id, None)) is not None:
             self._kept_bytes -= entry.case.payload_bytes
+        elif (entry := self._written.pop(case_id, None)) is None:
+            entry = self._forget_waiting(case_id)
+        if entry is not None:
             self._queue.remove(entry)
             self._by_end.remove(entry)
+
+    def _forget_waiting(self, case_id: str) -> SpooledCase | None:
+        """Let go of what is in memory for a case; returns it, for it is in the queue still."""
         if (item := self._waiting.pop(case_id, None)) is not None:
             self._waiting_bytes -= len(item[1])
             self._waiting_by_rank.remove(item[0])
-            self._queue.remove(item[0])
-            self._by_end.remove(item[0])
+        return item and item[0]
+
+    def _give_up(self, case_id: str) -> bool:
+        """Let go of a case that cannot be written; False where it was delivered, dropped or expired meanwhile."""
+        with self._lock:
+            is_wanted = case_id in self._waiting
+            if is_wanted:
+                self._forget(case_id)
+            return is_wanted
 
     def _let_go(self, case_id: str) -> None:
         with self._lock:
@@ -370,7 +393,7 @@ class Spool:
     def _next_waiting(self, before_s: float) -> tuple[SpooledCase, bytes] | None:
         with self._lock:
             for entry in self._waiting_by_rank:
-                if entry.case.case_id not in self._written and entry.stored.monotonic_s <= before_s:
+                if entry.stored.monotonic_s <= before_s:
                     return self._waiting[entry.case.case_id]
         return None
 
@@ -385,32 +408,38 @@ class Spool:
                     self._peak_bytes = max(self._peak_bytes, total)
                     return True
             if not self._drop_held() and not self._drop_below(entry):
-                self._dropped += 1
                 return False
 
     def _drop_held(self) -> bool:
         """Whether a delivered case that was put by is gone."""
         with self._lock:
             case_id = next(iter(self._held), None)
+            if case_id is not None:
+                self._forget(case_id)  # under the same lock, lest it be queued again in between and lost
         if case_id is not None:
-            self.done(case_id)
+            self._files.remove(case_id)
         return case_id is not None
 
     def _drop_below(self, entry: SpooledCase) -> bool:
-        """Whether a case that is to make room for this one was found, and is gone."""
+        """Whether a case that is to make room for this one was found, and is gone; not where this one left."""
         with self._lock:
-            last = self._queue.least(self._clock.monotonic_s())
-        if last is None or last is entry:
-            return False
-        self._dropped += 1
-        self.done(last.case.case_id)
+            is_wanted = entry.case.case_id in self._waiting
+            last = self._queue.least(self._clock.monotonic_s()) if is_wanted else None
+            if last is None or last is entry:
+                return False
+            case_id = last.case.case_id
+            is_written = case_id not in self._waiting
+            self._forget(case_id)
+            self._dropped += 1
+        if is_written:
+            self._files.remove(case_id)
         return True
 
     def _write(self, entry: SpooledCase, payload: bytes) -> None:
         """Write a case's file; where there is no room for it, what is worth less makes room, or it is dropped."""
         case_id = entry.case.case_id
         if not self._make_room(entry):
-            self._let_go(case_id)
+            self._dropped += self._give_up(case_id)
             return
         stored = StoredCase(entry.case, entry.value, entry.stored, entry.seq)
         while True:
@@ -418,24 +447,26 @@ class Spool:
                 self._files.write(stored, payload)
                 break
             except OSError as exc:
-                is_full = exc.errno in _NO_ROOM
+                is_full = exc.errno in _NO_ROOM and case_id in self._waiting
                 if is_full and (self._files.clear_aside() or self._drop_held() or self._drop_below(entry)):
                     continue
+                if not self._give_up(case_id):
+                    return
                 self._write_errors += 1
-                self._let_go(case_id)
                 raise SpoolError(f"{self._files.path(case_id)}: not written ({exc.strerror}); free some space") from exc
         with self._lock:
-            is_wanted = case_id in self._waiting
+            is_wanted = self._forget_waiting(case_id) is not None
             if is_wanted:
                 self._written[case_id] = entry
+                self._unsynced += 1
         if not is_wanted:  # delivered, dropped or expired meanwhile
             self._files.remove(case_id)
 
     def _make_last(self) -> int:
-        """Sync the folder once for all files of a flush, which makes them durable; returns how many."""
-        written = list(self._written)
-        if not written:
+        """Sync the folder once for all files written since it was, which makes them durable; returns how many."""
+        if not self._unsynced:
             return 0
+        written, self._unsynced = list(self._written), 0
         try:
             self._files.sync()
         except OSError as exc:
@@ -444,11 +475,11 @@ class Spool:
             self._write_errors += len(written)
             raise SpoolError(f"{self._folder}: {len(written)} cases not kept ({exc.strerror}); check the disk") from exc
         with self._lock:
-            for case_id in written:
-                if (entry := self._written.get(case_id)) is not None:
-                    self._forget(case_id)
-                    self._keep(entry)
-        return len(written)
+            made = [entry for case_id in written if (entry := self._written.get(case_id)) is not None]
+            for entry in made:
+                self._forget(entry.case.case_id)
+                self._keep(entry)
+        return len(made)
 
     def _expire(self) -> None:
         now_s = self._clock.monotonic_s()

@@ -18,9 +18,10 @@ from edge.clock import Clock
 from edge.errors import SpoolError
 from edge.link_stats import LinkCounter
 from edge.path_estimate import PathEstimate, SentChunk
+from edge.ranking import CASE_OVERHEAD_BYTES
 from edge.receipt_audit import ReceiptAudit
 from edge.spool import Spool, SpooledCase
-from protocols.limits import CHUNK_BYTES, OPEN_CASES
+from protocols.limits import CHUNK_BYTES, MAX_OPEN_BYTES, OPEN_CASES
 from protocols.messages import AnyMessage, CaseChunk, CaseOffer, CaseReceipt, Problem
 
 log = structlog.get_logger()
@@ -230,7 +231,7 @@ class Uploader:
             return True
         self._not_before_s = {case_id: until_s for case_id, until_s in self._not_before_s.items() if until_s > now_s}
         busy = self._not_before_s.keys() | self._uploads.keys() if self._not_before_s else self._uploads
-        best = self._spool.best(busy, self.path.bytes_per_s)
+        best = self._spool.best(busy, self.path.bytes_per_s(now_s))
         if best is None or not self._is_its_turn(best):
             return False
         try:
@@ -252,12 +253,18 @@ class Uploader:
         Offering further ahead would fill the cloud's few places with cases that a better one may come before.
         """
         left = sum(len(upload.payload) - upload.sent for upload in self._uploads.values())
+        announced = sum(upload.spooled.case.payload_bytes for upload in self._uploads.values())
+        if announced + spooled.case.payload_bytes > MAX_OPEN_BYTES:  # the cloud would be busy
+            return False
         is_better = all(self._order(spooled) < self._order(upload.spooled) for upload in self._uploads.values())
-        return is_better or left < self.path.allowance_bytes
+        # An offer is no imagery, and no credit counts it: on a thin path a heartbeat would wait behind all of them.
+        offers = CASE_OVERHEAD_BYTES * sum(not upload.is_answered for upload in self._uploads.values())
+        return is_better or max(left, offers) < self.path.allowance_bytes
 
     def _order(self, spooled: SpooledCase) -> tuple[bool, tuple[float, int]]:
         """Sort key among cases on their way: what can still be in time first."""
-        return not spooled.is_in_time(self._clock.monotonic_s(), self.path.bytes_per_s), spooled.order
+        now_s = self._clock.monotonic_s()
+        return not spooled.is_in_time(now_s, self.path.bytes_per_s(now_s)), spooled.order
 
     def _is_new(self, upload: _Upload) -> bool:
         """Whether the cloud cannot have anything of a case that is about to be offered."""

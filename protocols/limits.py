@@ -41,6 +41,9 @@ MAX_MAP_ITEMS = 128
 MAX_CASE_BYTES = 4 * 1024 * 1024
 """Largest imagery of one case: over four minutes at 128 kbit/s, more than one pass is worth spending."""
 
+MAX_OPEN_BYTES = OPEN_CASES * MAX_CASE_BYTES
+"""Imagery of one craft's unfinished cases, counted whole: four of the largest, or 32 of half a megabyte."""
+
 MAX_UPDATE_BYTES = 1024 * 1024
 """Largest packed bank change; about a minute at 128 kbit/s."""
 

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections import deque
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
@@ -327,7 +328,10 @@ def test_agent_heeds_what_the_link_knows_of_the_way(student, flight, tmp_path):
     summary = agent.run(open_source(str(flight)))
     assert summary["cases"]["planned"] == 0
     assert summary["cases"]["too_late"] > 0
-    link.path = lambda: PathState(connected=False, edge_to_cloud_bps=80.0, is_bps_floor=False)
-    assert Agent(student=student, bank=BankStore(tmp_path / "bank3"), spool=spool, link=link, settings=slow).run(
-        open_source(str(flight))
-    )["cases"]["planned"]
+    known = link.path()
+    for number, unknown in enumerate(({"connected": False}, {"edge_to_cloud_bps": None})):
+        state = replace(known, **unknown)
+        link.path = lambda state=state: state
+        bank = BankStore(tmp_path / f"unknown{number}")
+        agent = Agent(student=student, bank=bank, spool=spool, link=link, settings=slow)
+        assert agent.run(open_source(str(flight)))["cases"]["planned"]

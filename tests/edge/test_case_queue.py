@@ -102,9 +102,11 @@ def test_the_least_worth_of_the_class_that_fills_most_makes_room(arrive):
     cars, bicycle = [arrive(0.9), arrive(0.8), arrive(0.7)], arrive(0.1, label="Bicycle")
     queue = filled(*cars, bicycle)
     assert queue.least(0.0) is cars[2]
-    assert queue.least(0.0, arrive(0.75)) is cars[2]
+    queue.add(arrive(0.75))
+    assert queue.least(0.0) is cars[2]
     low = arrive(0.6)
-    assert queue.least(0.0, low) is low
+    queue.add(low)
+    assert queue.least(0.0) is low
 
 
 def test_bytes_before_are_those_worth_more_now(arrive):
@@ -112,6 +114,14 @@ def test_bytes_before_are_those_worth_more_now(arrive):
     assert queue.bytes_before(0.4 / 4000, 0.0) == 3500
     assert queue.bytes_before(0.9 / 3000 + 1e-9, 0.0) == 500
     assert queue.bytes_before(0.9 / 3000 + 1e-9, 99.0) == 0
+
+
+def test_class_of_which_nothing_waits_any_more_is_forgotten(arrive):
+    queue = CaseQueue()
+    for number in range(5):
+        queue.add(entry := arrive(label=f"Car {number}"))
+        queue.remove(entry)
+    assert queue._bytes == queue._lanes == {}
 
 
 def test_removing_what_is_not_there_changes_nothing(arrive):

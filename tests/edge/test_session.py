@@ -155,12 +155,21 @@ def test_session_says_when_it_waits_for_room(online, make_case):
     assert (len(online.take()), online.session.is_blocked) == (2, False)
 
 
+def test_nothing_waits_for_room_once_the_case_that_did_is_gone(online, make_case):
+    case = make_case()
+    online.ports.spool.put(case, b"imagery", 1.0)
+    online.is_open = False
+    assert (online.take(), online.session.is_blocked) == ([], True)
+    online.ports.spool.done(case.case_id)
+    assert (online.take(), online.session.is_blocked) == ([], False)
+
+
 def test_welcome_that_says_so_gets_the_imagery_with_the_offer(wire, make_case):
     (hello,) = wire.take()
     wire.ports.spool.put(make_case(), b"imagery", 1.0)
     wire.welcome(hello, chunk_bytes=2**20, open_cases=9)
     (offer,) = wire.take()
-    assert (offer.kind, wire.ports.uploader.path.state().in_flight_bytes) == ("CaseOffer", 7)
+    assert (offer.kind, wire.ports.uploader.path.state(0.0).in_flight_bytes) == ("CaseOffer", 7)
 
 
 def test_silence_ends_the_session_and_any_message_proves_life(online, fake_clock):

@@ -5,11 +5,13 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import msgpack
 import pytest
 
+from edge import case_files
 from edge.errors import SpoolError
 from edge.spool import MAX_WAITING_CASES, Spool
 from protocols.limits import MAX_CASE_BYTES
@@ -264,3 +266,80 @@ def test_everything_flushed_survives_kill_9(tmp_path):
     spool = Spool(tmp_path)
     assert all(len(spool.payload(case_id)) == 80000 for case_id in promised)
     assert len(promised) <= len(spool) <= len(promised) + 1
+
+
+def test_case_that_is_written_and_not_yet_synced_leaves_memory_to_the_newest(tmp_path, make_case, monkeypatch):
+    spool, payload, seen = Spool(tmp_path), bytes(MAX_CASE_BYTES), []
+    old, new = [make_case(payload) for _ in range(4)], make_case(payload)
+    for case in old:
+        spool.put(case, payload, 1.0)
+
+    def arrive(folder):
+        if not seen:
+            seen.append((spool.put(new, payload, 0.5), spool.payload(old[0].case_id) == payload, len(spool)))
+
+    monkeypatch.setattr(case_files, "sync_folder", arrive)
+    assert spool.flush() == 4
+    assert seen == [(True, True, 5)]
+    assert (spool.stats.dropped, spool.total_bytes) == (0, 5 * MAX_CASE_BYTES)
+
+
+def test_case_that_is_queued_again_keeps_memory_bounded(tmp_path, make_case):
+    spool, held = Spool(tmp_path), make_case()
+    spool.put(held, b"imagery", 0.5)
+    spool.hold(held.case_id)
+    for _ in range(MAX_WAITING_CASES):
+        spool.put(make_case(), b"imagery", 1.0)
+    spool.take_back(held.case_id)
+    assert (len(spool), spool.stats.dropped, held.case_id in spool) == (MAX_WAITING_CASES, 1, False)
+
+
+def test_long_flush_makes_cases_durable_under_way(tmp_path, make_case, monkeypatch):
+    spool, kept = Spool(tmp_path), []
+    monkeypatch.setattr(case_files, "sync_folder", lambda folder: kept.append(len(list(folder.iterdir()))))
+    for _ in range(70):
+        spool.put(make_case(), b"imagery", 1.0)
+    assert spool.flush() == 70
+    assert kept == [32, 64, 70]
+
+
+def test_case_held_before_its_sync_leaves_no_file_once_it_makes_room(tmp_path, make_case, monkeypatch):
+    spool, case, payload = Spool(tmp_path, max_bytes=MAX_CASE_BYTES), make_case(), bytes(MAX_CASE_BYTES)
+    monkeypatch.setattr(case_files, "sync_folder", lambda folder: spool.hold(case.case_id))
+    spool.put(case, b"imagery", 1.0)
+    spool.flush()
+    for _ in range(5):
+        spool.put(make_case(payload), payload, 1.0)
+    spool.flush()
+    assert (spool.held(case.case_id), case.case_id in {path.stem for path in tmp_path.iterdir()}) == (None, False)
+
+
+class LockThatOthersTake:
+    """A lock that somebody else gets hold of each time that it is given back."""
+
+    def __init__(self, then):
+        self.lock, self.then = threading.Lock(), then
+
+    def __enter__(self):
+        self.lock.acquire()
+
+    def __exit__(self, *error):
+        self.lock.release()
+        then, self.then = self.then, lambda: None  # what it does takes the lock itself
+        then()
+        self.then = then
+
+
+def test_case_that_makes_room_while_it_is_queued_again_is_either_gone_or_queued(tmp_path, fill):
+    spool, back = Spool(tmp_path), []
+    (held,) = fill(spool, [1.0])
+    spool.hold(held)
+
+    def take_back():
+        if spool.held(held) is not None:
+            back.append(held)
+            spool.take_back(held)
+
+    spool._lock = LockThatOthersTake(take_back)
+    spool._drop_held()
+    assert (held in spool) == bool(back)

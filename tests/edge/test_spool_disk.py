@@ -101,3 +101,34 @@ def test_one_flush_syncs_the_folder_once(tmp_path, make_case, monkeypatch):
         spool.put(make_case(), b"imagery", 1.0)
     assert spool.flush() == 5
     assert syncs == [tmp_path]
+
+
+@pytest.mark.parametrize("leave", [Spool.done, Spool.hold], ids=["done", "held"])
+def test_nothing_makes_room_on_a_full_disk_for_a_case_that_has_left(tmp_path, fill, make_case, monkeypatch, leave):
+    spool, new = Spool(tmp_path), make_case()
+    (kept,) = fill(spool, [1.0])
+
+    def refuse(*args, **options):
+        leave(spool, new.case_id)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(case_files, "write_durably", refuse)
+    spool.put(new, b"imagery", 2.0)
+    assert spool.flush() == 0
+    assert (kept in spool, spool.stats.dropped, spool.stats.write_errors) == (True, 0, 0)
+    assert (spool.held(new.case_id) is None) == (leave is Spool.done)
+
+
+def test_nothing_makes_room_under_the_cap_for_a_case_that_has_left(tmp_path, fill, make_case, monkeypatch):
+    spool, new = Spool(tmp_path, max_cases=1), make_case()
+    (kept,) = fill(spool, [1.0])
+    drop_held = Spool._drop_held
+
+    def deliver_first(spool):
+        spool.done(new.case_id)
+        return drop_held(spool)
+
+    monkeypatch.setattr(Spool, "_drop_held", deliver_first)
+    spool.put(new, b"imagery", 2.0)
+    assert spool.flush() == 0
+    assert (kept in spool, spool.stats.dropped) == (True, 0)

@@ -42,7 +42,7 @@ def uploader(spool, counter, fake_clock):
 
 def learn(path):
     """Lets a path be one that takes a whole chunk in half a second, so that chunks are as large as they may be."""
-    path.covered(path.sent(CHUNK_BYTES, 0.0), 0.5)
+    path.covered(path.sent(CHUNK_BYTES, 999.5), 1000.0)  # the fake clock's present
 
 
 @pytest.fixture
@@ -201,6 +201,31 @@ def test_cloud_that_takes_more_gets_larger_chunks_on_a_fast_path_and_more_cases(
     assert whole.case_id not in spool
 
 
+def test_no_more_imagery_is_on_its_way_than_the_cloud_holds_of_a_craft(uploader, spool, case, put):
+    spool.done(case.case_id)
+    cases = [put(20.0 - number, bytes(2**20)) for number in range(18)]
+    uploader.path.covered(uploader.path.sent(2**26, 1000.0), 1000.1)
+    uploader.path.greeted(500, 0.1, 1000.1)
+    uploader.reset(2**26, open_cases=32)
+    assert [message.case for message in send(uploader) if isinstance(message, CaseOffer)] == cases[:16]
+    uploader.on_receipt(receipt(cases[0], "stored", 2**20, credit_bytes=2**26))
+    assert send(uploader)[0] == CaseOffer(case=cases[16])
+
+
+@pytest.mark.parametrize(("rtt_s", "offers"), [(2.0, 3), (0.001, 17)])
+def test_no_more_offers_are_unanswered_than_the_path_takes_imagery(
+    spool, case, put, counter, fake_clock, rtt_s, offers
+):
+    uploader = Uploader(spool, fake_clock, counter, patience_s=20)
+    spool.done(case.case_id)
+    cases = [put(40.0 - number, b"few") for number in range(32)]
+    uploader.path.greeted(500, rtt_s, 1000.0)
+    uploader.reset(2**20, open_cases=32)
+    assert [message.case for message in send(uploader) if isinstance(message, CaseOffer)] == cases[:offers]
+    uploader.on_receipt(receipt(cases[0], "stored", 3))
+    assert send(uploader)[0] == CaseOffer(case=cases[offers])
+
+
 def test_no_case_is_offered_long_before_its_turn(uploader, case, put):
     first, second = put(3.0), put(2.0)
     assert [message.kind for message in send(uploader)] == ["CaseOffer", "CaseChunk", "CaseChunk"]
@@ -283,7 +308,7 @@ def test_round_trip_and_bandwidth_are_learned_from_receipts(uploader, case, fake
         send(uploader)
         fake_clock.advance(0.25)
         uploader.on_receipt(receipt(case, next_offset=covered * CHUNK_BYTES, credit_bytes=2**20))
-    state = uploader.path.state()
+    state = uploader.path.state(fake_clock.now_s)
     assert 0.25 <= state.rtt_least_s <= 0.5
     assert state.edge_to_cloud_bps == pytest.approx(8 * CHUNK_BYTES / 0.25)
     assert state.in_flight_bytes == 0

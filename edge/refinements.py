@@ -15,7 +15,7 @@ import numpy as np
 import structlog
 
 from edge.errors import TargetError
-from edge.recent_frames import RecentFrames
+from edge.recent_frames import RecentFrame, RecentFrames
 from edge.regions import Region
 from edge.scheduler import CasePace, PlannedCase
 from edge.student import as_picture
@@ -115,8 +115,10 @@ class Refinements:
         while len(self._shown) > REMEMBERED:
             self._shown.popitem(last=False)
 
-    def answer(self, frames: RecentFrames, pace: CasePace, now_s: float) -> list[Refined]:
-        """The cases that show again what was asked for; what the budget does not pay yet waits while its frame is held.
+    def answer(self, frames: RecentFrames, pace: CasePace, now_s: float) -> Refined | None:
+        """A case that shows again what was asked for; what the budget does not pay yet waits while its frame is held.
+
+        At most one: to open a frame that is kept as a JPEG, and to code it anew, takes some milliseconds of the loop.
 
         Args:
             frames: those that are held.
@@ -125,33 +127,32 @@ class Refinements:
         """
         with self._lock:
             waiting = list(self._waiting.values())
-        made: list[Refined] = []
         for request in waiting:
             try:
-                refined = self._again(request, frames, pace, now_s)
+                shown = self._find(request)
+                held = _frame_of(shown, frames)
             except MessageError as exc:
-                log.warning("case not shown again", case_id=request.case_id, reason=str(exc))
-                self._settle(request, Problem.from_error(exc, request.request_id))
+                self._refuse(request, exc)
                 continue
-            if refined is not None:
-                made.append(refined)
-                self._settle(request, None)
-        return made
+            if pace.affords(now_s):
+                return self._again(request, shown, held, pace)
+        return None
 
-    def _again(self, request: RefineRequest, frames: RecentFrames, pace: CasePace, now_s: float) -> Refined | None:
-        """A case, or None while the budget does not pay for it.
-
-        Raises:
-            MessageError: it will never be one; the code says why.
-        """
-        shown = self._find(request)
-        image = _frame_of(shown, frames)
-        if not pace.affords(now_s):
+    def _again(self, request: RefineRequest, shown: _Shown, held: RecentFrame, pace: CasePace) -> Refined | None:
+        """A case that is paid for, or None where it will never be one."""
+        try:
+            planned = _show(request, shown.case, held.image)
+        except MessageError as exc:
+            self._refuse(request, exc)
             return None
-        planned = _show(request, shown.case, image)
         pace.charge(len(planned.payload))
         shown.again += 1
+        self._settle(request, None)
         return Refined(planned, shown.captured_s)
+
+    def _refuse(self, request: RefineRequest, error: MessageError) -> None:
+        log.warning("case not shown again", case_id=request.case_id, reason=str(error))
+        self._settle(request, Problem.from_error(error, request.request_id))
 
     def _find(self, request: RefineRequest) -> _Shown:
         shown = self._shown.get(request.case_id)
@@ -181,14 +182,14 @@ class Refinements:
                 self._problems.append(problem)
 
 
-def _frame_of(shown: _Shown, frames: RecentFrames) -> ImageArray:
+def _frame_of(shown: _Shown, frames: RecentFrames) -> RecentFrame:
     try:
         held = frames.at(shown.case.frame.index)
     except TargetError as exc:
         raise MessageError(str(exc), code="frame_gone") from exc
     if held.captured_s != shown.captured_s:
         raise MessageError(f"frame {shown.case.frame.index}: is another source's by now; ask sooner", code="frame_gone")
-    return held.image
+    return held
 
 
 def _show(request: RefineRequest, case: Case, image: ImageArray) -> PlannedCase:

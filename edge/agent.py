@@ -199,7 +199,9 @@ class Agent:
         refined = self._link.refinements.answer(self.pipeline.recent, self.scheduler.pace, now_s)
         if refined is None:
             return
-        if self._keep(refined.planned, refined.captured_s) and self._outputs is not None:
+        is_kept = self._keep(refined.planned, refined.captured_s)
+        self._link.refinements.settle(refined, is_kept=is_kept)
+        if is_kept and self._outputs is not None:
             self._outputs.write_case(refined.planned.case)
 
     def _tell(self, result: FrameResult, frame: Frame) -> None:

@@ -56,8 +56,15 @@ class _Shown:
 
 @dataclass(frozen=True)
 class Refined:
-    """A case that shows a frame again, and when that was captured, on the monotonic clock."""
+    """A case that shows a frame again.
 
+    Attributes:
+        request: what asked for it.
+        planned: the case.
+        captured_s: of its frame, monotonic.
+    """
+
+    request: RefineRequest
     planned: PlannedCase
     captured_s: float
 
@@ -98,9 +105,7 @@ class Refinements:
             if len(self._waiting) < MAX_WAITING:
                 self._waiting[request.request_id] = request
                 return
-            reason = f"{MAX_WAITING} requests wait already: ask again later"
-            self._problems.append(Problem(code="busy", detail=reason, about=request.request_id, retry_after_s=_RETRY_S))
-            self.refused += 1
+            self._tell_busy(request, f"{MAX_WAITING} requests wait already: ask again later")
 
     def due(self, most: int) -> list[Problem]:
         """At most so many refusals that are to be sent now."""
@@ -118,7 +123,7 @@ class Refinements:
     def answer(self, frames: RecentFrames, pace: CasePace, now_s: float) -> Refined | None:
         """A case that shows again what was asked for; what the budget does not pay yet waits while its frame is held.
 
-        At most one: to open a frame that is kept as a JPEG, and to code it anew, takes some milliseconds of the loop.
+        Say next, by `settle`, whether it was kept. At most one: to open a frame that is kept as a JPEG, and to code it anew, takes some milliseconds of the loop.
 
         Args:
             frames: those that are held.
@@ -146,9 +151,26 @@ class Refinements:
             self._refuse(request, exc)
             return None
         pace.charge(len(planned.payload))
-        shown.again += 1
-        self._settle(request, None)
-        return Refined(planned, shown.captured_s)
+        return Refined(request, planned, shown.captured_s)
+
+    def settle(self, refined: Refined, *, is_kept: bool) -> None:
+        """Note whether the spool took a case that `answer` gave; the cloud is told to ask again where it did not."""
+        if not is_kept:
+            self._put_off(refined.request)
+            return
+        if (shown := self._shown.get(refined.request.case_id)) is not None:
+            shown.again += 1
+        self._settle(refined.request, None)
+
+    def _put_off(self, request: RefineRequest) -> None:
+        with self._lock:
+            del self._waiting[request.request_id]
+            self._tell_busy(request, "no room for one more case: ask again later")
+
+    def _tell_busy(self, request: RefineRequest, reason: str) -> None:
+        """Refuse for now: the same request is looked at again when it comes again."""
+        self._problems.append(Problem(code="busy", detail=reason, about=request.request_id, retry_after_s=_RETRY_S))
+        self.refused += 1
 
     def _refuse(self, request: RefineRequest, error: MessageError) -> None:
         log.warning("case not shown again", case_id=request.case_id, reason=str(error))

@@ -20,7 +20,7 @@ from edge.regions import Region
 from edge.scheduler import CasePace, PlannedCase
 from edge.student import as_picture
 from protocols.arrays import ImageArray
-from protocols.errors import MessageError
+from protocols.errors import ImageryError, MessageError
 from protocols.imagery import encode_image
 from protocols.limits import MAX_CASE_BYTES, MAX_REFINEMENTS
 from protocols.messages import Problem, RefineRequest
@@ -149,6 +149,9 @@ class Refinements:
             planned = _show(request, shown.case, held.image)
         except MessageError as exc:
             self._refuse(request, exc)
+            return None
+        except ImageryError as exc:
+            self._refuse(request, MessageError(str(exc), code="bad_value"))
             return None
         pace.charge(len(planned.payload))
         return Refined(request, planned, shown.captured_s)

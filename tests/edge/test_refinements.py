@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from builders import make_case
@@ -177,3 +179,11 @@ def test_picture_larger_than_a_case_may_be_is_refused():
     refinements.note(case, 0.0)
     asked = request(case.case_id, region_xyxy=(0, 0, 2000, 2000), quality=100)
     assert refusal(refinements, asked, frames)[0] == "too_large"
+
+
+def test_frame_that_cannot_be_opened_is_refused(refinements):
+    frames = RecentFrames()
+    frames.add(0, 0.0, np.zeros((*SIZE, 3), np.uint8), STILL)
+    frames._frames[0] = replace(frames.at(0), picture=b"no JPEG")
+    code, detail = refusal(refinements, request(), frames)
+    assert (code, detail) == ("bad_value", "not a JPEG: it does not start with SOI")

@@ -123,8 +123,8 @@ class Refinements:
     def answer(self, frames: RecentFrames, pace: CasePace, now_s: float) -> Refined | None:
         """A case that shows again what was asked for; what the budget does not pay yet waits while its frame is held.
 
-        At most one: to open a frame that is kept as a JPEG, and to code it anew, takes some milliseconds of the loop. Say
-        next, by `settle`, whether it was kept.
+        At most one: to open a frame that is kept as a JPEG, and to code it anew, takes some milliseconds of the loop.
+        Say next, by `settle`, whether it was kept.
 
         Args:
             frames: those that are held.

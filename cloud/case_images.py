@@ -10,7 +10,8 @@ import numpy as np
 from protocols.arrays import AnyImage, Boxes, ImageArray
 from protocols.errors import ImageryError
 from protocols.fields import MediaType
-from protocols.imagery import decode_image
+from protocols.imagery import decode_image, image_size
+from protocols.limits import MAX_IMAGE_PIXELS
 from protocols.values import Case, CasePart
 
 _SIZE_SLACK_PX = 2.0
@@ -71,9 +72,14 @@ def open_case_images(case: Case, payload: bytes) -> list[CaseImage]:
         payload: its imagery.
 
     Raises:
-        ImageryError: one does not decode, or its size is not that of its region times the scale.
+        ImageryError: one does not decode, its size is not that of its region times the scale, or all together have more
+            pixels than one picture may.
     """
-    return [_open(part, data, case.media_type) for part, data in case.cut(payload)]
+    pictures = case.cut(payload)
+    pixels = sum(width * height for width, height in (_size(part, data, case.media_type) for part, data in pictures))
+    if pixels > MAX_IMAGE_PIXELS:
+        raise ImageryError(f"{len(pictures)} images have {pixels} pixels, at most {MAX_IMAGE_PIXELS}: crop or shrink")
+    return [_open(part, data, case.media_type) for part, data in pictures]
 
 
 def open_case_image(case: Case, payload: bytes) -> CaseImage:
@@ -81,15 +87,22 @@ def open_case_image(case: Case, payload: bytes) -> CaseImage:
     return _open(*case.cut(payload)[0], case.media_type)
 
 
-def _open(part: CasePart, payload: bytes, media_type: MediaType) -> CaseImage:
-    image = viewable(decode_image(payload, media_type))
+def _size(part: CasePart, payload: bytes, media_type: MediaType) -> tuple[int, int]:
+    """Width and height that a picture announces, before anything of it is decoded."""
     x1, y1, x2, y2 = part.region_xyxy
-    height, width = image.shape[:2]
+    width, height, _ = image_size(payload, media_type)
     expected = ((x2 - x1) * part.image_scale, (y2 - y1) * part.image_scale)
     if max(abs(width - expected[0]), abs(height - expected[1])) > _SIZE_SLACK_PX:
         raise ImageryError(
             f"image is {width}x{height} but region and scale promise {expected[0]:.0f}x{expected[1]:.0f} pixels"
         )
+    return width, height
+
+
+def _open(part: CasePart, payload: bytes, media_type: MediaType) -> CaseImage:
+    x1, y1, x2, y2 = part.region_xyxy
+    width, height = _size(part, payload, media_type)
+    image = viewable(decode_image(payload, media_type))
     return CaseImage(image, (width / (x2 - x1), height / (y2 - y1)), (x1, y1))
 
 

@@ -274,7 +274,7 @@ class CraftSession:
             self._is_news = True
         try:
             seen = await desk.news.of(self.craft)
-            if self._is_news or seen != self._seen:
+            if self._is_news or seen != self._seen or self._better.is_due:
                 self._is_news, self._seen = False, seen
                 await self._look_for_bank(banks)
                 await self._look_for_answers()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.orm import Session
 
 from cloud.database import Database
@@ -16,6 +16,8 @@ from protocols.messages import RefineRequest
 
 LIFE_S = 60.0
 """No craft holds a frame for longer (`RecentFramesSettings.seconds`)."""
+
+_NOT_IN_TIME = "not answered in time"
 
 RefinementState: TypeAlias = Literal["queued", "sent", "answered", "refused"]
 
@@ -28,7 +30,7 @@ class Refinement:
         craft: whose case.
         request: as it is sent.
         by: who asked: `teacher`, or a person's name.
-        state: `queued` until the craft is connected, `sent`, `answered` with a case, or `refused`.
+        state: `queued` until the craft is connected, `sent`, `answered` with a case that is here, or `refused`.
         reason: for `refused`, and why a queued one is not sent; readable.
         new_case_id: the case that answers it.
     """
@@ -87,12 +89,17 @@ class RefineShelf:
             return [_stored(row) for row in session.scalars(_about(craft, case_id))]
 
     def open_refinements(self, craft: str, now_s: float) -> list[Refinement]:
-        """What a craft has not answered and may still answer, oldest first."""
-        query = select(RefinementRow).where(
-            RefinementRow.craft == craft, ~RefinementRow.is_answered, RefinementRow.made_at_s > now_s - LIFE_S
-        )
+        """What a craft has not answered and may still answer, oldest first; what it may not any more is given up."""
+        query = select(RefinementRow).where(RefinementRow.craft == craft, ~RefinementRow.is_answered)
         with self._db.reading() as session:
-            return [_stored(row) for row in session.scalars(query.order_by(RefinementRow.id))]
+            rows = session.scalars(query.order_by(RefinementRow.id)).all()
+            live = [_stored(row) for row in rows if row.made_at_s > now_s - LIFE_S]
+        if len(live) < len(rows):
+            with self._db.writing() as session:
+                old = update(RefinementRow).where(RefinementRow.craft == craft, ~RefinementRow.is_answered)
+                old = old.where(RefinementRow.made_at_s <= now_s - LIFE_S)
+                session.execute(old.values(state="refused", reason=_NOT_IN_TIME, is_answered=True))
+        return live
 
     def note_refinement(self, craft: str, request_id: str, state: RefinementState, reason: str = "") -> bool:
         """Note what became of a request that is open; False where the craft has none of that id open.
@@ -114,7 +121,7 @@ class RefineShelf:
             return row is not None
 
     def supersede(self, craft: str, first_id: str, new_id: str) -> bool:
-        """Let a case that shows another's frame again answer the oldest open request for it, and stand in for it.
+        """Let a case that shows another's frame again stand in for it.
 
         What the teacher said of the first is not delivered any more, and no person is asked about it. A person's answer
         to it stays.
@@ -123,13 +130,27 @@ class RefineShelf:
             Whether it was asked for: else nothing changes, and the new case is one like any other.
         """
         with self._db.writing() as session:
-            asked = [row for row in session.scalars(_about(craft, first_id)) if row.new_case_id in (None, new_id)]
-            if not asked:
+            if not answer_request(session, craft, first_id, new_id):
                 return False
-            row = next((row for row in asked if row.new_case_id == new_id), asked[0])
-            row.new_case_id, row.state, row.reason, row.is_answered = new_id, "answered", "", True
             _stand_in(session, craft, first_id, new_id)
             return True
+
+
+def answer_request(session: Session, craft: str, first_id: str, new_id: str) -> bool:
+    """Book a case that shows another's frame again to the oldest request for it that is open.
+
+    Where none is, to the oldest that was given up: a link may take longer than a frame is held.
+
+    Returns:
+        Whether it was asked for, now or before.
+    """
+    asked = session.scalars(_about(craft, first_id)).all()
+    own = [row for row in asked if row.new_case_id == new_id]
+    late = [row for row in asked if (row.state, row.reason) == ("refused", _NOT_IN_TIME)]
+    row = next(iter([*own, *(row for row in asked if not row.is_answered), *late]), None)
+    if row is not None:
+        row.new_case_id, row.state, row.reason, row.is_answered = new_id, "answered", "", True
+    return row is not None
 
 
 def _stand_in(session: Session, craft: str, first_id: str, new_id: str) -> None:

@@ -63,8 +63,12 @@ def _prompt(review: Review, stored: StoredCase, store: CaseStore, desk: PromptDe
     except PromptRefused as exc:
         return Outcome("refused", exc.reason)
     outcomes = []
-    for image in open_case_images(case, store.read_imagery(stored)):
-        shown = drawn[box_inside(drawn, image.region_xyxy)[:, 0] >= LEAST_SHOWN]
+    images = open_case_images(case, store.read_imagery(stored))
+    is_shown = box_inside(drawn, np.asarray([part.region_xyxy for part in case.parts], np.float32)) >= LEAST_SHOWN
+    if len(drawn) and not is_shown.any():
+        return Outcome("refused", f"no box lies within the picture: draw at least {LEAST_SHOWN:.0%} of one inside it")
+    for column, image in enumerate(images):
+        shown = drawn[is_shown[:, column]]
         if len(shown) or not len(drawn):
             evidence = look(twin, image, case.frame.pose.gsd_m if case.frame.pose else None)
             outcomes.append(desk.answer(twin, review.craft, evidence, _finding(review, evidence, shown)))

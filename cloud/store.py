@@ -25,7 +25,7 @@ from cloud.craft_shelf import Craft, CraftShelf
 from cloud.database import Database
 from cloud.errors import RequestError, StoreError
 from cloud.imagery_files import ImageryFiles
-from cloud.refine_shelf import RefineShelf
+from cloud.refine_shelf import RefineShelf, answer_request
 from cloud.review_shelf import Review, ReviewShelf
 from cloud.tables import CaseRow, InterpretationRow
 from cloud.target_shelf import TargetShelf
@@ -118,6 +118,9 @@ class CaseStore(CraftShelf, BankShelf, BackgroundShelf, ReviewShelf, TargetShelf
             try:
                 if new:
                     connection.exec_driver_sql(_INSERT_CASE, [_case_row(craft, case) for craft, case, _ in new])
+                for craft, case, _ in new:
+                    if case.refines is not None:
+                        answer_request(session, craft, case.refines, case.case_id)
                 session.commit()
             except BaseException:
                 self._files.remove(self._files.path(craft, case.case_id) for craft, case, _ in new)

@@ -194,12 +194,16 @@ class Agent:
         return wait_s <= self.pipeline.questions.settings.ttl_s
 
     def _show_again(self, now_s: float) -> None:
-        """Make the cases that the cloud asked for, of frames that are held."""
+        """Make a case that the cloud asked for, of a frame that is held."""
         if self._link is None or self._spool is None:
             return
-        for refined in self._link.refinements.answer(self.pipeline.recent, self.scheduler.pace, now_s):
-            if self._keep(refined.planned, refined.captured_s) and self._outputs is not None:
-                self._outputs.write_case(refined.planned.case)
+        refined = self._link.refinements.answer(self.pipeline.recent, self.scheduler.pace, now_s)
+        if refined is None:
+            return
+        is_kept = self._keep(refined.planned, refined.captured_s)
+        self._link.refinements.settle(refined, is_kept=is_kept)
+        if is_kept and self._outputs is not None:
+            self._outputs.write_case(refined.planned.case)
 
     def _tell(self, result: FrameResult, frame: Frame) -> None:
         """Say what became of requests and targets."""

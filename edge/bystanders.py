@@ -37,6 +37,12 @@ class Bystanders:
         if len(self._boxes):
             self._boxes = move_boxes(self._boxes, motion)
 
+    def apart_from(self, target_xyxy: FloatArray) -> Bystanders:
+        """Those of them that are no part of a target, (4,) pixels of the newest frame."""
+        others, is_apart = Bystanders(), _are_apart(self._boxes, target_xyxy)
+        others._boxes, others._seen = self._boxes[is_apart], self._seen[is_apart]
+        return others
+
     def see(self, boxes_xyxy: Boxes, target_xyxy: FloatArray, *, is_sure: bool) -> NDArray[np.bool_]:
         """Take in what the student sees in a frame.
 

@@ -167,6 +167,8 @@ class FollowedTarget:
     def _begin_at(self, box: FloatArray) -> None:
         self._motion = TargetMotion(box)
         self._box = self.first_xyxy = box
+        # What cannot be copied learns wherever it looks: of several places it would know them all for the target.
+        self._learns_looking = self._tracker.copied() is None
 
     def begun_anew(self, image: ImageArray, box_xyxy: FloatArray) -> FollowedTarget:
         """The same target, begun at a box that somebody else vouches for; what the student knows of it stays.
@@ -182,6 +184,15 @@ class FollowedTarget:
         is_lost = self._state == "lost"
         anew._state, anew._reason = ("re_found", "shown by the cloud") if is_lost else (self._state, self._reason)
         return anew
+
+    def stand_in_for(self, old: FollowedTarget) -> None:
+        """Take over what was seen beside the target by another one of it, which has seen the same newest frame.
+
+        Where that followed something else, the target itself may be among it: who is at its place now is left out, and
+        where it is lost nobody knows which that is.
+        """
+        if self._state != "lost":
+            self._bystanders = old._bystanders.apart_from(self._box)
 
     def see(self, frame: RecentFrame) -> None:
         """One frame of the past, of which nobody remembers what the student saw."""
@@ -351,6 +362,8 @@ class FollowedTarget:
         order = np.argsort(-likeness, kind="stable")[: self._settings.tried]
         alike = rows[order[likeness[order] >= self._settings.template_at_least]]
         places = [self._at(seen.boxes_xyxy[row]) for row in alike] + ([] if is_prompted else [self._box])
+        if self._learns_looking:
+            places = places[:1]
         found = [found for place in places if (found := self._try(view, place, is_prompted=is_prompted))]
         hint, self._hint = self._hint, None
         if found:

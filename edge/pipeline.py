@@ -102,7 +102,7 @@ class FramePipeline:
         self.questions = TargetQuestions(self.settings.questions)
         self._requests: list[TargetRequest] = []
         self._motion = CameraMotion()
-        self._reward = load_reward(student.bundle)
+        self._reward = self._bundled_reward = load_reward(student.bundle)
         self._flicker = 0.0
 
     @property
@@ -121,8 +121,8 @@ class FramePipeline:
 
     def learn_rewards(self, features: FloatArray, gains: FloatArray) -> None:
         """Correct the bundle's own fit by frames for which is known what the cloud put right; see `reward.refitted`."""
-        bundled = load_reward(self.student.bundle)
-        self._reward = None if bundled is None else refitted(bundled, features, gains)
+        if self._bundled_reward is not None:
+            self._reward = refitted(self._bundled_reward, features, gains)
 
     def follow(self, request: TargetRequest) -> None:
         """Begin to follow a target in the next frame, or in the first one in which its label is seen."""

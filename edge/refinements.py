@@ -15,12 +15,12 @@ import numpy as np
 import structlog
 
 from edge.errors import TargetError
-from edge.recent_frames import RecentFrames
+from edge.recent_frames import RecentFrame, RecentFrames
 from edge.regions import Region
 from edge.scheduler import CasePace, PlannedCase
 from edge.student import as_picture
 from protocols.arrays import ImageArray
-from protocols.errors import MessageError
+from protocols.errors import ImageryError, MessageError
 from protocols.imagery import encode_image
 from protocols.limits import MAX_CASE_BYTES, MAX_REFINEMENTS
 from protocols.messages import Problem, RefineRequest
@@ -56,8 +56,15 @@ class _Shown:
 
 @dataclass(frozen=True)
 class Refined:
-    """A case that shows a frame again, and when that was captured, on the monotonic clock."""
+    """A case that shows a frame again.
 
+    Attributes:
+        request: what asked for it.
+        planned: the case.
+        captured_s: of its frame, monotonic.
+    """
+
+    request: RefineRequest
     planned: PlannedCase
     captured_s: float
 
@@ -98,9 +105,7 @@ class Refinements:
             if len(self._waiting) < MAX_WAITING:
                 self._waiting[request.request_id] = request
                 return
-            reason = f"{MAX_WAITING} requests wait already: ask again later"
-            self._problems.append(Problem(code="busy", detail=reason, about=request.request_id, retry_after_s=_RETRY_S))
-            self.refused += 1
+            self._tell_busy(request, f"{MAX_WAITING} requests wait already: ask again later")
 
     def due(self, most: int) -> list[Problem]:
         """At most so many refusals that are to be sent now."""
@@ -115,8 +120,11 @@ class Refinements:
         while len(self._shown) > REMEMBERED:
             self._shown.popitem(last=False)
 
-    def answer(self, frames: RecentFrames, pace: CasePace, now_s: float) -> list[Refined]:
-        """The cases that show again what was asked for; what the budget does not pay yet waits while its frame is held.
+    def answer(self, frames: RecentFrames, pace: CasePace, now_s: float) -> Refined | None:
+        """A case that shows again what was asked for; what the budget does not pay yet waits while its frame is held.
+
+        At most one: to open a frame that is kept as a JPEG, and to code it anew, takes some milliseconds of the loop.
+        Say next, by `settle`, whether it was kept.
 
         Args:
             frames: those that are held.
@@ -125,33 +133,52 @@ class Refinements:
         """
         with self._lock:
             waiting = list(self._waiting.values())
-        made: list[Refined] = []
         for request in waiting:
             try:
-                refined = self._again(request, frames, pace, now_s)
+                shown = self._find(request)
+                held = _frame_of(shown, frames)
             except MessageError as exc:
-                log.warning("case not shown again", case_id=request.case_id, reason=str(exc))
-                self._settle(request, Problem.from_error(exc, request.request_id))
+                self._refuse(request, exc)
                 continue
-            if refined is not None:
-                made.append(refined)
-                self._settle(request, None)
-        return made
+            if pace.affords(now_s):
+                return self._again(request, shown, held, pace)
+        return None
 
-    def _again(self, request: RefineRequest, frames: RecentFrames, pace: CasePace, now_s: float) -> Refined | None:
-        """A case, or None while the budget does not pay for it.
-
-        Raises:
-            MessageError: it will never be one; the code says why.
-        """
-        shown = self._find(request)
-        image = _frame_of(shown, frames)
-        if not pace.affords(now_s):
+    def _again(self, request: RefineRequest, shown: _Shown, held: RecentFrame, pace: CasePace) -> Refined | None:
+        """A case that is paid for, or None where it will never be one."""
+        try:
+            planned = _show(request, shown.case, held.image)
+        except MessageError as exc:
+            self._refuse(request, exc)
             return None
-        planned = _show(request, shown.case, image)
+        except ImageryError as exc:
+            self._refuse(request, MessageError(str(exc), code="bad_value"))
+            return None
         pace.charge(len(planned.payload))
-        shown.again += 1
-        return Refined(planned, shown.captured_s)
+        return Refined(request, planned, shown.captured_s)
+
+    def settle(self, refined: Refined, *, is_kept: bool) -> None:
+        """Note whether the spool took a case that `answer` gave; the cloud is told to ask again where it did not."""
+        if not is_kept:
+            self._put_off(refined.request)
+            return
+        if (shown := self._shown.get(refined.request.case_id)) is not None:
+            shown.again += 1
+        self._settle(refined.request, None)
+
+    def _put_off(self, request: RefineRequest) -> None:
+        with self._lock:
+            del self._waiting[request.request_id]
+            self._tell_busy(request, "no room for one more case: ask again later")
+
+    def _tell_busy(self, request: RefineRequest, reason: str) -> None:
+        """Refuse for now: the same request is looked at again when it comes again."""
+        self._problems.append(Problem(code="busy", detail=reason, about=request.request_id, retry_after_s=_RETRY_S))
+        self.refused += 1
+
+    def _refuse(self, request: RefineRequest, error: MessageError) -> None:
+        log.warning("case not shown again", case_id=request.case_id, reason=str(error))
+        self._settle(request, Problem.from_error(error, request.request_id))
 
     def _find(self, request: RefineRequest) -> _Shown:
         shown = self._shown.get(request.case_id)
@@ -181,14 +208,14 @@ class Refinements:
                 self._problems.append(problem)
 
 
-def _frame_of(shown: _Shown, frames: RecentFrames) -> ImageArray:
+def _frame_of(shown: _Shown, frames: RecentFrames) -> RecentFrame:
     try:
         held = frames.at(shown.case.frame.index)
     except TargetError as exc:
         raise MessageError(str(exc), code="frame_gone") from exc
     if held.captured_s != shown.captured_s:
         raise MessageError(f"frame {shown.case.frame.index}: is another source's by now; ask sooner", code="frame_gone")
-    return held.image
+    return held
 
 
 def _show(request: RefineRequest, case: Case, image: ImageArray) -> PlannedCase:

@@ -288,6 +288,8 @@ class TargetTracker:
             was_right = back.was is not None and _agree(back.was.box_xyxy, back.followed.first_xyxy)
             if was_right or self._found_since(target_id, self._updates - back.update):
                 return
+        if old is not None:
+            back.followed.stand_in_for(old)
         self._followed[target_id] = back.followed
 
 

@@ -242,7 +242,7 @@ class Interpretation(Value):
         interpreter: which teacher, or which person's account.
         made_at_s: wall time.
         target: the answer to a case that asks about a target; None to every other.
-        supersedes: the case that this one refines: what was said of it counts no more.
+        supersedes: the case that this one refines: this answer speaks for the frame of both.
     """
 
     case_id: CaseId

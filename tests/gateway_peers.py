@@ -114,9 +114,13 @@ class Peer:
     def receive(self, kind):
         """(message, blob) of the next message of a kind; others are skipped."""
         while True:
-            message, blob = decode(self.socket.recv_multipart())
+            message, blob = self.receive_any()
             if message.kind == kind:
                 return message, blob
+
+    def receive_any(self):
+        """(message, blob) of the next message."""
+        return decode(self.socket.recv_multipart())
 
     def hello(self, bank=None):
         session_id = new_case_id()

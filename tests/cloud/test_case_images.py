@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from cloud.case_images import CaseImage, open_case_image, viewable
+from cloud import case_images
+from cloud.case_images import CaseImage, open_case_image, open_case_images, viewable
 from protocols import ImageryError, encode_image
+from protocols.values import CasePart
 
 
 def test_boxes_go_to_the_frame_and_back(painting):
@@ -27,6 +29,29 @@ def test_open_refuses_a_picture_of_another_size(painting):
     case, payload = painting.make_case(painting.paint(), region_xyxy=(0, 0, 320, 160))
     with pytest.raises(ImageryError, match="promise 320x160"):
         open_case_image(case, payload)
+
+
+def test_pictures_of_a_case_are_measured_together_before_any_is_decoded(painting, monkeypatch):
+    picture = encode_image(painting.paint(size=(80, 80)), "image/png")
+    further = (CasePart(region_xyxy=(80, 0, 160, 80), payload_bytes=len(picture)),)
+    case, payload = painting.make_case(
+        painting.paint(size=(80, 80)),
+        payload=2 * picture,
+        media_type="image/png",
+        region_xyxy=(0, 0, 80, 80),
+        further=further,
+    )
+    assert len(open_case_images(case, payload)) == 2
+    monkeypatch.setattr(case_images, "MAX_IMAGE_PIXELS", 80 * 80)
+    decoded = []
+    monkeypatch.setattr(case_images, "decode_image", lambda *picture: decoded.append(picture))
+    with pytest.raises(ImageryError, match="2 images have 12800 pixels, at most 6400"):
+        open_case_images(case, payload)
+    monkeypatch.setattr(case_images, "MAX_IMAGE_PIXELS", 1 << 26)
+    bigger = case.model_copy(update={"further": (further[0].model_copy(update={"region_xyxy": (80, 0, 90, 10)}),)})
+    with pytest.raises(ImageryError, match="promise 10x10"):
+        open_case_images(bigger, payload)
+    assert decoded == []
 
 
 def test_at_frame_scale_leaves_huge_regions():

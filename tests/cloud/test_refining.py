@@ -164,8 +164,41 @@ def test_request_is_open_until_it_is_answered_or_too_old(open_store):
         request = RefineRequest(request_id=name, case_id="a" * 32)
         open_store.add_refinement("uav", request, by="ann", now_s=900.0 if name == "old" else 1000.0)
     before = open_store.news()
+    assert (open_store.refinement("old").state, open_store.refinement("kept").state) == ("queued", "queued")
     assert open_store.note_refinement("uav", "gone", "refused", "frame 4 is not held")
     assert not open_store.note_refinement("uav", "gone", "sent")
     assert not open_store.note_refinement("other", "kept", "refused")
     assert [r.request.request_id for r in open_store.open_refinements("uav", 1001.0)] == ["kept"]
     assert open_store.news() != before
+    old = open_store.refinement("old")
+    assert (old.state, old.reason) == ("refused", "not answered in time")
+
+
+def asked_twice(store, case):
+    for name in ("r0", "r1"):
+        store.add_refinement("uav", RefineRequest(request_id=name, case_id=case.case_id), by="ann", now_s=1000.0)
+
+
+def test_better_picture_is_booked_to_the_oldest_open_request_as_soon_as_it_is_here(open_store, add, painting):
+    first = add((*CENTRE, painting.GREEN))
+    asked_twice(open_store, first)
+    assert open_store.note_refinement("uav", "r0", "refused", "frame 4 is not held")
+    better = add((*CENTRE, painting.GREEN), refines=first.case_id)
+    for _ in range(2):
+        assert [(r.state, r.new_case_id) for r in asked_for(open_store, first)] == [
+            ("refused", None),
+            ("answered", better.case_id),
+        ]
+        assert open_store.supersede("uav", first.case_id, better.case_id)
+    assert not open_store.supersede("uav", first.case_id, "e" * 32)
+
+
+def test_better_picture_that_comes_after_it_was_given_up_counts(open_store, add, painting):
+    first = add((*CENTRE, painting.GREEN))
+    asked_twice(open_store, first)
+    assert open_store.open_refinements("uav", 1061.0) == []
+    better = add((*CENTRE, painting.GREEN), refines=first.case_id)
+    assert [(r.state, r.new_case_id) for r in asked_for(open_store, first)] == [
+        ("answered", better.case_id),
+        ("refused", None),
+    ]

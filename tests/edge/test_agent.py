@@ -28,7 +28,7 @@ from edge.target_questions import QuestionSettings
 from edge.target_requests import TargetRequest
 from protocols.errors import ShapeError
 from protocols.imagery import encode_image
-from protocols.messages import TrackTarget
+from protocols.messages import RefineRequest, TrackTarget
 from protocols.values import BankChange, Chip, Interpretation, Prompt, PromptBank
 from protocols.vectors import Vectors
 
@@ -335,3 +335,17 @@ def test_agent_heeds_what_the_link_knows_of_the_way(student, flight, tmp_path):
         bank = BankStore(tmp_path / f"unknown{number}")
         agent = Agent(student=student, bank=bank, spool=spool, link=link, settings=slow)
         assert agent.run(open_source(str(flight)))["cases"]["planned"]
+
+
+def test_better_picture_that_the_spool_does_not_take_is_refused_for_now(student, flight, tmp_path, monkeypatch):
+    spool, link = Spool(tmp_path / "spool"), quiet_link()
+    agent = Agent(student=student, bank=BankStore(tmp_path / "bank"), spool=spool, link=link)
+    put = spool.put
+    monkeypatch.setattr(spool, "put", lambda case, *rest: case.refines is None and put(case, *rest))
+    for frame in open_source(str(flight)):
+        agent.step(frame)
+        spool.flush()
+        if spool.best() is not None and not link.refinements.asked:
+            link.refinements.receive(RefineRequest(request_id="r", case_id=spool.best().case.case_id))
+    assert [(problem.code, problem.about) for problem in link.refinements.due(9)] == [("busy", "r")]
+    assert link.refinements.counts == {"asked": 1, "answered": 0, "refused": 1}

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from builders import make_case
 
+from edge import recent_frames
 from edge.recent_frames import RecentFrames, RecentFramesSettings
 from edge.refinements import MAX_WAITING, Refinements
 from edge.scheduler import CasePace, SchedulerSettings
@@ -38,10 +41,18 @@ def refinements():
     return known
 
 
+def shown(refinements, frames=None, paid=None, now_s=0.0):
+    """What is made of the oldest request, kept."""
+    refined = refinements.answer(ring() if frames is None else frames, paid or pace(), now_s)
+    if refined is not None:
+        refinements.settle(refined, is_kept=True)
+    return refined
+
+
 def refusal(refinements, asked, frames=None):
     """(code, detail) of the one Problem that a request brings."""
     refinements.receive(asked)
-    assert refinements.answer(ring() if frames is None else frames, pace(), 0.0) == []
+    assert refinements.answer(ring() if frames is None else frames, pace(), 0.0) is None
     (problem,) = refinements.due(9)
     assert problem.about == asked.request_id
     assert refinements.refused == 1
@@ -50,7 +61,7 @@ def refusal(refinements, asked, frames=None):
 
 def test_case_is_shown_again_in_better_quality(refinements):
     refinements.receive(request(quality=95))
-    (refined,) = refinements.answer(ring(3), pace(), 0.2)
+    refined = shown(refinements, ring(3), now_s=0.2)
     case, payload = refined.planned.case, refined.planned.payload
     assert (case.refines, case.quality, refined.captured_s) == (CASE.case_id, 95, 0.0)
     assert [part.region_xyxy for part in case.parts] == [(0, 0, 32, 32), (32, 32, 64, 48)]
@@ -62,7 +73,7 @@ def test_case_is_shown_again_in_better_quality(refinements):
 
 def test_another_part_of_the_frame_is_shown_in_whole_pixels(refinements):
     refinements.receive(request(region_xyxy=(10.5, 0, 40.2, 64)))
-    (refined,) = refinements.answer(ring(), pace(), 0.0)
+    refined = shown(refinements)
     assert refined.planned.case.region_xyxy == (10, 0, 41, 64)
     assert refined.planned.case.further == ()
 
@@ -92,7 +103,8 @@ def test_frame_of_another_source_with_the_same_number_is_not_taken_for_it(refine
 def test_a_case_is_shown_again_some_times_only(refinements):
     for number in range(MAX_REFINEMENTS):
         refinements.receive(request(number=number))
-    assert len(refinements.answer(ring(), pace(), 0.0)) == MAX_REFINEMENTS
+    made = [shown(refinements) for _ in range(MAX_REFINEMENTS)]
+    assert None not in made
     assert refusal(refinements, request(number=99))[1].startswith(f"case {CASE.case_id}: was shown again 4 times")
 
 
@@ -100,10 +112,10 @@ def test_repeated_request_is_answered_once_and_refused_the_same_each_time(refine
     for _ in range(2):
         refinements.receive(request())
         refinements.receive(request("e" * 32, number=1))
-        made = refinements.answer(ring(), pace(), 0.0)
+        made = [shown(refinements) for _ in range(2)]
         (problem,) = refinements.due(9)
         assert problem.about == "r1"
-    assert made == []
+    assert made == [None, None]
     assert refinements.counts == {"asked": 2, "answered": 1, "refused": 1}
 
 
@@ -112,10 +124,37 @@ def test_request_waits_for_the_byte_budget_while_the_frame_is_held(refinements):
     assert spent.affords(0.0)
     spent.charge(2000)
     refinements.receive(request())
-    assert refinements.answer(ring(), spent, 1.0) == []
-    (refined,) = refinements.answer(ring(), spent, 11.0)
+    assert shown(refinements, ring(), spent, 1.0) is None
+    refined = shown(refinements, ring(), spent, 11.0)
     assert spent.left_bytes == pytest.approx(100 - len(refined.planned.payload))
     assert refinements.due(9) == []
+
+
+def test_frames_are_opened_only_for_what_is_paid_and_once_a_frame(refinements, monkeypatch):
+    opened = []
+    decode = recent_frames.decode_image
+    monkeypatch.setattr(recent_frames, "decode_image", lambda *data: opened.append(1) or decode(*data))
+    frames, spent = ring(raw_bytes=0), pace(burst_bytes=1000.0, budget_bytes_per_s=0.0)
+    assert spent.affords(0.0)
+    spent.charge(2000)
+    for number in range(3):
+        refinements.receive(request(number=number))
+    assert refinements.answer(frames, spent, 0.0) is None
+    assert opened == []
+    assert refinements.answer(frames, pace(), 0.0) is not None
+    assert opened == [1]
+
+
+def test_case_that_the_spool_did_not_take_may_be_asked_for_again(refinements):
+    for _ in range(MAX_REFINEMENTS + 1):
+        refinements.receive(request())
+        refinements.settle(refinements.answer(ring(), pace(), 0.0), is_kept=False)
+        (problem,) = refinements.due(9)
+        assert (problem.code, problem.about) == ("busy", "r0")
+        assert problem.retry_after_s
+    refinements.receive(request())
+    assert shown(refinements) is not None
+    assert refinements.answered == 1
 
 
 def test_more_requests_than_can_wait_are_told_to_come_again(refinements):
@@ -140,3 +179,11 @@ def test_picture_larger_than_a_case_may_be_is_refused():
     refinements.note(case, 0.0)
     asked = request(case.case_id, region_xyxy=(0, 0, 2000, 2000), quality=100)
     assert refusal(refinements, asked, frames)[0] == "too_large"
+
+
+def test_frame_that_cannot_be_opened_is_refused(refinements):
+    frames = RecentFrames()
+    frames.add(0, 0.0, np.zeros((*SIZE, 3), np.uint8), STILL)
+    frames._frames[0] = replace(frames.at(0), picture=b"no JPEG")
+    code, detail = refusal(refinements, request(), frames)
+    assert (code, detail) == ("bad_value", "not a JPEG: it does not start with SOI")

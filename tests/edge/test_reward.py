@@ -135,6 +135,7 @@ def test_a_flight_expects_what_it_has_learnt(student, tmp_path):
     pipeline = FramePipeline(Student(beside(student.bundle, tmp_path, model.model_dump_json()), student.backend))
     header = FrameHeader(index=0, source_id="test", captured_at_s=0.0, width=160, height=128)
     before = pipeline.process(Frame(header, scene(), 0.0)).hardness
+    (tmp_path / HARDNESS_NAME).write_text("{")  # what becomes of the file in flight is of no account
     pipeline.learn_rewards(np.tile(before.features, (6000, 1)), np.full(6000, 4.0, np.float32))
     assert 2 < pipeline.process(Frame(header, scene(), 0.1)).hardness.reward < 4
     assert before.reward == pytest.approx(1.0)

@@ -10,6 +10,7 @@ from edge.camera_motion import CameraMotion
 from edge.correlation import CorrelationTracker
 from edge.errors import TargetError
 from edge.followed_target import TargetSettings
+from edge.recent_frames import RecentFrames
 from edge.student import NO_MAPS, Perception, unit_rows
 from edge.targets import TargetTracker
 from protocols.boxes import box_iou
@@ -108,23 +109,81 @@ def test_lost_target_is_not_mistaken_for_its_double_that_stood_beside_it():
     """Student and short-term tracker take the double for the target; that it was there before tells them apart."""
 
     def run(double_from):
-        video = Video(absent=range(12, 40), step_px=(1, 0))
-        x1, y1, x2, y2 = video.target.box(0).astype(int)
-        thing, plain, sees = video.target.image(0)[y1:y2, x1:x2], video.image, video.seen
-        double = np.array([x1 + 60, y1 + 30, x2 + 60, y2 + 30], np.float32)
-
-        def image(index):
-            pictured = plain(index)
-            if index >= double_from:
-                pictured[y1 + 30 : y2 + 30, x1 + 60 : x2 + 60] = thing
-            return pictured
-
-        video.image = image
-        video.seen = lambda index: sees(index, *([(double, THING)] if index >= double_from else []))
+        video, _ = double_beside(gone=range(12, 99), double_from=double_from)
         return {target.state for target in follow(video, 38)[25:]}
 
     assert run(double_from=0) == {"lost"}
     assert "tracked" in run(double_from=14)
+
+
+def double_beside(gone, double_from=0):
+    """A video of a thing that is gone for some frames, and of one like it that stays beside it; with that one's box."""
+    video = Video(absent=gone, step_px=(1, 0))
+    x1, y1, x2, y2 = video.target.box(0).astype(int)
+    thing, plain, sees = video.target.image(0)[y1:y2, x1:x2], video.image, video.seen
+    double = np.array([x1 + 60, y1 + 30, x2 + 60, y2 + 30], np.float32)
+
+    def image(index):
+        pictured = plain(index)
+        if index >= double_from:
+            pictured[y1 + 30 : y2 + 30, x1 + 60 : x2 + 60] = thing
+        return pictured
+
+    video.image = image
+    video.seen = lambda index: sees(index, *([(double, THING)] if index >= double_from else []))
+    return video, double
+
+
+def corrected(begins_as_double, gone):
+    """What is said in the end of a target that somebody else shows in frame 15, and where it is."""
+    video, double = double_beside(gone)
+    tracker, frames = TargetTracker(CorrelationTracker), RecentFrames()
+    tracker.start(video.image(0), double if begins_as_double else video.target.box(0), "thing", video.seen(0))
+    for index in range(1, 44):
+        frames.add(index, index / 10, video.image(index), STILL)
+        (target,) = tracker.update(video.image(index), STILL, video.seen(index))
+        if index == 15:
+            assert tracker.correct(1, frames, 15, video.target.box(15))
+    return target, video.target.box(43)
+
+
+def test_corrected_target_is_not_mistaken_for_its_double_that_stood_beside_it():
+    target, _ = corrected(begins_as_double=False, gone=range(16, 99))
+    assert target.state == "lost"
+
+
+def test_target_that_was_mistaken_for_its_double_is_no_bystander_of_itself():
+    target, box = corrected(begins_as_double=True, gone=range(16, 28))
+    assert target.state == "tracked"
+    assert box_iou(target.box_xyxy[None], box[None])[0, 0] > 0.6
+
+
+class LearnsLooking(CorrelationTracker):
+    """One that cannot be copied, and counts where it looks."""
+
+    looks = 0
+
+    def look(self, image, around_xyxy):
+        LearnsLooking.looks += 1
+        return super().look(image, around_xyxy)
+
+    def copied(self):
+        return None
+
+
+def test_lost_target_of_a_tracker_that_learns_looking_is_looked_for_at_one_place_a_frame(monkeypatch):
+    monkeypatch.setattr(LearnsLooking, "looks", 0)
+    video = Video(absent=range(10, 40))
+    ghosts = [np.array([x, 160, x + 28, 180], np.float32) for x in (40, 120, 200)]
+    video.seen = lambda index: seen(
+        *([(g, THING) for g in ghosts] if index >= 10 else [(video.target.box(index), THING)])
+    )
+    tracker = TargetTracker(LearnsLooking)
+    tracker.start(video.image(0), video.target.box(0), "target", video.seen(0))
+    for index in range(1, 36):
+        tracker.update(video.image(index), STILL, video.seen(index))
+        assert LearnsLooking.looks == index
+    assert tracker.targets[0].state == "lost"
 
 
 def test_target_that_is_doubted_is_not_said_to_be_tracked_and_may_be_sure_again():

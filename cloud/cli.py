@@ -173,7 +173,7 @@ def review(
 
     Example: skyloop-cloud review 77b01e --box 96,310,22,14 --data skyloop-data
     """
-    boxes = tuple(parse_box(text) for text in box or ())
+    boxes, reach = tuple(parse_box(text) for text in box or ()), _scope(scope)
     with opened_store(data) as store:
         stored = store.load_case(case)
         label = review_label(stored, label, boxes)
@@ -182,7 +182,7 @@ def review(
         if stored.state == "reviewed" and not is_question:
             typer.echo("replaces the earlier answer; prompts made of it stay until `skyloop-cloud prompts revoke`")
         who = (reviewer or getpass.getuser())[:128]
-        answer = Review(stored.craft, stored.case.case_id, label, boxes, _scope(scope), who, time.time())
+        answer = Review(stored.craft, stored.case.case_id, label, boxes, reach, who, time.time())
         number = store.add_review(answer)
         said = _ANSWERED if is_question else _PROMPTED
         typer.echo(said[_outcome(store, number) == "done"])

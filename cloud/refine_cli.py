@@ -45,6 +45,8 @@ def refine(
     """
     with opened_store(data) as store:
         stored = store.load_case(case)
+        if store.craft(stored.craft).is_revoked:
+            raise RequestError(f"{stored.craft}: its key is revoked; let it in again with skyloop-cloud enroll")
         request = request_of(stored, box, margin, quality)
         store.add_refinement(stored.craft, request, by=getpass.getuser()[:128], now_s=time.time())
         found = _outcome(store, request.request_id)

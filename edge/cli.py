@@ -249,9 +249,11 @@ def runtime_request(settings: RunConfig) -> RuntimeRequest:
 
 def _link_settings(settings: RunConfig, cloud: str | None) -> LinkSettings | None:
     """None where the craft flies alone; `--cloud` rules over the file's endpoint."""
-    if not (cloud or settings.link):
+    link = settings.link or LinkSettings()
+    # A file that tunes the link and names no cloud leaves the craft alone.
+    if not cloud and "endpoint" not in link.model_fields_set:
         return None
-    return (settings.link or LinkSettings()).model_copy(update={"endpoint": cloud} if cloud else {})
+    return link.model_copy(update={"endpoint": cloud} if cloud else {})
 
 
 def _identity(keys: Path | None, settings: LinkSettings) -> tuple[KeyPair | None, bytes | None]:
@@ -260,7 +262,7 @@ def _identity(keys: Path | None, settings: LinkSettings) -> tuple[KeyPair | None
         pair, server = None, None
     elif keys is None:
         raise ConfigError(
-            "--cloud needs --keys: make them with `skyloop-edge keys new`, pin the cloud with `skyloop-edge trust`, "
+            "a cloud needs --keys: make them with `skyloop-edge keys new`, pin the cloud with `skyloop-edge trust`, "
             "and let the craft in with `skyloop-cloud enroll`"
         )
     else:

@@ -120,7 +120,8 @@ class RecentFrames:
             if frame.index == index:
                 return frame
         held = f"{self._frames[0].index} to {self._frames[-1].index}" if self._frames else "none"
-        raise TargetError(f"frame {index}: is not held ({held}); answer sooner, or hold more seconds of frames")
+        cure = "answer sooner, or hold more frames (recent.seconds and max_bytes)"
+        raise TargetError(f"frame {index}: is not held ({held}); {cure}")
 
     def after(self, index: int) -> list[RecentFrame]:
         """The frames later than an index, oldest first."""

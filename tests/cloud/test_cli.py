@@ -69,6 +69,13 @@ def test_second_review_of_a_case_says_what_it_replaces(run, data, open_store):
     assert "replaces the earlier answer" in run(*answer)
 
 
+def test_nothing_better_is_asked_of_a_craft_whose_key_is_revoked(run, data, open_store):
+    (case,) = open_store.list_cases()
+    open_store.revoke("uav")
+    with pytest.raises(SkyloopError, match="uav: its key is revoked"):
+        run("refine", case.case.case_id, "--data", data)
+
+
 def test_review_is_kept_for_the_server(run, data, open_store):
     (case,) = open_store.list_cases()
     output = run(

@@ -77,6 +77,16 @@ def test_run_follows_targets_by_box_by_label_and_by_point(flight, tiny_bundle, t
     assert [row[0] for row in rows if row[1] == "2"] == list("123456")
 
 
+def test_a_file_that_tunes_the_link_and_names_no_cloud_leaves_the_craft_alone(flight, tiny_bundle, tmp_path):
+    (tmp_path / "tuned.toml").write_text("[link]\nliveness_s = 3.0\n")
+    common = ("run", "--source", flight, "--bundle", tiny_bundle.folder, "--config", tmp_path / "tuned.toml")
+    done = edge(*common, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["link"] is None
+    linked = edge(*common, "--out", tmp_path / "linked", "--cloud", "tcp://127.0.0.1:9")
+    assert "needs --keys" in linked.stderr
+
+
 def test_run_sigterm_keeps_what_was_found(flight, tiny_bundle, tmp_path):
     (tmp_path / "slow.toml").write_text("paced = true\n")
     shutil.copytree(flight, tmp_path / "flight")

@@ -18,10 +18,9 @@ from rich.console import Console
 from cloud import banks
 from cloud.asking import check_review, parse_box, public_key, review_label
 from cloud.config import CloudSettings
-from cloud.data_lock import is_served
 from cloud.errors import RequestError
 from cloud.listings import case_record, case_table, print_table, prompt_record, prompt_table, write_images
-from cloud.options import OUTCOME_WAIT_S, AsJson, Data, opened_store
+from cloud.options import AsJson, Data, opened_store, outcome
 from cloud.refine_cli import refine
 from cloud.review_shelf import Scope
 from cloud.store import CaseStore, Review
@@ -244,11 +243,7 @@ def _scope(text: str) -> Scope:
 
 def _outcome(store: CaseStore, number: int) -> str:
     """What became of an answer, after waiting a little for a running server to use it."""
-    deadline = time.monotonic() + (OUTCOME_WAIT_S if is_served(store.data_dir) else 0.0)
-    state, reason = store.review_outcome(number)
-    while state == "waiting" and time.monotonic() < deadline:
-        time.sleep(0.1)
-        state, reason = store.review_outcome(number)
+    state, reason = outcome(store, lambda: store.review_outcome(number), lambda found: found[0] == "waiting")
     if state == "failed":
         raise RequestError(f"the answer is kept, but no prompt was made: {reason}")
     return state

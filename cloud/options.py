@@ -1,14 +1,16 @@
-"""What several commands of the command line share: two options, and the store behind the first."""
+"""What several commands of the command line share: two options, the store behind the first, and patience."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
+from cloud.data_lock import is_served
 from cloud.errors import RequestError
 from cloud.store import CaseStore
 
@@ -17,6 +19,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program")
 
 OUTCOME_WAIT_S = 5.0
 """So long a command waits for a running server to put its order to use."""
+
+Found = TypeVar("Found")
 
 
 @contextmanager
@@ -38,3 +42,17 @@ def opened_store(data: Path, *, make: bool = False) -> Iterator[CaseStore]:
         yield store
     finally:
         store.close()
+
+
+def outcome(store: CaseStore, ask: Callable[[], Found], is_waiting: Callable[[Found], bool]) -> Found:
+    """What is found once it waits no longer, or after a while; without a server nobody is waited for.
+
+    Args:
+        store: where a server may be at work.
+        ask: looks it up.
+        is_waiting: whether there is more to come.
+    """
+    deadline_s = time.monotonic() + (OUTCOME_WAIT_S if is_served(store.data_dir) else 0.0)
+    while is_waiting(found := ask()) and time.monotonic() < deadline_s:
+        time.sleep(0.1)
+    return found

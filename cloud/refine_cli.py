@@ -13,11 +13,10 @@ import typer
 from pydantic import ValidationError
 
 from cloud.asking import parse_box
-from cloud.data_lock import is_served
 from cloud.errors import RequestError
-from cloud.options import OUTCOME_WAIT_S, AsJson, Data, opened_store
+from cloud.options import AsJson, Data, opened_store, outcome
 from cloud.refine_shelf import LIFE_S, Refinement
-from cloud.store import CaseStore, StoredCase
+from cloud.store import StoredCase
 from edge.config import first_problem
 from edge.regions import grown
 from protocols.messages import RefineRequest
@@ -49,7 +48,7 @@ def refine(
             raise RequestError(f"{stored.craft}: its key is revoked; let it in again with skyloop-cloud enroll")
         request = request_of(stored, box, margin, quality)
         store.add_refinement(stored.craft, request, by=getpass.getuser()[:128], now_s=time.time())
-        found = _outcome(store, request.request_id)
+        found = outcome(store, lambda: store.refinement(request.request_id), _is_waiting)
     if as_json:
         typer.echo(json.dumps(refinement_record(found)))
     else:
@@ -103,14 +102,8 @@ def refinement_record(found: Refinement) -> dict[str, object]:
     }
 
 
-def _outcome(store: CaseStore, request_id: str) -> Refinement:
-    """The request once the craft has answered, or after a while; without a server nobody is waited for."""
-    deadline = time.monotonic() + (OUTCOME_WAIT_S if is_served(store.data_dir) else 0.0)
-    found = store.refinement(request_id)
-    while found.state not in ("answered", "refused") and time.monotonic() < deadline:
-        time.sleep(0.1)
-        found = store.refinement(request_id)
-    return found
+def _is_waiting(found: Refinement) -> bool:
+    return found.state not in ("answered", "refused")
 
 
 def _tell(found: Refinement) -> None:

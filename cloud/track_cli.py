@@ -10,10 +10,9 @@ from typing import Annotated
 
 import typer
 
-from cloud.data_lock import is_served
 from cloud.errors import RequestError
 from cloud.listings import print_table, target_record, target_table
-from cloud.options import OUTCOME_WAIT_S, AsJson, Data, opened_store
+from cloud.options import AsJson, Data, opened_store, outcome
 from cloud.store import CaseStore
 from cloud.target_shelf import FINISHED, QUEUED, StoredTarget
 from cloud.track_orders import order_of, parse_place
@@ -89,13 +88,12 @@ def targets(
 
 
 def _outcome(store: CaseStore, craft: str, key: str) -> StoredTarget:
-    """The target once the craft has answered, or after a while; without a server nobody is waited for."""
-    deadline = time.monotonic() + (OUTCOME_WAIT_S if is_served(store.data_dir) else 0.0)
-    target = store.target(craft, key, time.time())
-    while (target.is_stopping or (target.state, target.reason) == (QUEUED, "")) and time.monotonic() < deadline:
-        time.sleep(0.1)
-        target = store.target(craft, key, time.time())
-    return target
+    """The target once the craft has answered, or after a while."""
+
+    def is_waiting(target: StoredTarget) -> bool:
+        return target.is_stopping or (target.state, target.reason) == (QUEUED, "")
+
+    return outcome(store, lambda: store.target(craft, key, time.time()), is_waiting)
 
 
 def _tell(target: StoredTarget) -> None:

@@ -1,8 +1,9 @@
 """The messages of wire v1, and the only code that turns them into bytes and back.
 
-A message is exactly two frames: a msgpack header, and a blob that is empty but for the two kinds that carry
-slices. The header is a map tagged by `kind`. `encode` and `decode` are the border: whatever a peer sends,
-`decode` returns a checked message or raises `MessageError`, and nothing else.
+A message is exactly two frames: a msgpack header, and a blob that is empty but for the kinds that carry slices:
+CaseChunk, PromptUpdate, and CaseOffer where the cloud's Welcome allows it. The header is a map tagged by `kind`.
+`encode` and `decode` are the border: whatever a peer sends, `decode` returns a checked message or raises
+`MessageError`, and nothing else.
 """
 
 from __future__ import annotations
@@ -412,7 +413,8 @@ def encode(message: AnyMessage, blob: bytes = b"") -> list[bytes]:
 
     Args:
         message: any message.
-        blob: the slice of a CaseChunk or PromptUpdate; empty for every other kind.
+        blob: the slice of a CaseChunk or PromptUpdate, or a case's first bytes with its CaseOffer; empty for every
+            other kind.
 
     Returns:
         [header, blob].

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge.ranking import first_to_drop, first_to_send, rank, worth_per_byte
+from edge.ranking import rank, worth_per_byte
 from sim.mission.settings import SpoolSettings
 
 
@@ -77,7 +77,7 @@ class MissionSpool:
         """
         dropped = []
         while self._is_full(case.payload_bytes):
-            last = first_to_drop((kept for kept in self._kept.values() if kept is not self.on_its_way), case)
+            last = max((case, *self._droppable()), key=lambda waiting: waiting.order)
             if not last.is_stored:
                 dropped.append(last)
                 self.dropped += 1
@@ -91,7 +91,10 @@ class MissionSpool:
 
     def best(self) -> MissionCase | None:
         """The case to send next, or None."""
-        return first_to_send(self._kept.values())
+        return min(self._kept.values(), key=lambda case: case.order, default=None)
+
+    def _droppable(self) -> list[MissionCase]:
+        return [case for case in self._kept.values() if case is not self.on_its_way]
 
     def done(self, case: MissionCase) -> None:
         """Let a case go; one that is not here is ignored."""

@@ -118,6 +118,9 @@ class ReviewRow(Base):
     made_at_s: Mapped[float]
     state: Mapped[str] = mapped_column(default="waiting", index=True)
     reason: Mapped[str] = mapped_column(default="")
+    labels_json: Mapped[str] = mapped_column(default="[]", server_default="[]")
+    negatives_json: Mapped[str] = mapped_column(default="[]", server_default="[]")
+    makes_prompt: Mapped[bool] = mapped_column(default=True, server_default="1")
 
 
 class RefinementRow(Base):

@@ -61,6 +61,8 @@ class StoredCase:
         reason: for `unsure` and `failed`, readable.
         confidence: of the teacher's answer, where there is one.
         received_at_s: wall time.
+        value: what a person's look at it is worth, 0..1.
+        row_id: its number in the store.
     """
 
     craft: str
@@ -69,6 +71,8 @@ class StoredCase:
     reason: str
     confidence: float | None
     received_at_s: float
+    value: float = 0.0
+    row_id: int = 0
 
 
 class CaseStore(
@@ -364,4 +368,6 @@ def _stored(row: CaseRow) -> StoredCase:
         reason=row.reason,
         confidence=row.confidence,
         received_at_s=row.received_at_s,
+        value=row.value,
+        row_id=row.id,
     )

@@ -27,6 +27,7 @@ from cloud.errors import RequestError, StoreError
 from cloud.event_shelf import EventShelf
 from cloud.imagery_files import ImageryFiles
 from cloud.refine_shelf import RefineShelf, answer_request
+from cloud.retention_shelf import RetentionShelf
 from cloud.review_shelf import Review, ReviewShelf
 from cloud.tables import CaseRow, InterpretationRow
 from cloud.target_shelf import TargetShelf
@@ -39,8 +40,8 @@ Kept: TypeAlias = Literal["stored", "duplicate", "conflict"]
 
 # Written out: where cases come fast, what SQLAlchemy makes of each row takes longer than the row.
 _INSERT_CASE = (
-    "INSERT INTO cases (craft, case_id, payload_sha256, case_json, received_at_s, state, reason) "
-    "VALUES (?, ?, ?, ?, ?, 'stored', '')"
+    "INSERT INTO cases (craft, case_id, payload_sha256, case_json, received_at_s, imagery_bytes, state, reason) "
+    "VALUES (?, ?, ?, ?, ?, ?, 'stored', '')"
 )
 
 _CASE_PREFIX = re.compile(r"[0-9a-f]{6,32}")
@@ -58,6 +59,7 @@ class StoredCase:
         reason: for `unsure` and `failed`, readable.
         confidence: of the teacher's answer, where there is one.
         received_at_s: wall time.
+        has_imagery: False once retention has dropped it.
     """
 
     craft: str
@@ -66,10 +68,19 @@ class StoredCase:
     reason: str
     confidence: float | None
     received_at_s: float
+    has_imagery: bool = True
 
 
 class CaseStore(
-    CraftShelf, BankShelf, BackgroundShelf, ReviewShelf, TargetShelf, RefineShelf, AccountShelf, EventShelf
+    CraftShelf,
+    BankShelf,
+    BackgroundShelf,
+    ReviewShelf,
+    TargetShelf,
+    RefineShelf,
+    AccountShelf,
+    EventShelf,
+    RetentionShelf,
 ):
     """Crafts, cases, answers, banks, reviews, targets, accounts and events of one data folder."""
 
@@ -135,6 +146,15 @@ class CaseStore(
         query = "SELECT payload_sha256, state FROM cases WHERE craft = ? AND case_id = ?"
         rows = self._db.fetch(query, (craft, case_id))
         return (rows[0][0], cast(CaseState, rows[0][1])) if rows else None
+
+    def kept_digest(self, craft: str, case_id: str) -> str | None:
+        """The payload_sha256 of a case that is here, or was until retention took it away; None of one never kept."""
+        query = (
+            "SELECT payload_sha256 FROM cases WHERE craft = ?1 AND case_id = ?2 UNION ALL "
+            "SELECT payload_sha256 FROM forgotten_cases WHERE craft = ?1 AND case_id = ?2"
+        )
+        rows = self._db.fetch(query, (craft, case_id))
+        return str(rows[0][0]) if rows else None
 
     def set_case_state(
         self, craft: str, case_id: str, state: CaseState, reason: str = "", confidence: float | None = None
@@ -211,8 +231,13 @@ class CaseStore(
         """The encoded imagery of a case.
 
         Raises:
-            StoreError: the file is gone or cannot be read.
+            StoreError: retention dropped it, or the file is gone or cannot be read.
         """
+        if not stored.has_imagery:
+            raise StoreError(
+                f"the imagery of case {stored.case.case_id} was dropped for its age or to make room; keep more with "
+                "[retention] imagery_days and imagery_bytes"
+            )
         return self._files.read(stored.craft, stored.case.case_id)
 
     def imagery_path(self, stored: StoredCase) -> Path:
@@ -311,10 +336,13 @@ def _verdict(held: str | None, offered: str) -> Kept:
 
 
 def _digests(connection: Connection, case_ids: Sequence[str]) -> dict[tuple[str, str], str]:
-    """Digests of the cases of these ids that are kept, by craft and id."""
+    """Digests of the cases of these ids that are or were kept, by craft and id."""
     places = ", ".join("?" * len(case_ids))
-    query = f"SELECT craft, case_id, payload_sha256 FROM cases WHERE case_id IN ({places})"  # noqa: S608 - of our own
-    rows = connection.exec_driver_sql(query, tuple(case_ids))
+    query = (
+        f"SELECT craft, case_id, payload_sha256 FROM cases WHERE case_id IN ({places}) "  # noqa: S608 - of our own
+        f"UNION ALL SELECT craft, case_id, payload_sha256 FROM forgotten_cases WHERE case_id IN ({places})"
+    )
+    rows = connection.exec_driver_sql(query, (*case_ids, *case_ids))
     return {(craft, case_id): digest for craft, case_id, digest in rows}
 
 
@@ -322,9 +350,9 @@ def _case_of(session: Session, craft: str, case_id: str) -> CaseRow | None:
     return session.scalar(select(CaseRow).where(CaseRow.craft == craft, CaseRow.case_id == case_id))
 
 
-def _case_row(craft: str, case: Case) -> tuple[str, str, str, str, float]:
+def _case_row(craft: str, case: Case) -> tuple[str, str, str, str, float, int]:
     """Values of `_INSERT_CASE`."""
-    return craft, case.case_id, case.payload_sha256, case.model_dump_json(), time.time()
+    return craft, case.case_id, case.payload_sha256, case.model_dump_json(), time.time(), case.payload_bytes
 
 
 def _stored(row: CaseRow) -> StoredCase:
@@ -335,4 +363,5 @@ def _stored(row: CaseRow) -> StoredCase:
         reason=row.reason,
         confidence=row.confidence,
         received_at_s=row.received_at_s,
+        has_imagery=row.imagery_bytes > 0,
     )

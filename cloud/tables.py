@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import LargeBinary, UniqueConstraint
+from sqlalchemy import Index, LargeBinary, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -25,10 +25,13 @@ class CraftRow(Base):
 
 
 class CaseRow(Base):
-    """A case; its imagery lies in a file. (craft, case_id) is what makes delivery once and only once."""
+    """A case; its imagery lies in a file. (craft, case_id) is what makes delivery once and only once.
+
+    `imagery_bytes` is 0 once retention has dropped the file.
+    """
 
     __tablename__ = "cases"
-    __table_args__ = (UniqueConstraint("craft", "case_id"),)
+    __table_args__ = (UniqueConstraint("craft", "case_id"), Index("ix_cases_state_received", "state", "received_at_s"))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     craft: Mapped[str]
@@ -39,6 +42,27 @@ class CaseRow(Base):
     state: Mapped[str] = mapped_column(index=True)
     reason: Mapped[str] = mapped_column(default="")
     confidence: Mapped[float | None] = mapped_column(default=None)
+    imagery_bytes: Mapped[int] = mapped_column(default=0)
+
+
+Index(
+    "ix_cases_imagery",
+    CaseRow.state,
+    CaseRow.received_at_s,
+    CaseRow.imagery_bytes,
+    sqlite_where=CaseRow.imagery_bytes > 0,
+)
+
+
+class ForgottenRow(Base):
+    """The digest of a case whose row retention took away: offered again, it is one that was answered."""
+
+    __tablename__ = "forgotten_cases"
+
+    case_id: Mapped[str] = mapped_column(primary_key=True)
+    craft: Mapped[str] = mapped_column(primary_key=True)
+    payload_sha256: Mapped[str]
+    forgotten_at_s: Mapped[float] = mapped_column(index=True)
 
 
 class InterpretationRow(Base):
@@ -114,6 +138,9 @@ class ReviewRow(Base):
     made_at_s: Mapped[float]
     state: Mapped[str] = mapped_column(default="waiting", index=True)
     reason: Mapped[str] = mapped_column(default="")
+
+
+Index("ix_reviews_case_id", ReviewRow.case_id)
 
 
 class RefinementRow(Base):

@@ -19,6 +19,7 @@ from cloud.accounts_cli import tokens_app, users_app
 from cloud.asking import check_review, parse_box, public_key, review_label
 from cloud.config import CloudSettings, read_settings
 from cloud.errors import RequestError
+from cloud.export_cli import export_cases
 from cloud.keep_cli import prune
 from cloud.listings import case_record, case_table, print_table, prompt_record, prompt_table, write_images
 from cloud.options import AsJson, Data, opened_store, outcome
@@ -44,6 +45,7 @@ app.command()(track)
 app.command()(targets)
 app.command()(refine)
 app.command()(prune)
+app.command("export")(export_cases)
 error_console = Console(stderr=True, soft_wrap=True)
 
 

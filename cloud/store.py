@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
@@ -43,6 +43,9 @@ _INSERT_CASE = (
     "INSERT INTO cases (craft, case_id, payload_sha256, case_json, received_at_s, imagery_bytes, state, reason) "
     "VALUES (?, ?, ?, ?, ?, ?, 'stored', '')"
 )
+
+_PAGE = 200
+"""Cases that are read at a time where all of them are."""
 
 _CASE_PREFIX = re.compile(r"[0-9a-f]{6,32}")
 
@@ -199,6 +202,24 @@ class CaseStore(
         query = query.where(CaseRow.state == "unsure") if unsure_only else query
         with self._db.reading() as session:
             return [_stored(row) for row in session.scalars(query)]
+
+    def cases_in_state(self, state: CaseState, craft: str | None = None) -> Iterator[StoredCase]:
+        """Every case of a state, oldest first, read some hundred at a time.
+
+        Args:
+            state: see `StoredCase`.
+            craft: only its cases.
+        """
+        last = 0
+        query = select(CaseRow).where(CaseRow.state == state).order_by(CaseRow.id).limit(_PAGE)
+        query = query if craft is None else query.where(CaseRow.craft == craft)
+        while True:
+            with self._db.reading() as session:
+                rows = session.scalars(query.where(CaseRow.id > last)).all()
+            yield from map(_stored, rows)
+            if len(rows) < _PAGE:
+                return
+            last = rows[-1].id
 
     def count_cases(self) -> dict[str, int]:
         """How many cases of each craft are kept; a craft that sent none is missing."""

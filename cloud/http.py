@@ -14,6 +14,7 @@ from cloud.accounts import Doorman
 from cloud.backend import Backend
 from cloud.config import WebSettings
 from cloud.errors import CloudError
+from cloud.review import add_console
 from edge.errors import ConfigError
 
 _SHUTDOWN_S = 2
@@ -44,6 +45,7 @@ def create_app(backend: Backend, registry: CollectorRegistry, not_ready: Callabl
     def metrics() -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
+    app.state.review_desk = add_console(app)
     return app
 
 

@@ -67,6 +67,8 @@ class StoredCase:
         confidence: of the teacher's answer, where there is one.
         received_at_s: wall time.
         has_imagery: False once retention has dropped it.
+        value: what a person's look at it is worth, 0..1.
+        row_id: its number in the store.
     """
 
     craft: str
@@ -76,6 +78,8 @@ class StoredCase:
     confidence: float | None
     received_at_s: float
     has_imagery: bool = True
+    value: float = 0.0
+    row_id: int = 0
 
 
 class CaseStore(
@@ -409,4 +413,6 @@ def _stored(row: CaseRow) -> StoredCase:
         confidence=row.confidence,
         received_at_s=row.received_at_s,
         has_imagery=row.imagery_bytes > 0,
+        value=row.value,
+        row_id=row.id,
     )

@@ -31,7 +31,11 @@ class CaseRow(Base):
     """
 
     __tablename__ = "cases"
-    __table_args__ = (UniqueConstraint("craft", "case_id"), Index("ix_cases_state_received", "state", "received_at_s"))
+    __table_args__ = (
+        UniqueConstraint("craft", "case_id"),
+        Index("ix_cases_queue", "state", "value"),
+        Index("ix_cases_state_received", "state", "received_at_s"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     craft: Mapped[str]
@@ -42,6 +46,8 @@ class CaseRow(Base):
     state: Mapped[str] = mapped_column(index=True)
     reason: Mapped[str] = mapped_column(default="")
     confidence: Mapped[float | None] = mapped_column(default=None)
+    value: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    labels_json: Mapped[str] = mapped_column(default="[]", server_default="[]")
     imagery_bytes: Mapped[int] = mapped_column(default=0)
 
 
@@ -130,7 +136,7 @@ class ReviewRow(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     craft: Mapped[str]
-    case_id: Mapped[str]
+    case_id: Mapped[str] = mapped_column(index=True)
     label: Mapped[str]
     boxes_json: Mapped[str]
     scope: Mapped[str]
@@ -138,9 +144,9 @@ class ReviewRow(Base):
     made_at_s: Mapped[float]
     state: Mapped[str] = mapped_column(default="waiting", index=True)
     reason: Mapped[str] = mapped_column(default="")
-
-
-Index("ix_reviews_case_id", ReviewRow.case_id)
+    labels_json: Mapped[str] = mapped_column(default="[]", server_default="[]")
+    negatives_json: Mapped[str] = mapped_column(default="[]", server_default="[]")
+    makes_prompt: Mapped[bool] = mapped_column(default=True, server_default="1")
 
 
 class RefinementRow(Base):

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0008"
-down_revision = "0005"
+down_revision = "0006"
 
 
 def upgrade() -> None:
@@ -20,7 +20,6 @@ def upgrade() -> None:
         ["state", "received_at_s", "imagery_bytes"],
         sqlite_where=sa.text("imagery_bytes > 0"),
     )
-    op.create_index("ix_reviews_case_id", "reviews", ["case_id"])
     op.create_table(
         "forgotten_cases",
         sa.Column("case_id", sa.String(), primary_key=True, nullable=False),

@@ -43,8 +43,9 @@ Kept: TypeAlias = Literal["stored", "duplicate", "conflict"]
 
 # Written out: where cases come fast, what SQLAlchemy makes of each row takes longer than the row.
 _INSERT_CASE = (
-    "INSERT INTO cases (craft, case_id, payload_sha256, case_json, received_at_s, state, reason, value, labels_json, "
-    "imagery_bytes) VALUES (?, ?, ?, ?, ?, 'stored', '', ?, ?, ?)"
+    "INSERT INTO cases "
+    "(craft, case_id, payload_sha256, case_json, received_at_s, imagery_bytes, state, reason, value, labels_json) "
+    "VALUES (?, ?, ?, ?, ?, ?, 'stored', '', ?, ?)"
 )
 
 _PAGE = 200
@@ -395,16 +396,8 @@ def _case_of(session: Session, craft: str, case_id: str) -> CaseRow | None:
 def _case_row(craft: str, case: Case) -> tuple[str | float, ...]:
     """Values of `_INSERT_CASE`."""
     value, labels = expected_value("stored", case.hardness, None), labels_text(labels_in(case.detections))
-    return (
-        craft,
-        case.case_id,
-        case.payload_sha256,
-        case.model_dump_json(),
-        time.time(),
-        value,
-        labels,
-        case.payload_bytes,
-    )
+    head = (craft, case.case_id, case.payload_sha256, case.model_dump_json(), time.time(), case.payload_bytes)
+    return *head, value, labels
 
 
 def _stored(row: CaseRow) -> StoredCase:

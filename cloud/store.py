@@ -25,9 +25,10 @@ from cloud.bank_shelf import BankShelf
 from cloud.case_value import expected_value, labels_in, labels_text
 from cloud.craft_shelf import Craft, CraftShelf
 from cloud.database import Database
-from cloud.errors import RequestError, StoreError
+from cloud.errors import NotThere, RequestError, StoreError
 from cloud.event_shelf import EventShelf
 from cloud.imagery_files import ImageryFiles
+from cloud.page_shelf import PageShelf
 from cloud.queue_shelf import QueueShelf
 from cloud.refine_shelf import RefineShelf, answer_request
 from cloud.retention_shelf import RetentionShelf
@@ -93,6 +94,7 @@ class CaseStore(
     AccountShelf,
     EventShelf,
     RetentionShelf,
+    PageShelf,
 ):
     """Crafts, cases, answers, banks, reviews, targets, accounts and events of one data folder."""
 
@@ -175,7 +177,7 @@ class CaseStore(
         with self._db.writing() as session:
             row = _case_of(session, craft, case_id)
             if row is None:
-                raise RequestError(f"no case {case_id} of {craft}")
+                raise NotThere(f"no case {case_id} of {craft}")
             if row.state != "reviewed":
                 row.state, row.reason = state, reason[:1000]
             row.confidence = row.confidence if confidence is None else confidence
@@ -255,7 +257,7 @@ class CaseStore(
             rows = session.scalars(query).all()
         if len(rows) != 1:
             fault = "several cases start" if rows else "no case starts"
-            raise RequestError(f"{fault} with {case_id!r}; see skyloop-cloud cases --all")
+            raise NotThere(f"{fault} with {case_id!r}; see skyloop-cloud cases --all")
         return _stored(rows[0])
 
     def cases_at(self, row_ids: Sequence[int]) -> list[StoredCase]:

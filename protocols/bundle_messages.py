@@ -15,6 +15,7 @@ from protocols import limits
 from protocols.fields import Id, Label, Message, Reason, Sha256, Text
 
 BundlePart: TypeAlias = Literal["metadata", "archive"]
+BundleState: TypeAlias = Literal["fetching", "verified", "on_trial", "in_force", "refused", "gone_back"]
 BundleOffset: TypeAlias = Annotated[int, Field(ge=0, le=limits.MAX_BUNDLE_BYTES)]
 
 
@@ -72,7 +73,7 @@ class BundleReceipt(Message):
 
     kind: Literal["BundleReceipt"] = "BundleReceipt"
     offer_id: Id
-    state: Literal["fetching", "verified", "on_trial", "in_force", "refused", "gone_back"]
+    state: BundleState
     part: BundlePart = "metadata"
     next_offset: BundleOffset = 0
     credit_bytes: int = Field(default=0, ge=0, le=limits.MAX_CREDIT_BYTES)

@@ -2,12 +2,12 @@
 
 Rows live in one SQLite file, imagery in files beside it. Several processes may use one data folder at a time: the
 server and any command line. Every method is synchronous and may be called from any thread. Cases and answers are
-here; `craft_shelf.py`, `bank_shelf.py`, `background_shelf.py`, `review_shelf.py`, `target_shelf.py` and
-`refine_shelf.py` hold the rest of `CaseStore`.
+here; the `*_shelf.py` hold the rest of `CaseStore`.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Sequence
@@ -19,12 +19,16 @@ from sqlalchemy import Connection, Float, func, select, update
 from sqlalchemy import cast as cast_column
 from sqlalchemy.orm import Session
 
+from cloud.account_shelf import AccountShelf
 from cloud.background_shelf import BackgroundShelf
 from cloud.bank_shelf import BankShelf
+from cloud.case_value import expected_value, labels_in, labels_text
 from cloud.craft_shelf import Craft, CraftShelf
 from cloud.database import Database
 from cloud.errors import RequestError, StoreError
+from cloud.event_shelf import EventShelf
 from cloud.imagery_files import ImageryFiles
+from cloud.queue_shelf import QueueShelf
 from cloud.refine_shelf import RefineShelf, answer_request
 from cloud.review_shelf import Review, ReviewShelf
 from cloud.tables import CaseRow, InterpretationRow
@@ -38,8 +42,8 @@ Kept: TypeAlias = Literal["stored", "duplicate", "conflict"]
 
 # Written out: where cases come fast, what SQLAlchemy makes of each row takes longer than the row.
 _INSERT_CASE = (
-    "INSERT INTO cases (craft, case_id, payload_sha256, case_json, received_at_s, state, reason) "
-    "VALUES (?, ?, ?, ?, ?, 'stored', '')"
+    "INSERT INTO cases (craft, case_id, payload_sha256, case_json, received_at_s, state, reason, value, labels_json) "
+    "VALUES (?, ?, ?, ?, ?, 'stored', '', ?, ?)"
 )
 
 _CASE_PREFIX = re.compile(r"[0-9a-f]{6,32}")
@@ -67,8 +71,18 @@ class StoredCase:
     received_at_s: float
 
 
-class CaseStore(CraftShelf, BankShelf, BackgroundShelf, ReviewShelf, TargetShelf, RefineShelf):
-    """Crafts, cases, answers, banks, reviews and targets of one data folder."""
+class CaseStore(
+    CraftShelf,
+    BankShelf,
+    BackgroundShelf,
+    ReviewShelf,
+    QueueShelf,
+    TargetShelf,
+    RefineShelf,
+    AccountShelf,
+    EventShelf,
+):
+    """Crafts, cases, answers, banks, reviews, targets, accounts and events of one data folder."""
 
     def __init__(self, data_dir: Path) -> None:
         """Open a data folder, or make one.
@@ -144,6 +158,7 @@ class CaseStore(CraftShelf, BankShelf, BackgroundShelf, ReviewShelf, TargetShelf
             if row.state != "reviewed":
                 row.state, row.reason = state, reason[:1000]
             row.confidence = row.confidence if confidence is None else confidence
+            row.value = expected_value(row.state, float(json.loads(row.case_json)["hardness"]), row.confidence)
 
     def waiting_cases(self, limit: int) -> list[StoredCase]:
         """Cases that no teacher has interpreted yet, those worth most now, in the order in which they came.
@@ -204,6 +219,19 @@ class CaseStore(CraftShelf, BankShelf, BackgroundShelf, ReviewShelf, TargetShelf
             raise RequestError(f"{fault} with {case_id!r}; see skyloop-cloud cases --all")
         return _stored(rows[0])
 
+    def cases_at(self, row_ids: Sequence[int]) -> list[StoredCase]:
+        """Cases by their numbers in the store, in the order given; those that are gone are left out."""
+        with self._db.reading() as session:
+            rows = {row.id: row for row in session.scalars(select(CaseRow).where(CaseRow.id.in_(row_ids)))}
+        return [_stored(rows[row_id]) for row_id in row_ids if row_id in rows]
+
+    def newest_cases(self, craft: str | None, limit: int) -> list[StoredCase]:
+        """The newest cases of a craft, or of all, newest first."""
+        query = select(CaseRow).order_by(CaseRow.id.desc()).limit(limit)
+        query = query if craft is None else query.where(CaseRow.craft == craft)
+        with self._db.reading() as session:
+            return [_stored(row) for row in session.scalars(query)]
+
     def read_imagery(self, stored: StoredCase) -> bytes:
         """The encoded imagery of a case.
 
@@ -251,6 +279,9 @@ class CaseStore(CraftShelf, BankShelf, BackgroundShelf, ReviewShelf, TargetShelf
                 session.delete(row)
                 session.flush()
             session.add(InterpretationRow(craft=craft, case_id=case_id, by=by, interpretation_json=packed))
+            case = _case_of(session, craft, case_id)
+            if case is not None:
+                case.labels_json = labels_text(json.loads(case.labels_json), labels_in(interpretation.detections))
         return True
 
     def news(self) -> dict[str, tuple[int, int, int, int]]:
@@ -319,9 +350,10 @@ def _case_of(session: Session, craft: str, case_id: str) -> CaseRow | None:
     return session.scalar(select(CaseRow).where(CaseRow.craft == craft, CaseRow.case_id == case_id))
 
 
-def _case_row(craft: str, case: Case) -> tuple[str, str, str, str, float]:
+def _case_row(craft: str, case: Case) -> tuple[str | float, ...]:
     """Values of `_INSERT_CASE`."""
-    return craft, case.case_id, case.payload_sha256, case.model_dump_json(), time.time()
+    value, labels = expected_value("stored", case.hardness, None), labels_text(labels_in(case.detections))
+    return craft, case.case_id, case.payload_sha256, case.model_dump_json(), time.time(), value, labels
 
 
 def _stored(row: CaseRow) -> StoredCase:

@@ -22,7 +22,7 @@ from cloud.errors import CloudError, RequestError
 from cloud.signing_keys import ROLES, Signers, expiry
 from edge.bundle import Manifest
 from edge.bundle_archive import pack_files, unpack_files
-from edge.durable import make_folder, write_durably
+from edge.durable import make_folder, sync_folder, write_durably
 from edge.errors import UpdateError
 from edge.signed_metadata import SignedMetadata
 from edge.trust import ARCHIVE_SUFFIX
@@ -34,6 +34,7 @@ FOLDER = "registry"
 _EVERY_TIME = ("targets", "snapshot", "timestamp")
 Found = TypeVar("Found")
 
+PARTIAL_PREFIX = "."
 _RELEASES = "x-skyloop-releases"
 """Counts, in the signed targets, every bundle that was ever published: a number is never given twice."""
 
@@ -122,6 +123,12 @@ class Registry:
     def archive_path(self, bundle: PublishedBundle) -> Path:
         """Where a bundle's archive lies."""
         return self._folder / "targets" / f"{bundle.archive_sha256}.{bundle.bundle_id}{ARCHIVE_SUFFIX}"
+
+    def flown_folders(self) -> list[Path]:
+        """Every bundle that was ever published, unpacked."""
+        folder = self._folder / "flown"
+        found = sorted(folder.iterdir()) if folder.is_dir() else []
+        return [path for path in found if not path.name.startswith(PARTIAL_PREFIX)]
 
     def flown_folder(self, bundle: PublishedBundle) -> Path:
         """Where a bundle lies unpacked."""
@@ -286,8 +293,12 @@ class Registry:
         with _disk_errors(self._folder):
             make_folder(path.parent)
             write_durably(path, archive)
-            shutil.rmtree(flown, ignore_errors=True)
-            unpack_files(path, flown)
+            partial = flown.with_name(PARTIAL_PREFIX + flown.name)
+            for leftover in (partial, flown):  # of a publication that was not signed to its end
+                shutil.rmtree(leftover, ignore_errors=True)
+            unpack_files(path, partial)
+            partial.rename(flown)
+            sync_folder(flown.parent)
 
     @contextmanager
     def _changing(self) -> Iterator[tuple[Metadata[Root], Metadata[Timestamp], Metadata[Snapshot], Metadata[Targets]]]:

@@ -24,6 +24,8 @@ from cloud.http import HttpServer, create_app, listen
 from cloud.janitor import Janitor
 from cloud.metrics import CloudMetrics, GatewayCollector
 from cloud.prompt_desk import PromptDesk
+from cloud.published_twins import PublishedTwins
+from cloud.registry import Registry
 from cloud.store import CaseStore
 from cloud.teachers import Teacher, open_teacher
 from cloud.twins import Twins, student_folders
@@ -52,6 +54,8 @@ class CloudService:
         teacher = teacher or open_teacher(settings.teacher, threads=settings.threads)
         twins = Twins(student_folders(settings.students), threads=settings.threads)
         self.store = CaseStore(settings.data)
+        self._published = PublishedTwins(Registry(settings.data), twins)
+        self._published.look()
         desk = PromptDesk(self.store, twins, settings.prompts, SystemClock())
         # One thread: prompts of one craft build on each other, and the networks use all cores by themselves.
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="teacher")
@@ -152,6 +156,7 @@ class CloudService:
         while not self._stop.is_set():
             self._look.clear()  # first: what wakes us while we look is looked at next
             try:
+                self._published.look()
                 if self._watcher.is_due:
                     for craft in await loop.run_in_executor(self._worker, self._watcher.look):
                         self._notify(craft)

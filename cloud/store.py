@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 from cloud.account_shelf import AccountShelf
 from cloud.background_shelf import BackgroundShelf
 from cloud.bank_shelf import BankShelf
+from cloud.bundle_shelf import BundleShelf
 from cloud.case_value import expected_value, labels_in, labels_text
 from cloud.craft_shelf import Craft, CraftShelf
 from cloud.database import Database
@@ -87,6 +88,7 @@ class CaseStore(
     CraftShelf,
     BankShelf,
     BackgroundShelf,
+    BundleShelf,
     ReviewShelf,
     QueueShelf,
     TargetShelf,
@@ -335,7 +337,8 @@ class CaseStore(
 
         Returns:
             (newest bank's row, newest unacknowledged answer's row, how many of these, unanswered orders' rows added up,
-            twice where they are to stop, and those of unanswered requests for better pictures); 0 where there is none.
+            twice where they are to stop, those of unanswered requests for better pictures, and changes of rollouts, for
+            any craft may be in one); 0 where there is none.
         """
         query = (
             "SELECT craft, max(bank), max(answer), sum(answers), sum(orders) FROM ("
@@ -345,7 +348,10 @@ class CaseStore(
             "UNION ALL "
             "SELECT craft, 0, 0, 0, sum(id * (1 + is_stopping)) FROM targets WHERE NOT is_answered GROUP BY craft "
             "UNION ALL "
-            "SELECT craft, 0, 0, 0, sum(id) << 20 FROM refinements WHERE NOT is_answered GROUP BY craft) "
+            "SELECT craft, 0, 0, 0, sum(id) << 20 FROM refinements WHERE NOT is_answered GROUP BY craft "
+            "UNION ALL "
+            "SELECT name, 0, 0, 0, (SELECT sum(changes) << 40 FROM rollouts) FROM crafts "
+            "WHERE EXISTS (SELECT 1 FROM rollouts)) "
             "GROUP BY craft"
         )
         return {

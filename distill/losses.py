@@ -13,7 +13,7 @@ def heat_loss(logits: Tensor, heat: Tensor, care: Tensor) -> Tensor:
     Args:
         logits: (N, C, h, w).
         heat: (N, C, h, w) in [0, 1], 1 at the centres.
-        care: (N, 1, h, w), 0 where nothing is asked.
+        care: (N, 1 or C, h, w), 0 where nothing is asked.
     """
     p = logits.sigmoid()
     peak = (heat > 0.999).float()

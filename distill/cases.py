@@ -1,18 +1,22 @@
 """Cases that a person reviewed, as a data set: read from a cloud's data folder, also while the cloud runs.
 
-What a person says of a label counts for the whole picture, since `skyloop-cloud review` asks for every thing of that
-label: the newest answer's boxes are the truth, and what the craft or the teacher called so elsewhere is background.
-What they called by another label, and the person did not box, was judged by nobody and is an ignore region. The rest is
-background.
+What a person says of a label counts for the whole picture, since a review boxes every thing of that label: the newest
+answer's boxes are the truth, and what the craft or the teacher called so elsewhere is background. Of other labels
+nothing is known where no box is (`judged`), and what a machine called by one of them is an ignore region.
+
+Where answers contradict each other the newest wins: of one case and label, of one thing that was called by two labels,
+and of two pictures of one frame, as far as they overlap.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cloud.case_images import CaseImage, open_case_images
 from cloud.store import CaseStore, Review, StoredCase
@@ -26,11 +30,25 @@ from protocols.errors import ImageryError
 from protocols.values import Detection
 
 _SAME_IOU = 0.4
-"""A machine's box that overlaps a person's so much was judged with it."""
+"""Two boxes that overlap so much are about one thing."""
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """What a review says of one label, in pixels of the frame."""
+
+    stored: StoredCase
+    label: str
+    boxes_xyxy: Boxes
+
+    @property
+    def regions_xyxy(self) -> Boxes:
+        """(K, 4) what the person was shown."""
+        return _boxes(part.region_xyxy for part in self.stored.case.parts)
 
 
 def read_cases(folder: Path, reading: Reading) -> tuple[list[LabelledImage], dict[Path, Picture]]:
-    """The reviewed cases of a cloud's data folder, oldest review first, and their pixels.
+    """The reviewed cases of a cloud's data folder, last reviewed last, and their pixels at the scale of the frame.
 
     Args:
         folder: `--data` of the cloud.
@@ -43,25 +61,62 @@ def read_cases(folder: Path, reading: Reading) -> tuple[list[LabelledImage], dic
     items: list[LabelledImage] = []
     pixels: dict[Path, Picture] = {}
     with closing(CaseStore(folder)) as store:
-        for answers in _by_case(store.reviews()):
-            stored = store.load_case(answers[0].case_id, answers[0].craft)
-            file = store.imagery_path(stored)
-            machine = [*stored.case.detections, *store.teacher_detections(stored)]
-            for number, image in enumerate(_images(store, stored, file), 1):
-                path = file if number == 1 else file.with_name(f"{file.name}-{number}")
-                items.append(_labelled(len(items), path, image, stored, _truth(image, answers, machine)))
-                pixels[path] = fitted(path, image.image, reading)
+        for frame in _by_frame(store, store.reviews()):
+            for stored in {(v.stored.craft, v.stored.case.case_id): v.stored for v in frame}.values():
+                file = store.imagery_path(stored)
+                said = list(_said(frame, stored))
+                machine = [*stored.case.detections, *store.teacher_detections(stored)]
+                for number, sent in enumerate(_images(store, stored, file), 1):
+                    path, image = _part_path(file, number), sent.at_frame_scale()
+                    items.append(_labelled(len(items), path, image, stored, (said, machine)))
+                    pixels[path] = fitted(path, image.image, reading)
     if not items:
         raise DataSetError(f"{folder}: no case is reviewed; answer some with `skyloop-cloud review`")
     return items, pixels
 
 
-def _by_case(reviews: Iterable[Review]) -> Iterable[list[Review]]:
-    """For each case the newest answer to each label."""
-    cases: dict[tuple[str, str], dict[str, Review]] = {}
+def _part_path(file: Path, number: int) -> Path:
+    return file if number == 1 else file.with_name(f"{file.name}-{number}")
+
+
+def _by_frame(store: CaseStore, reviews: Iterable[Review]) -> list[list[_Verdict]]:
+    """Verdicts in the order in which they were given, frame by frame; the frame reviewed last comes last."""
+    cases: dict[tuple[str, str], StoredCase] = {}
+    frames: dict[tuple[str, str, int, float], list[_Verdict]] = {}
     for review in reviews:
-        cases.setdefault((review.craft, review.case_id), {})[review.label.casefold()] = review
-    return [list(answers.values()) for answers in cases.values()]
+        key = (review.craft, review.case_id)
+        if key not in cases:
+            cases[key] = store.load_case(review.case_id, review.craft)
+        frame = cases[key].case.frame
+        place = (review.craft, frame.source_id, frame.index, frame.captured_at_s)
+        frames[place] = [*frames.pop(place, []), _Verdict(cases[key], review.label, _boxes(review.boxes_xyxy))]
+    return list(frames.values())
+
+
+def _said(frame: Sequence[_Verdict], stored: StoredCase) -> Iterator[_Verdict]:
+    """The newest verdict on each label of a case, less what newer ones on the same frame contradict."""
+    own = {
+        verdict.label.casefold(): number
+        for number, verdict in enumerate(frame)
+        if verdict.stored.case.case_id == stored.case.case_id
+    }
+    for label, number in own.items():
+        boxes = frame[number].boxes_xyxy
+        for newer in frame[number + 1 :]:
+            if newer.label.casefold() != label:
+                boxes = boxes[box_iou(boxes, newer.boxes_xyxy).max(axis=1, initial=0.0) < _SAME_IOU]
+            elif newer.stored is not stored:
+                boxes = np.concatenate([boxes[~_within(boxes, newer.regions_xyxy)], newer.boxes_xyxy])
+        yield _Verdict(stored, frame[number].label, boxes)
+
+
+def _within(boxes: Boxes, regions: Boxes) -> NDArray[np.bool_]:
+    """(N,) whether the middle of each box lies in one of the regions."""
+    middles = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
+    inside: NDArray[np.bool_] = np.logical_and.reduce(
+        (middles >= regions[None, :, :2]) & (middles <= regions[None, :, 2:]), axis=2
+    )
+    return np.asarray(np.logical_or.reduce(inside, axis=1), dtype=np.bool_)
 
 
 def _images(store: CaseStore, stored: StoredCase, path: Path) -> list[CaseImage]:
@@ -71,12 +126,12 @@ def _images(store: CaseStore, stored: StoredCase, path: Path) -> list[CaseImage]
         raise DataSetError(f"{path}: imagery of case {stored.case.case_id}: {exc}; restore the data folder") from exc
 
 
-def _truth(image: CaseImage, answers: list[Review], machine: list[Detection]) -> Iterator[tuple[Boxes, str]]:
+def _truth(image: CaseImage, said: list[_Verdict], machine: list[Detection]) -> Iterator[tuple[Boxes, str]]:
     """Boxes in pixels of the image with their label; unjudged ones are `IGNORED_LABEL`."""
-    judged = {review.label.casefold() for review in answers}
-    drawn = _boxes(box for review in answers for box in review.boxes_xyxy)
-    for review in answers:
-        yield image.from_frame(_boxes(review.boxes_xyxy)), review.label
+    judged = {verdict.label.casefold() for verdict in said}
+    drawn = np.concatenate([verdict.boxes_xyxy for verdict in said])
+    for verdict in said:
+        yield image.from_frame(verdict.boxes_xyxy), verdict.label
     others = _boxes(found.box_xyxy for found in machine if found.label.casefold() not in judged)
     apart = box_iou(others, drawn).max(axis=1, initial=0.0) < _SAME_IOU
     yield image.from_frame(others[apart]), IGNORED_LABEL
@@ -87,9 +142,10 @@ def _boxes(boxes: Iterable[tuple[float, float, float, float]]) -> Boxes:
 
 
 def _labelled(
-    number: int, path: Path, image: CaseImage, stored: StoredCase, truth: Iterable[tuple[Boxes, str]]
+    number: int, path: Path, image: CaseImage, stored: StoredCase, told: tuple[list[_Verdict], list[Detection]]
 ) -> LabelledImage:
-    parts = list(truth)
+    """A picture with what people and machines told about it."""
+    parts = list(_truth(image, *told))
     height, width = image.image.shape[:2]
     boxes = clip_boxes(np.concatenate([boxes for boxes, _ in parts]), width, height)
     labels = tuple(label for boxes, label in parts for _ in range(len(boxes)))
@@ -105,4 +161,5 @@ def _labelled(
         image_id=number,
         bands=1 if image.image.ndim == 2 else 3,
         gsd_m=pose.gsd_m / image.scale_xy[0] if pose and pose.gsd_m else None,
+        judged=tuple(verdict.label for verdict in told[0]),
     )

@@ -1,4 +1,4 @@
-"""`skyloop-cloud`: serve, keys, crafts, cases, better pictures of them, reviews, prompts and targets."""
+"""`skyloop-cloud`: serve, keys, crafts, cases, better pictures of them, reviews, prompts, targets and accounts."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from cloud import banks
+from cloud.accounts_cli import tokens_app, users_app
 from cloud.asking import check_review, parse_box, public_key, review_label
 from cloud.config import CloudSettings
 from cloud.errors import RequestError
@@ -39,6 +40,8 @@ keys_app = typer.Typer(no_args_is_help=True, help="The server's identity on the 
 prompts_app = typer.Typer(no_args_is_help=True, help="The prompts that crafts hold.")
 app.add_typer(keys_app, name="keys")
 app.add_typer(prompts_app, name="prompts")
+app.add_typer(users_app, name="users")
+app.add_typer(tokens_app, name="tokens")
 app.command()(track)
 app.command()(targets)
 app.command()(refine)

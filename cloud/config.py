@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from cloud.account_shelf import Role
 from cloud.gateway_settings import GatewaySettings
 from edge.config import Settings
 from protocols import limits
@@ -115,12 +116,34 @@ class RefineSettings(Settings):
     fresh_s: float = Field(default=3.0, ge=0, le=60)
 
 
+class WebSettings(Settings):
+    """How people and programs reach the console and the HTTP API.
+
+    Attributes:
+        login_s: so long a browser stays logged in.
+        proxy_user_header: header in which a reverse proxy says who it has let in, such as `X-Forwarded-User`; None
+            believes no header.
+        proxies: addresses of that proxy; the header of anybody else is ignored. It must strip the header from what
+            it passes on.
+        proxy_role: role of people whom the proxy lets in and who have no account here; None refuses them.
+        tls_cert, tls_key: PEM files to speak TLS with; without them put a proxy in front of anything but loopback.
+    """
+
+    login_s: float = Field(default=12 * 3600.0, gt=0, le=90 * 86400.0)
+    proxy_user_header: str | None = None
+    proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    proxy_role: Role | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+
+
 class CloudSettings(GatewaySettings):
     """Everything `skyloop-cloud serve` can be told, the gateway's settings among it; options win over the file.
 
     Attributes:
         bind: where crafts connect. All interfaces is safe: only enrolled keys get in.
-        http: host:port of /healthz, /readyz and /metrics; loopback, for it asks nobody who they are.
+        http: host:port of the console, the HTTP API, /healthz, /readyz and /metrics; the last three ask nobody who
+            they are.
         data: folder of the case store.
         keys: folder with cloud.key and cloud.pub; None is `keys` inside the data folder.
         teacher: `bundled`, the folder of a bundle, an ONNX detector (`.onnx`, its `.toml` beside it), a `.toml` that
@@ -135,6 +158,7 @@ class CloudSettings(GatewaySettings):
         prompts: how prompts are made.
         targets: how questions about targets are answered.
         refine: when the craft is asked for a better picture.
+        web: log-ins, and how a reverse proxy or TLS guards them.
         poll_s: how often the work of other processes (reviews, revocations) is looked for.
     """
 
@@ -153,6 +177,7 @@ class CloudSettings(GatewaySettings):
     prompts: PromptSettings = PromptSettings()
     targets: TargetAnswerSettings = TargetAnswerSettings()
     refine: RefineSettings = RefineSettings()
+    web: WebSettings = WebSettings()
     poll_s: float = Field(default=0.2, gt=0, le=10)
 
     @property

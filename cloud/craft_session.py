@@ -16,6 +16,7 @@ from cloud.bank_sender import BankSender
 from cloud.case_intake import CaseIntake
 from cloud.desk import Desk
 from cloud.errors import CloudError, StoreError
+from cloud.gateway_settings import CraftLive
 from cloud.news import Token
 from cloud.refine_sender import RefineSender
 from cloud.target_sender import TargetSender
@@ -65,6 +66,7 @@ class CraftSession:
         craft: its name.
         key: the key it proved, z85.
         route: routing id of the connection; an address, never an identity.
+        live: what is told of the craft elsewhere.
         ended: why the session is over; None while it is not.
     """
 
@@ -81,6 +83,7 @@ class CraftSession:
         """
         self.craft, self.key, self.route = craft, key, route
         self.ended: str | None = None
+        self.live = CraftLive()
         self._desk, self._transmit_frames = desk, transmit
         self._wake = asyncio.Event()
         self._cases = CaseIntake(
@@ -214,7 +217,9 @@ class CraftSession:
             await self._targets.on_status(message)
         elif isinstance(message, Problem):
             await self._better.on_problem(message)
-        elif not isinstance(message, Heartbeat):
+        elif isinstance(message, Heartbeat):
+            self.live.spool_cases, self.live.spool_bytes = message.spool_cases, message.spool_bytes
+        else:
             raise MessageError(f"{message.kind} is for the edge", code="bad_value")
 
     async def _on_hello(self, hello: Hello) -> None:
@@ -228,6 +233,7 @@ class CraftSession:
             desk.stats.crafts_online += 1
             log.info("craft online", craft=self.craft, software=hello.craft_software, variant=hello.variant)
         self._banks = BankSender(hello.bank, desk.clock, patience_s=desk.settings.receipt_patience_s)
+        self.live.greet(hello, desk.clock.wall_s())
         self._unreceipted.clear()
         self._targets.greet(hello)
         self._better.greet(hello)
@@ -251,6 +257,7 @@ class CraftSession:
         if not receipt.applied:
             log.warning("prompt update refused", craft=self.craft, reason=receipt.reason)
         self._banks.on_receipt(receipt)
+        self.live.bank = receipt.bank
         self.notify()
 
     async def _on_interpretation_receipt(self, receipt: InterpretationReceipt) -> None:

@@ -14,13 +14,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from cloud.errors import StoreError
-from cloud.tables import SCHEMA_VERSION, Base
+from cloud.schema import prepare
 
 BUSY_TIMEOUT_MS = 10_000
 """How long a writer waits for another process's transaction; ours take milliseconds."""
-
-_EXTENDED = (1, 2, 3)
-"""Older schema versions that lack nothing but tables, which are made on opening."""
 
 _BEGIN = "sqlite_begin"
 
@@ -33,10 +30,10 @@ class Database:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open, or create with its tables.
+        """Open, or create with its tables; an older schema is brought up to date, or stays as it was.
 
         Raises:
-            StoreError: the file cannot be opened, is no database, or has another schema version.
+            StoreError: the file cannot be opened, is no database, or was written by newer software.
         """
         self.path = path
         self._write_lock = threading.Lock()
@@ -52,16 +49,7 @@ class Database:
 
     def _prepare_schema(self) -> None:
         with self._write_lock, self._writer.begin() as connection:
-            found = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
-            tables = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
-            if (found == 0 and not tables) or found in _EXTENDED:
-                Base.metadata.create_all(connection)
-                connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            elif found != SCHEMA_VERSION:
-                raise StoreError(
-                    f"{self.path}: has schema version {found}, this software reads {SCHEMA_VERSION}; "
-                    "use the version that wrote it, or another data folder"
-                )
+            prepare(connection, str(self.path))
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Session]:

@@ -8,8 +8,10 @@ does it come on the connection that said Hello last. Only then does the craft's 
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import structlog
 import zmq
@@ -19,7 +21,7 @@ from cloud.access import Access, start_zap, user_id
 from cloud.craft_session import CraftSession
 from cloud.desk import Desk
 from cloud.errors import CloudError, StoreError
-from cloud.gateway_settings import GatewaySettings, GatewayStats
+from cloud.gateway_settings import CraftLive, GatewaySettings, GatewayStats
 from cloud.router import Router
 from cloud.store import CaseStore
 from cloud.uploads import GroupCommit, Uploads
@@ -69,6 +71,7 @@ class Gateway:
         self.access = Access(store)
         self._settings, self._store, self._keys = settings, store, keys
         self._clock = clock or SystemClock()
+        self._live: defaultdict[str, CraftLive] = defaultdict(CraftLive)
         self._sessions: dict[str, CraftSession] = {}
         self._tasks: dict[CraftSession, asyncio.Task[None]] = {}
         self._problem_s: dict[str, float] = {}  # by craft
@@ -116,6 +119,10 @@ class Gateway:
         await self._shut()
         log.info("gateway down")
 
+    def live(self) -> dict[str, CraftLive]:
+        """What each craft that was connected was last heard to be; from any thread."""
+        return {craft: replace(live) for craft, live in list(self._live.items())}
+
     def notify(self, craft: str) -> None:
         """Say from any thread that the store has news for a craft: a bank revision or an interpretation."""
         self._loop.call_soon_threadsafe(self._notify, craft)
@@ -162,13 +169,16 @@ class Gateway:
             await asyncio.sleep(0)
 
     async def _take(self, frames: list[zmq.Frame]) -> None:
-        self.stats.bytes_received += sum(len(frame.buffer) for frame in frames[1:])
+        size = sum(len(frame.buffer) for frame in frames[1:])
+        self.stats.bytes_received += size
         key = user_id(frames[-1])
         craft = self._craft_of(key)
         if craft is None:  # not even a Problem: who is not enrolled gets nothing
             self.stats.not_enrolled += 1
             self._shut_out(key)
             return
+        live = self._live[craft]
+        live.heard_s, live.bytes_received = self._clock.wall_s(), live.bytes_received + size
         route = frames[0].bytes
         session = self._sessions.get(craft)
         session = session if session is not None and session.route == route else None
@@ -200,6 +210,7 @@ class Gateway:
         if old is not None:
             old.end("connected again")
         session = CraftSession(self._desk, craft, key, route, self._transmit)
+        session.live = self._live[craft]
         self._sessions[craft] = session
         task = asyncio.create_task(session.run())
         self._tasks[session] = task
@@ -210,6 +221,7 @@ class Gateway:
         self._tasks.pop(session, None)
         if self._sessions.get(session.craft) is session:
             del self._sessions[session.craft]
+            self._live[session.craft].is_online = False
 
     def _shut_out(self, key: str) -> None:
         for session in self._sessions.values():
@@ -233,6 +245,8 @@ class Gateway:
         sent = self._send(session.route, frames)
         if sent is None:
             session.end("gone")
+        elif sent:
+            self._live[session.craft].bytes_sent += sum(map(len, frames))
         return bool(sent)
 
     def _send(self, route: bytes, frames: list[bytes]) -> bool | None:

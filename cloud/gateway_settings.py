@@ -9,6 +9,8 @@ from pydantic import Field
 
 from edge.config import Settings
 from protocols import limits
+from protocols.messages import Hello
+from protocols.prompts import BankRef
 
 
 class GatewaySettings(Settings):
@@ -72,3 +74,32 @@ class GatewayStats:
     refinements: Counter[str] = field(default_factory=Counter)
     faults: int = 0
     crafts_online: int = 0
+
+
+@dataclass
+class CraftLive:
+    """What one craft was last heard to be, since the gateway was made; wall times are the cloud's.
+
+    Attributes:
+        is_online: welcomed, and not gone.
+        since_s: begin of the newest connection.
+        heard_s: the last message.
+        bytes_received, bytes_sent: of both frames of each message, before encryption.
+        bank: the prompt bank it says it holds.
+        spool_cases, spool_bytes: what waits on the craft, by its last heartbeat.
+        hello: its last one: software, student, labels, kinds.
+    """
+
+    is_online: bool = False
+    since_s: float | None = None
+    heard_s: float | None = None
+    bytes_received: int = 0
+    bytes_sent: int = 0
+    bank: BankRef | None = None
+    spool_cases: int = 0
+    spool_bytes: int = 0
+    hello: Hello | None = None
+
+    def greet(self, hello: Hello, now_s: float) -> None:
+        """Note that it is welcome."""
+        self.is_online, self.since_s, self.bank, self.hello = True, now_s, hello.bank, hello

@@ -1,4 +1,4 @@
-"""/healthz, /readyz and /metrics over HTTP, in the same event loop as everything else."""
+"""The HTTP server: /healthz, /readyz, /metrics and the pages that must know who asks, in the service's event loop."""
 
 from __future__ import annotations
 
@@ -10,20 +10,25 @@ import uvicorn
 from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from cloud.accounts import Doorman
+from cloud.backend import Backend
+from cloud.config import WebSettings
 from cloud.errors import CloudError
 from edge.errors import ConfigError
 
 _SHUTDOWN_S = 2
 
 
-def create_app(registry: CollectorRegistry, not_ready: Callable[[], str]) -> FastAPI:
-    """The three pages.
+def create_app(backend: Backend, registry: CollectorRegistry, not_ready: Callable[[], str]) -> FastAPI:
+    """All pages; routes that work with the backend find it with `http_access.backend_of`.
 
     Args:
+        backend: the service behind the pages.
         registry: what /metrics shows.
         not_ready: why the service cannot take cases now; empty when it can.
     """
     app = FastAPI(title="skyloop-cloud", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.backend, app.state.doorman = backend, Doorman(backend.store, backend.clock.monotonic_s)
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:
@@ -45,9 +50,17 @@ def create_app(registry: CollectorRegistry, not_ready: Callable[[], str]) -> Fas
 class HttpServer(uvicorn.Server):
     """A server that leaves signals to the service and its socket to the caller."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, web: WebSettings) -> None:
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=_SHUTDOWN_S
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=_SHUTDOWN_S,
+            proxy_headers=False,  # `http_access` must see who the next hop really is
+            server_header=False,
+            ssl_certfile=web.tls_cert,
+            ssl_keyfile=web.tls_key,
         )
         super().__init__(config)
 

@@ -47,12 +47,12 @@ def case_record(stored: StoredCase) -> dict[str, Any]:
 
 def case_table(cases: Iterable[StoredCase]) -> Table:
     """Cases as a person reads them."""
-    table = _table("case", "craft", "received (UTC)", "state", "score", "region x,y,w,h", "why")
+    table = new_table("case", "craft", "received (UTC)", "state", "score", "region x,y,w,h", "why")
     for stored in cases:
         table.add_row(
             stored.case.case_id[:_SHORT_ID],
             stored.craft,
-            _utc(stored.received_at_s),
+            utc(stored.received_at_s),
             stored.state,
             "-" if stored.confidence is None else f"{stored.confidence:.2f}",
             " + ".join(box_text(part.region_xyxy) for part in stored.case.parts),
@@ -70,9 +70,9 @@ def prompt_record(craft: str, prompt: Prompt) -> dict[str, Any]:
 
 def prompt_table(held: Iterable[tuple[str, Prompt]]) -> Table:
     """Prompts as a person reads them."""
-    table = _table("prompt", "craft", "label", "scope", "confidence", "issued (UTC)")
+    table = new_table("prompt", "craft", "label", "scope", "confidence", "issued (UTC)")
     for craft, p in held:
-        table.add_row(p.prompt_id, craft, p.label, p.scope, f"{p.confidence:.2f}", _utc(p.issued_at_s))
+        table.add_row(p.prompt_id, craft, p.label, p.scope, f"{p.confidence:.2f}", utc(p.issued_at_s))
     return table
 
 
@@ -100,7 +100,7 @@ def target_record(target: StoredTarget) -> dict[str, Any]:
 
 def target_table(targets: Iterable[StoredTarget]) -> Table:
     """Targets as a person reads them."""
-    table = _table("target", "craft", "label", "state", "heard (UTC)", "box x,y,w,h", "presence", "why")
+    table = new_table("target", "craft", "label", "state", "heard (UTC)", "box x,y,w,h", "presence", "why")
     for target in targets:
         status = target.status
         table.add_row(
@@ -108,7 +108,7 @@ def target_table(targets: Iterable[StoredTarget]) -> Table:
             target.craft,
             target.order.label,
             f"{target.state}, stopping" if target.is_stopping else target.state,
-            "-" if target.heard_at_s is None else _utc(target.heard_at_s),
+            "-" if target.heard_at_s is None else utc(target.heard_at_s),
             box_text(status.box_xyxy) if status and status.box_xyxy else "-",
             f"{status.presence:.2f}" if status and status.presence is not None else "-",
             target.reason,
@@ -149,12 +149,14 @@ def write_images(store: CaseStore, cases: Iterable[StoredCase], folder: Path) ->
     return written, problems
 
 
-def _table(*columns: str) -> Table:
+def new_table(*columns: str) -> Table:
+    """A table without lines."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in columns:
         table.add_column(name, no_wrap=True)
     return table
 
 
-def _utc(wall_s: float) -> str:
+def utc(wall_s: float) -> str:
+    """A wall time as a person reads it."""
     return datetime.fromtimestamp(wall_s, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import structlog
 
+from cloud.backend import Backend
 from cloud.config import CloudSettings
 from cloud.data_lock import serving
 from cloud.engine import Engine, Interpreter
@@ -61,13 +62,14 @@ class CloudService:
         self._engine = Engine(self.store, interpreter, settings, self._worker, self._notify)
         self._watcher = Watcher(self.store, desk, self.metrics)
         self.gateway.on_case_stored = self._engine.wake
-        self._stop = asyncio.Event()
+        self._stop, self._look = asyncio.Event(), asyncio.Event()
         self._not_ready = "starting"
         self._about = {"teacher": teacher.name, "spaces": twins.space_ids, "data": str(settings.data)}
 
     def stop(self) -> None:
         """End `run` soon: take nothing more, finish what is in work."""
         self._stop.set()
+        self._look.set()
 
     async def run(self) -> None:
         """Serve until `stop`, SIGTERM or SIGINT.
@@ -75,6 +77,7 @@ class CloudService:
         Raises:
             CloudError: a port is in use, or another server holds the data folder.
         """
+        self._loop = asyncio.get_running_loop()
         try:
             with serving(self.settings.data), listen(self.settings.http) as http_socket, self._signals():
                 async with self._http(http_socket), self._tasks(), self._gateway():
@@ -87,6 +90,13 @@ class CloudService:
             self._worker.shutdown(wait=True)
             self.store.close()
         log.info("stopped")
+
+    def _backend(self) -> Backend:
+        return Backend(self.store, self.settings, SystemClock(), live=self.gateway.live, wake=self._wake_watcher)
+
+    def _wake_watcher(self) -> None:
+        """From any thread: look at once for what people asked for."""
+        self._loop.call_soon_threadsafe(self._look.set)
 
     def _notify(self, craft: str) -> None:
         if not self._not_ready:  # a craft that connects later asks by itself
@@ -105,7 +115,8 @@ class CloudService:
 
     @contextlib.asynccontextmanager
     async def _http(self, http_socket: socket.socket) -> AsyncIterator[None]:
-        server = HttpServer(create_app(self.metrics.registry, lambda: self._not_ready))
+        app = create_app(self._backend(), self.metrics.registry, lambda: self._not_ready)
+        server = HttpServer(app, self.settings.web)
         task = asyncio.create_task(server.serve(sockets=[http_socket]))
         try:
             yield
@@ -144,8 +155,9 @@ class CloudService:
             except StoreError as exc:
                 log.warning("store failed, trying again", error=str(exc))
                 self.metrics.failures.labels("watch").inc()
+            self._look.clear()
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), self.settings.poll_s)
+                await asyncio.wait_for(self._look.wait(), self.settings.poll_s)
 
 
 def _student_folders(settings: CloudSettings) -> list[Path]:

@@ -2,8 +2,7 @@
 
 Rows live in one SQLite file, imagery in files beside it. Several processes may use one data folder at a time: the
 server and any command line. Every method is synchronous and may be called from any thread. Cases and answers are
-here; `craft_shelf.py`, `bank_shelf.py`, `background_shelf.py`, `review_shelf.py`, `target_shelf.py` and
-`refine_shelf.py` hold the rest of `CaseStore`.
+here; the `*_shelf.py` hold the rest of `CaseStore`.
 """
 
 from __future__ import annotations
@@ -19,11 +18,13 @@ from sqlalchemy import Connection, Float, func, select, update
 from sqlalchemy import cast as cast_column
 from sqlalchemy.orm import Session
 
+from cloud.account_shelf import AccountShelf
 from cloud.background_shelf import BackgroundShelf
 from cloud.bank_shelf import BankShelf
 from cloud.craft_shelf import Craft, CraftShelf
 from cloud.database import Database
 from cloud.errors import RequestError, StoreError
+from cloud.event_shelf import EventShelf
 from cloud.imagery_files import ImageryFiles
 from cloud.refine_shelf import RefineShelf, answer_request
 from cloud.review_shelf import Review, ReviewShelf
@@ -67,8 +68,10 @@ class StoredCase:
     received_at_s: float
 
 
-class CaseStore(CraftShelf, BankShelf, BackgroundShelf, ReviewShelf, TargetShelf, RefineShelf):
-    """Crafts, cases, answers, banks, reviews and targets of one data folder."""
+class CaseStore(
+    CraftShelf, BankShelf, BackgroundShelf, ReviewShelf, TargetShelf, RefineShelf, AccountShelf, EventShelf
+):
+    """Crafts, cases, answers, banks, reviews, targets, accounts and events of one data folder."""
 
     def __init__(self, data_dir: Path) -> None:
         """Open a data folder, or make one.

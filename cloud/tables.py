@@ -1,13 +1,9 @@
-"""The tables of the case store, as SQLAlchemy sees them. A change here needs a new `SCHEMA_VERSION` and a migration."""
+"""The tables of the case store, as SQLAlchemy sees them. A change here needs a migration; see `cloud/schema.py`."""
 
 from __future__ import annotations
 
 from sqlalchemy import LargeBinary, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-
-SCHEMA_VERSION = 4
-"""Kept in SQLite's `user_version`. 2 added `background`, 3 `targets`, 4 `refinements`; older files get them when they
-are opened."""
 
 
 class Base(DeclarativeBase):
@@ -157,3 +153,64 @@ class TargetRow(Base):
     reason: Mapped[str] = mapped_column(default="")
     status_json: Mapped[str | None] = mapped_column(default=None)
     heard_at_s: Mapped[float | None] = mapped_column(default=None)
+
+
+class UserRow(Base):
+    """A person who may log in to the console."""
+
+    __tablename__ = "users"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    password_hash: Mapped[str]
+    role: Mapped[str]
+    is_disabled: Mapped[bool] = mapped_column(default=False)
+    made_at_s: Mapped[float]
+
+
+class LoginRow(Base):
+    """A browser in which a person is logged in; what the cookie holds is known here by its digest alone."""
+
+    __tablename__ = "logins"
+
+    secret_sha256: Mapped[str] = mapped_column(primary_key=True)
+    user: Mapped[str] = mapped_column(index=True)
+    csrf: Mapped[str]
+    expires_at_s: Mapped[float]
+
+
+class TokenRow(Base):
+    """A program's key to the HTTP API, known by its digest alone."""
+
+    __tablename__ = "tokens"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    secret_sha256: Mapped[str] = mapped_column(unique=True)
+    role: Mapped[str]
+    made_at_s: Mapped[float]
+    expires_at_s: Mapped[float]
+    is_revoked: Mapped[bool] = mapped_column(default=False)
+    used_at_s: Mapped[float | None] = mapped_column(default=None)
+
+
+class EventRow(Base):
+    """Who did what, and when."""
+
+    __tablename__ = "events"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at_s: Mapped[float]
+    who: Mapped[str]
+    what: Mapped[str]
+    about: Mapped[str] = mapped_column(index=True)
+    detail: Mapped[str] = mapped_column(default="")
+
+
+class DoneRequestRow(Base):
+    """A form or API call that was carried out: the same one again has no effect and gets the same answer."""
+
+    __tablename__ = "done_requests"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    who: Mapped[str] = mapped_column(primary_key=True)
+    at_s: Mapped[float] = mapped_column(index=True)
+    outcome: Mapped[str]

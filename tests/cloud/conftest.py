@@ -9,6 +9,7 @@ import pytest
 import structlog
 from gateway_peers import Cloud, Peer
 
+from cloud.backend import Backend
 from cloud.config import CloudSettings
 from cloud.metrics import CloudMetrics
 from cloud.prompt_desk import PromptDesk
@@ -16,6 +17,7 @@ from cloud.store import CaseStore
 from cloud.teachers import TeacherAnswer
 from cloud.twins import Twins
 from edge.bank import BankStore
+from edge.clock import SystemClock
 from edge.keys import KeyPair, new_keys
 from edge.link import HelloProfile, Link, LinkSettings
 from edge.spool import Spool
@@ -98,6 +100,12 @@ def open_store(tmp_path):
     store.enroll("uav", CRAFT_KEY)
     yield store
     store.close()
+
+
+@pytest.fixture
+def backend(open_store):
+    """A service's store without the service."""
+    return Backend(open_store, CloudSettings(), SystemClock(), live=dict, wake=lambda: None)
 
 
 @pytest.fixture

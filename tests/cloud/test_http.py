@@ -8,19 +8,20 @@ import urllib.request
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
+from cloud.config import CloudSettings
 from cloud.errors import CloudError
 from cloud.http import HttpServer, create_app, listen
 from edge.errors import ConfigError
 
 
-def fetch(page, not_ready=""):
+def fetch(page, backend, not_ready=""):
     """(status, text) of one page of a real server."""
     registry = CollectorRegistry()
     Counter("skyloop_things", "Things", registry=registry).inc(3)
 
     async def scenario():
         with listen("127.0.0.1:0") as http_socket:
-            server = HttpServer(create_app(registry, lambda: not_ready))
+            server = HttpServer(create_app(backend, registry, lambda: not_ready), CloudSettings().web)
             task = asyncio.create_task(server.serve(sockets=[http_socket]))
             url = f"http://127.0.0.1:{http_socket.getsockname()[1]}{page}"
             try:
@@ -41,18 +42,18 @@ def _open(url):
             return error.code, error.read().decode()
 
 
-def test_healthz():
-    assert fetch("/healthz") == (200, '{"status":"alive"}')
+def test_healthz(backend):
+    assert fetch("/healthz", backend) == (200, '{"status":"alive"}')
 
 
 @pytest.mark.parametrize(("reason", "status"), [("", 200), ("stopping", 503)])
-def test_readyz_says_why_not(reason, status):
-    found, text = fetch("/readyz", reason)
+def test_readyz_says_why_not(backend, reason, status):
+    found, text = fetch("/readyz", backend, reason)
     assert (found, json.loads(text)) == (status, {"status": reason or "ready"})
 
 
-def test_metrics():
-    assert "skyloop_things_total 3.0" in fetch("/metrics")[1]
+def test_metrics(backend):
+    assert "skyloop_things_total 3.0" in fetch("/metrics", backend)[1]
 
 
 def test_listen_on_a_taken_port():

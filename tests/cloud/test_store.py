@@ -318,20 +318,6 @@ def test_background_of_recent_cases_outlives_the_process_and_is_bounded(store, t
     again.close()
 
 
-def test_store_of_the_first_schema_opens_and_gets_what_it_lacks(tmp_path):
-    first = CaseStore(tmp_path)
-    first.enroll("a", KEY_A)
-    first.close()
-    connection = sqlite3.connect(tmp_path / "skyloop.sqlite")
-    connection.executescript("DROP TABLE background; DROP TABLE targets; PRAGMA user_version = 1;")
-    connection.close()
-    again = CaseStore(tmp_path)
-    assert again.targets(0.0) == []
-    again.add_background("a", "space", np.eye(2, 8, dtype=np.float32), keep=2)
-    assert (len(again.background("a", "space")), again.craft("a").name) == (1, "a")
-    again.close()
-
-
 def test_open_refuses_other_schema(tmp_path):
     CaseStore(tmp_path).close()
     connection = sqlite3.connect(tmp_path / "skyloop.sqlite")

@@ -1,5 +1,3 @@
-import sqlite3
-
 import pytest
 
 from cloud.errors import RequestError
@@ -145,15 +143,3 @@ def test_order_for_a_craft_that_is_not_let_in_is_refused(open_store):
         with pytest.raises(RequestError, match=message):
             add(open_store, craft=craft)
     assert open_store.targets(1001.0) == []
-
-
-def test_store_of_the_second_schema_gets_the_table(tmp_path):
-    CaseStore(tmp_path).close()
-    connection = sqlite3.connect(tmp_path / "skyloop.sqlite")
-    connection.executescript("DROP TABLE targets; PRAGMA user_version = 2;")
-    connection.close()
-    again = CaseStore(tmp_path)
-    again.enroll("uav", "k" * 40)
-    add(again)
-    assert waiting(again) == [key_of(1)]
-    again.close()

@@ -128,7 +128,7 @@ def _kd_heat(step: Step) -> Tensor:
     assert step.lesson.heat is not None
     truth = step.batch.heat
     objects = (truth > 0.999).sum() + len(step.taught_cells)
-    return taught_heat_loss(step.logits, step.lesson.heat, truth[:, -1:], objects)
+    return taught_heat_loss(step.logits, step.lesson.heat, truth[:, -1:], objects, step.lesson.knows)
 
 
 def _kd_box(step: Step) -> Tensor:

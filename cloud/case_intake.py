@@ -74,9 +74,9 @@ class CaseIntake:
         upload = desk.uploads.find(self._craft, case.case_id)
         # Where all of it is here, the store finds out by itself whether it has it already.
         is_asked = upload is None and len(blob) < case.payload_bytes
-        known = desk.store.case_state(self._craft, case.case_id) if is_asked else None
+        known = desk.store.kept_digest(self._craft, case.case_id) if is_asked else None
         if known is not None:
-            await self._tell_verdict(case, "duplicate" if known[0] == case.payload_sha256 else "conflict")
+            await self._tell_verdict(case, "duplicate" if known == case.payload_sha256 else "conflict")
             return
         upload = desk.uploads.open(self._craft, case)
         if upload.verdict is not None:  # an earlier connection brought all of it

@@ -18,6 +18,9 @@ from protocols.values import Chip, Prompt, Vectors
 
 _MAX_CHIPS = 3
 
+_MAX_TURNS = 32
+"""Each turn takes one hard negative below the threshold, and may lift another a little."""
+
 
 def merge_prompts(old: Prompt, new: Prompt, background: Sequence[FloatArray], settings: PromptSettings) -> Prompt:
     """The new prompt extended by what the old one knew, under the old one's id.
@@ -76,6 +79,23 @@ def add_negatives(prompt: Prompt, vectors: FloatArray, issued_at_s: float) -> Pr
     if len(negatives) == len(known) and np.allclose(np.sort(negatives, axis=0), np.sort(known, axis=0), atol=1e-3):
         return prompt
     return prompt.model_copy(update={"negatives": Vectors.from_array(negatives), "issued_at_s": issued_at_s})
+
+
+def shun(prompt: Prompt, vectors: FloatArray, issued_at_s: float) -> Prompt:
+    """The prompt with hard negatives, each of which a person pointed at: unlike a teacher's, all are to be heeded.
+
+    A direction turns away from one after the other, the most alike first, until none is above its threshold or it
+    turns no more.
+    """
+    if not prompt.direction_cases:
+        return add_negatives(prompt, vectors, issued_at_s)
+    for _ in range(_MAX_TURNS):
+        worst = vectors[int((vectors @ prompt.positives.to_array()[0]).argmax())]
+        turned = _turned_away(prompt, worst[None], issued_at_s)
+        if turned is prompt:
+            return prompt
+        prompt = turned
+    return prompt
 
 
 def _turned_away(prompt: Prompt, vectors: FloatArray, issued_at_s: float) -> Prompt:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -22,6 +22,13 @@ class CloudMetrics:
         self.prompts = Counter("skyloop_prompts", "Prompts by origin and outcome", ["origin", "outcome"], registry=r)
         self.reviews = Counter("skyloop_reviews", "People's answers used, by outcome", ["outcome"], registry=r)
         self.failures = Counter("skyloop_failures", "Unforeseen errors, by task", ["task"], registry=r)
+        self.dropped = Counter("skyloop_retention_dropped", "What retention let go, by kind", ["kind"], registry=r)
+        self.dropped_bytes = Counter("skyloop_retention_dropped_bytes", "Imagery that retention let go", registry=r)
+        self.kept_bytes = Gauge("skyloop_imagery_bytes", "Imagery kept, as the last round found", registry=r)
+        self.kept_cases = Gauge("skyloop_cases_kept", "Cases kept, as the last round found", registry=r)
+        self.over = Gauge(
+            "skyloop_retention_over", "Over a bound of retention, of what may not go", ["bound"], registry=r
+        )
         self.teacher_s = Histogram(
             "skyloop_teacher_seconds",
             "Time of one teacher run over a batch",

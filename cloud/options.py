@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cloud.data_lock import is_served
 from cloud.errors import RequestError
@@ -42,6 +44,20 @@ def opened_store(data: Path, *, make: bool = False) -> Iterator[CaseStore]:
         yield store
     finally:
         store.close()
+
+
+@contextmanager
+def progress_bar(name: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error; yields what to call with how much more is done.
+
+    Args:
+        name: of the work.
+        total: how much there is; None where nobody knows.
+    """
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(name, total=total)
+        yield lambda more: progress.update(task, advance=more)
 
 
 def outcome(store: CaseStore, ask: Callable[[], Found], is_waiting: Callable[[Found], bool]) -> Found:

@@ -22,6 +22,7 @@ from cloud.engine import Engine, Interpreter
 from cloud.errors import StoreError
 from cloud.gateway import Gateway
 from cloud.http import HttpServer, create_app, listen
+from cloud.janitor import Janitor
 from cloud.metrics import CloudMetrics, GatewayCollector
 from cloud.prompt_desk import PromptDesk
 from cloud.store import CaseStore
@@ -61,6 +62,7 @@ class CloudService:
         interpreter = Interpreter(self.store, teacher, desk, settings, self.metrics)
         self._engine = Engine(self.store, interpreter, settings, self._worker, self._notify)
         self._watcher = Watcher(self.store, desk, self.metrics)
+        self._janitor = Janitor(self.store, settings.retention, self.metrics)
         self.gateway.on_case_stored = self._engine.wake
         self._stop, self._look = asyncio.Event(), asyncio.Event()
         self._not_ready = "starting"
@@ -134,8 +136,9 @@ class CloudService:
 
     @contextlib.asynccontextmanager
     async def _tasks(self) -> AsyncIterator[None]:
-        """The engine and the watcher; when one of them dies, the service stops rather than limps."""
-        tasks = [asyncio.create_task(self._engine.run()), asyncio.create_task(self._watch())]
+        """The engine, the watcher and the janitor; when one of them dies, the service stops rather than limps."""
+        works = self._engine.run(), self._watch(), self._janitor.run(self._stop)
+        tasks = [asyncio.create_task(work) for work in works]
         for task in tasks:
             task.add_done_callback(lambda _: self.stop())
         try:

@@ -302,4 +302,6 @@ def _labelled(
         things=tuple(f"{image['world']}/{a['object_id']}" for a in annotations) if told else (),
         judged=None if judged is None else tuple(map(str, judged)),
         marks=tuple(_MARKS.get(a.get("mark", ""), "") for a in annotations),
+        scale=float(image.get("image_scale", 1.0)),
+        said_at_s=image.get("said_at_s"),
     )

@@ -43,6 +43,8 @@ class LabelledImage:
         judged: the labels of which every thing in the image is boxed; None where that is so of all. Where a label was
             not judged, what is not boxed may be one.
         marks: N of `Mark`, what else is known of the ignored boxes; empty where nothing is.
+        scale: pixels of the image per pixel of the frame it was cut from.
+        said_at_s: wall time of the newest word on it, where known.
     """
 
     path: Path
@@ -56,6 +58,8 @@ class LabelledImage:
     things: tuple[str, ...] = ()
     judged: tuple[str, ...] | None = None
     marks: tuple[Mark, ...] = ()
+    scale: float = 1.0
+    said_at_s: float | None = None
 
 
 def image_files(folder: Path) -> list[Path]:

@@ -23,6 +23,9 @@ from distill.files import write_whole
 from distill.labelled import LabelledImage, Reading
 from protocols.arrays import ImageArray
 
+_LEAST_SCALE, _MAX_PIXELS = 0.05, 50_000_000
+"""What no case is smaller or larger than."""
+
 _CODEC_STEPS = 3
 """Bands of a gray picture differ by so much at most after WebP or JPEG (1 was seen at WebP 20)."""
 
@@ -73,11 +76,13 @@ def gather(folders: Sequence[Path], reading: Reading, known: Sequence[str], rena
     for folder in folders:
         data = read_data_set(folder, "all", reading)
         for index, item in enumerate(data):
-            said, pixels = spelled.item(item), _without_colour_noise(data.image(index))
+            said, pixels = _at_frame_scale(spelled.item(item), _without_colour_noise(data.image(index)))
             if not said.judged and said.ignore.all():
                 continue
             seen += 1
             digest = hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+            if digest in newest and _is_newer(newest[digest][0], said):
+                continue
             newest.pop(digest, None)
             newest[digest] = (said, pixels)
     if not newest:
@@ -86,6 +91,25 @@ def gather(folders: Sequence[Path], reading: Reading, known: Sequence[str], rena
     held = {item.path: pixels for item, (_, pixels) in zip(items, newest.values(), strict=True)}
     gray = sum(pixels.ndim == 2 for pixels in held.values())
     return Reviewed(DataSet("cases", items, dict(held), reading), seen - len(items), gray)
+
+
+def _is_newer(a: LabelledImage, b: LabelledImage) -> bool:
+    """Whether the word on one picture is known to be newer than that on another."""
+    return a.said_at_s is not None and b.said_at_s is not None and a.said_at_s > b.said_at_s
+
+
+def _at_frame_scale(item: LabelledImage, pixels: ImageArray) -> tuple[LabelledImage, ImageArray]:
+    """A picture as large as the frame it was cut from, where things are as large as the student will see them."""
+    if item.scale == 1.0:
+        return item, pixels
+    size = f"{pixels.shape[1]}x{pixels.shape[0]}"
+    if not _LEAST_SCALE <= item.scale <= 1 / _LEAST_SCALE or np.prod(pixels.shape[:2]) / item.scale**2 > _MAX_PIXELS:
+        raise DataSetError(f"{item.path}: image_scale {item.scale:g} of {size} pixels is none; correct the annotations")
+    shape = tuple(max(round(side / item.scale), 1) for side in pixels.shape[:2])
+    resized = np.asarray(cv2.resize(pixels, shape[::-1], interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+    ratio = np.array([shape[1] / pixels.shape[1], shape[0] / pixels.shape[0]] * 2, np.float32)
+    gsd_m = None if item.gsd_m is None else item.gsd_m * item.scale
+    return replace(item, boxes_xyxy=item.boxes_xyxy * ratio, scale=1.0, gsd_m=gsd_m), resized
 
 
 def _without_colour_noise(pixels: ImageArray) -> ImageArray:
@@ -129,6 +153,7 @@ def write_reviewed(reviewed: Reviewed, folder: Path) -> None:
         write_whole(folder / "images" / file, _encoded(pixels))
         size = {"height": pixels.shape[0], "width": pixels.shape[1]}
         images.append({"id": index, "file_name": file, **size, "judged": item.judged, "gsd_m": item.gsd_m})
+        images[-1]["said_at_s"] = item.said_at_s
         rows += [{"id": len(rows) + at, "image_id": index, **row} for at, row in enumerate(_rows(item, names))]
     categories = [{"id": number, "name": name} for number, name in enumerate(names)]
     content = {"images": images, "annotations": rows, "categories": categories}

@@ -44,7 +44,7 @@ def add_case(store, detections=(), teacher=(), **changes):
 
 
 def answer(store, case_id, label, *boxes):
-    return store.add_review(Review("uav", case_id, label, boxes, "craft", "ann", 3.0))
+    return store.add_review(Review("uav", case_id, label, boxes, "craft", "ann", 3.0 + len(store.reviews())))
 
 
 def truth(item):

@@ -19,6 +19,7 @@ from sqlalchemy import cast as cast_column
 from sqlalchemy.orm import Session
 
 from cloud.account_shelf import AccountShelf
+from cloud.answer_shelf import AnswerShelf, CaseState
 from cloud.background_shelf import BackgroundShelf
 from cloud.bank_shelf import BankShelf
 from cloud.craft_shelf import Craft, CraftShelf
@@ -34,7 +35,6 @@ from protocols.values import Case, Detection, Interpretation
 
 __all__ = ["CaseState", "CaseStore", "Craft", "Kept", "Review", "StoredCase"]
 
-CaseState: TypeAlias = Literal["stored", "interpreted", "unsure", "reviewed", "failed"]
 Kept: TypeAlias = Literal["stored", "duplicate", "conflict"]
 
 # Written out: where cases come fast, what SQLAlchemy makes of each row takes longer than the row.
@@ -69,7 +69,15 @@ class StoredCase:
 
 
 class CaseStore(
-    CraftShelf, BankShelf, BackgroundShelf, ReviewShelf, TargetShelf, RefineShelf, AccountShelf, EventShelf
+    AnswerShelf,
+    CraftShelf,
+    BankShelf,
+    BackgroundShelf,
+    ReviewShelf,
+    TargetShelf,
+    RefineShelf,
+    AccountShelf,
+    EventShelf,
 ):
     """Crafts, cases, answers, banks, reviews, targets, accounts and events of one data folder."""
 

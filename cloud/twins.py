@@ -30,11 +30,19 @@ class Twins:
         self._bundles: dict[str, tuple[Path, tuple[str, ...]]] = {}
         self._bands: dict[str, int] = {}
         for folder in folders:
-            manifest = read_manifest(folder)
-            self._bundles[manifest.space_id] = (folder, tuple(manifest.variants))
-            self._bands[manifest.space_id] = manifest.bands
+            self.know(folder)
         self._threads = threads
         self._open: dict[tuple[str, str], Student] = {}
+
+    def know(self, folder: Path) -> None:
+        """Know one more bundle, from any thread; of one space the first that was known is the twin.
+
+        Raises:
+            ModelError: its manifest is missing or malformed.
+        """
+        manifest = read_manifest(folder)
+        self._bands.setdefault(manifest.space_id, manifest.bands)
+        self._bundles.setdefault(manifest.space_id, (folder, tuple(manifest.variants)))
 
     @property
     def space_ids(self) -> tuple[str, ...]:

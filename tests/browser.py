@@ -65,6 +65,7 @@ class Visit:
 
     def drag(self, start, end):
         """Drag with the mouse from a pixel of the frame to another."""
+        self.page.locator("#stage").scroll_into_view_if_needed()
         self.page.mouse.move(*self.at(*start))
         self.page.mouse.down()
         self.page.mouse.move(*self.at(*((a + b) / 2 for a, b in zip(start, end, strict=True))))

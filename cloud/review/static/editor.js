@@ -118,7 +118,7 @@ function edit(editor) {
   if (document.querySelector('button[data-act="refine"]')) key("b", "refine", "Ask for a better picture", () => document.querySelector('button[data-act="refine"]').click(), "Answer");
   if ($("not-there")) key("g", "not-there", "Not in the picture", () => $("not-there").click(), "Answer");
   key("w", "look-at-picture", "To the picture", () => svg.focus(), shows);
-  document.addEventListener("keydown", (event) => { if (event.key === "Escape" && !document.querySelector("dialog[open]")) { setDrawing(false); boxes.choose(null); if (event.target.closest("input")) svg.focus(); } });
+  document.addEventListener("keydown", (event) => { if (event.key === "Escape" && !document.querySelector("dialog[open]")) { setDrawing(false); boxes.choose(null); if (event.target.closest("input, select")) svg.focus({ preventScroll: true }); } });
 
   // --- pointer ---
   svg.addEventListener("pointerdown", (event) => {

@@ -1,6 +1,7 @@
 """The console in a real browser before a real service: every action by mouse, by touch and by keyboard alone."""
 
 import itertools
+import sqlite3
 import subprocess
 import sys
 import time
@@ -165,32 +166,32 @@ def test_case_by_keyboard_alone(visit, service, new_case):
     here.page.wait_for_selector("#stage image")
     here.keys("n", "c", "Escape")
     assert [label for label, _, _ in here.drawn()] == ["Red"]
-    here.keys("a", ".", ".", *["ArrowLeft"] * 4, *["ArrowUp"] * 4)
+    here.keys("a", ".", ".", *["ArrowLeft"] * 3, *["ArrowUp"] * 3)
     before = here.drawn()[-1][2]
-    here.keys("Shift+ArrowRight", "Shift+ArrowDown", "u", "U")
+    here.keys("Shift+ArrowLeft", "Shift+ArrowUp", "u", "U")
     after = here.drawn()[-1][2]
     assert after[:2] == before[:2]
-    assert (after[2] > before[2], after[3] > before[3]) == (True, True)
+    assert (after[2] < before[2], after[3] < before[3]) == (True, True)
     here.keys("r")
     here.page.keyboard.type("ship")
     here.keys("Enter", "h")
     assert here.drawn()[-1][:2] == ("ship", "negative")
-    here.keys("h", "x", "u", "1")
-    assert here.drawn()[-1][0] == here.page.inner_text("#label-keys button:first-child span")
-    here.keys("x", "n", "N", "p")
+    here.keys("h", "x")
+    assert [label for label, _, _ in here.drawn()] == ["Red"]
+    here.keys("u", "p")
     here.page.focus("#prompt-label")
-    here.page.keyboard.type("Red")
+    here.page.keyboard.type("ship")
     here.keys("Escape", "v")
     here.page.wait_for_selector("#preview-card:not(.outdated)")
     here.keys("s")
     here.page.wait_for_selector("#outcome .settled")
-    assert "The prompt Red is issued" in here.page.inner_text("#outcome")
-    assert newest(service, case).label == "Red"
-    assert "Red" in [prompt.label for prompt in service.store.bank("uav").prompts]
+    assert "The prompt ship is issued" in here.page.inner_text("#outcome")
+    assert newest(service, case).label == "ship"
+    assert "ship" in [prompt.label for prompt in service.store.bank("uav").prompts]
     here.keys("f")
     here.page.wait_for_url("**/fleet")
     here.page.on("dialog", lambda dialog: dialog.accept())
-    here.page.get_by_role("button", name="Revoke prompt Red of uav").first.focus()
+    here.page.get_by_role("button", name="Revoke prompt ship of uav").first.focus()
     here.keys("Enter")
     here.page.get_by_text("is taken back from uav").wait_for()
     here.keys("?")
@@ -292,15 +293,16 @@ def test_target_is_started_by_mouse_and_stopped_by_keyboard(visit, service, new_
     assert service.store.target("uav", target.key, time.time()).state == "stopped"
 
 
-def test_what_is_stale_never_looks_live(visit, service):
+def test_what_is_stale_never_looks_live(visit, new_case):
+    new_case()
     here = visit("vic")
     here.page.goto("/review/fleet")
     assert here.page.locator("#craft-uav.is-stale .stale-tag").is_visible()
     age = here.page.locator("time.age").first
-    before = age.inner_text() if age.count() else ""
+    before = age.inner_text()
     here.page.route("**/fleet/live", lambda route: route.abort())
     here.page.get_by_text("No answer from the server since").wait_for()
-    assert before == "" or age.inner_text() != ""
+    assert age.inner_text() != before  # ages go on by themselves
     here.said.clear()  # chromium says that the request failed
     here.page.unroute("**/fleet/live")
     here.page.wait_for_selector("#cut-off", state="hidden")
@@ -315,7 +317,7 @@ def test_pages_are_accessible_and_fit(visit, new_case, look):
     pages = ["/review/?state=all", f"/review/cases/uav/{case.case_id}", "/review/fleet", "/review/targets"]
     for path in [*pages, "/review/map", "/review/log", "/review/login"]:
         here.page.goto(path)
-        here.page.wait_for_load_state("networkidle")
+        here.page.wait_for_function("document.documentElement.classList.contains('has-js')")
         if "/cases/" in path:
             here.keys("a", "p")
         found = axe.run(here.page).response["violations"]
@@ -324,7 +326,39 @@ def test_pages_are_accessible_and_fit(visit, new_case, look):
         assert here.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
 
 
-def test_click_on_send_to_prompt_in_force_on_a_flying_edge(visit, service, painter, tiny_bundle):
+def test_first_page_of_ten_thousand_cases(visit, service, painter, make_case_of, record_property):
+    """Pictures and all, in a second on a machine with nothing else to do; `docs/review.md` has the numbers."""
+    for number in range(24):
+        image = painter.paint((50, 50, painter.GREEN), (50 + 4 * number, 110, painter.BLUE))
+        service.store.add_cases([("uav", *make_case_of(image, frame=frame(), hardness=1.0))])
+    wait_for(lambda: not service.store.waiting_cases(1))
+    fill_up(service.store, 10_000)
+    here = visit("ann")
+    here.page.goto("/review/")
+    here.page.goto("/review/")  # the first one also opens connections and compiles templates
+    took_s = here.page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd") / 1000
+    record_property("first_page_s", took_s)
+    assert here.page.locator(".case-link").count() == 24
+    assert took_s < 3.0
+    here.page.get_by_role("link", name="More").click()
+    here.page.wait_for_url("**after=*")
+
+
+def fill_up(store, count):
+    """Rows beside the store's own, worth less than they are, in one transaction: the front door takes long."""
+    connection = sqlite3.connect(store.data_dir / "skyloop.sqlite", timeout=30)
+    known = [row[1] for row in connection.execute("PRAGMA table_info(cases)")]
+    columns = ", ".join(name for name in known if name not in ("id", "case_id", "state", "value"))
+    with connection:
+        connection.execute(
+            f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) "
+            f"INSERT INTO cases ({columns}, case_id, state, value) SELECT {columns}, printf('%032x', i), 'unsure', "
+            "i / 1e7 FROM n, (SELECT * FROM cases ORDER BY id LIMIT 1)"
+        )
+    connection.close()
+
+
+def test_click_on_send_to_prompt_in_force_on_a_flying_edge(visit, service, painter, tiny_bundle, record_property):
     """The real edge in a process of its own; the service says `in force` when the edge has said so."""
     keys, flight = service.folder / "edge", service.folder / "flight"
     pair = new_keys(keys, EDGE_NAME)
@@ -332,11 +366,13 @@ def test_click_on_send_to_prompt_in_force_on_a_flying_edge(visit, service, paint
     run("edge", "trust", service.folder / "data" / "keys" / "cloud.pub", "--keys", keys)
     flight.mkdir()
     for number in range(600):
-        picture = painter.paint((60 + number % 40, 80, painter.GREEN), (110, 40, painter.BLUE), size=(160, 224))
+        picture = painter.paint((_green_x(number), 90, painter.GREEN), (150, 42, painter.BLUE), size=(160, 224))
         (flight / f"{number:04}.png").write_bytes(encode_image(picture, "image/png"))
     (flight / "fps.txt").write_text("10\n")
     settings = service.folder / "edge.toml"
-    settings.write_text("paced = true\nvideo = false\n[agent.scheduler]\npatience_frames = 1\ncooldown_s = 1\n")
+    settings.write_text(
+        "paced = true\nvideo = false\n[agent.scheduler]\npatience_frames = 1\ncooldown_s = 1e6\naudit_share = 0.0\n"
+    )
     options = ["run", "--source", flight, "--cloud", service.bind, "--keys", keys, "--out", service.folder / "out"]
     edge = subprocess.Popen(
         command("edge", *options, "--bundle", tiny_bundle.folder, "--config", settings), stderr=subprocess.DEVNULL
@@ -346,21 +382,27 @@ def test_click_on_send_to_prompt_in_force_on_a_flying_edge(visit, service, paint
         (stored,) = service.store.newest_cases("flyer", 1)
         here = visit("ann")
         here.case("flyer", stored.case.case_id)
-        green = 60 + stored.case.frame.index % 40
+        x = _green_x(stored.case.frame.index)
         here.keys("d")
-        here.drag((green - 8, 72), (green + 8, 88))
+        here.drag((x - 8, 82), (x + 8, 98))
         here.page.fill("#label", "debris")
         here.keys("Enter", "p")
         started_s = time.monotonic()
         here.page.get_by_role("button", name="Send").click()
-        here.page.get_by_text("in force").wait_for()
+        here.page.locator("#outcome .tag.good").wait_for()
         took_s = time.monotonic() - started_s
+        record_property("click_to_force_s", took_s)
         assert took_s < 3.0  # the goal is 1 s; docs/review.md has what a machine with nothing else to do needs
         lines = service.folder / "out" / "detections.jsonl"
         wait_for(lambda: '"debris"' in lines.read_text())
     finally:
         edge.terminate()
         edge.wait(30)
+
+
+def _green_x(index):
+    """Where the green thing is in a frame: it comes and goes, on the grid of the student's cells."""
+    return 50 + 4 * (index % 12)
 
 
 def command(package, *arguments):

@@ -47,6 +47,11 @@ class GroundMap:
     scale_m: float
     nowhere: int
 
+    @property
+    def craft(self) -> list[Footprint]:
+        """The newest footprint of each craft: where it was last."""
+        return list({footprint.stored.craft: footprint for footprint in self.footprints}.values())
+
 
 def map_of(cases: Sequence[StoredCase]) -> GroundMap | None:
     """A map of cases, newest first; None where no pose is known.

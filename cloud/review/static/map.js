@@ -7,7 +7,7 @@ const svg = document.getElementById("ground");
 if (svg) {
   const { x, y, width, height } = svg.viewBox.baseVal, whole = [x, y, x + width, y + height];
   const view = new View(svg, whole), isPinching = pinch(svg, view);
-  const cameras = [...svg.querySelectorAll(".camera")], line = document.querySelector(".scale-line"), text = document.getElementById("scale-text");
+  const cameras = [...svg.querySelectorAll(".camera")], places = [...svg.querySelectorAll(".craft-place")], line = document.querySelector(".scale-line"), text = document.getElementById("scale-text");
   const grid = document.createElementNS(svg.namespaceURI, "path");
   grid.setAttribute("class", "grid");
   svg.prepend(grid);
@@ -19,7 +19,8 @@ if (svg) {
     line.style.width = `${metres * scale}px`;
     text.textContent = metres >= 1000 ? `${metres / 1000} km` : `${metres} m`;
     drawGrid(metres);
-    for (const camera of cameras) camera.setAttribute("r", 4 / scale);
+    for (const camera of cameras) camera.setAttribute("r", 3 / scale);
+    for (const place of places) place.setAttribute("transform", `translate(${place.dataset.at}) scale(${1 / scale})`);
   }
   /** Lines as far apart as the scale bar is long. */
   function drawGrid(metres) {

@@ -52,7 +52,7 @@ def sibling(folder, out, *, seed=1, change=0.002, only="", name=None):
             model = onnx.load_from_string(content)
             for tensor in model.graph.initializer:
                 weights = numpy_helper.to_array(tensor)
-                if weights.dtype == np.float32 and weights.size > 1 and only in tensor.name:
+                if weights.dtype == np.float32 and weights.ndim == 4 and only in tensor.name:
                     moved = weights + change * weights.std() * rng.normal(size=weights.shape)
                     tensor.CopyFrom(numpy_helper.from_array(moved.astype(np.float32), tensor.name))
             content = model.SerializeToString()

@@ -124,7 +124,7 @@ class InstalledBundles:
             given_sha256 = hashlib.sha256((given / MANIFEST_NAME).read_bytes()).hexdigest()
         except OSError as exc:
             raise ModelError(
-                f"{given / MANIFEST_NAME}: cannot be read ({exc.strerror}); give a bundle's folder"
+                f"{given / MANIFEST_NAME}: cannot be read ({exc.strerror}); give the folder of a bundle"
             ) from exc
         self._on_disk(lambda: make_folder(folder / _BUNDLES))
         self.state = self._load(given_sha256)

@@ -44,8 +44,12 @@ def wider(tiny_bundle, tmp_path):
 
 
 @pytest.fixture
-def swap(tiny_bundle, tmp_path):
-    bank = BankStore(tmp_path / "bank")
+def bank(tmp_path):
+    return BankStore(tmp_path / "bank")
+
+
+@pytest.fixture
+def swap(tiny_bundle, bank):
     student = Student.open(tiny_bundle, threads=1)
     return BundleSwap(
         InUse(student, ChipCheck(student, bank.current), bank.current),
@@ -59,18 +63,18 @@ def frame(index, *spots):
     return Frame(header, scene(*spots), time.monotonic())
 
 
-def test_targets_and_cases_go_on_across_a_student_of_another_space(swap, wider, tmp_path):
+def test_targets_and_cases_go_on_across_a_student_of_another_space(swap, bank, wider, tmp_path):
     settings = AgentSettings.model_validate(
         {"scheduler": {"patience_frames": 1, "cooldown_s": 0, "min_interval_s": 0, "min_hardness": 0.01}}
     )
     spool = Spool(tmp_path / "spool")
-    agent = Agent(student=swap, bank=BankStore(tmp_path / "bank"), spool=spool, settings=settings)
+    agent = Agent(student=swap, bank=bank, spool=spool, settings=settings)
     agent.pipeline.follow(TargetRequest(label="thing", box_xywh=(40, 40, 16, 16)))
     spots = [(48 + index, 48, GREEN) for index in range(24)]
     for index in range(12):
         agent.step(frame(index, spots[index], (120, 90, BLUE)))
     planned = agent.statistics.cases_planned
-    swap.hand_over(InUse.prepare(wider, agent._bank_store.current, "wider-1"))
+    swap.hand_over(InUse.prepare(wider, bank.current, "wider-1"))
     for index in range(12, 24):
         result = agent.step(frame(index, spots[index], (120, 90, BLUE)))
     (target,) = result.targets

@@ -17,6 +17,7 @@ from rich.console import Console
 from cloud import banks
 from cloud.accounts_cli import tokens_app, users_app
 from cloud.asking import check_review, parse_box, public_key, review_label
+from cloud.backup_cli import backup, restore
 from cloud.bundles_cli import bundles_app
 from cloud.config import CloudSettings, read_settings
 from cloud.errors import RequestError
@@ -48,6 +49,8 @@ app.command()(targets)
 app.command()(refine)
 app.command()(prune)
 app.command("export")(export_cases)
+app.command()(backup)
+app.command()(restore)
 error_console = Console(stderr=True, soft_wrap=True)
 
 

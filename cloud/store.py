@@ -20,15 +20,17 @@ from sqlalchemy import cast as cast_column
 from sqlalchemy.orm import Session
 
 from cloud.account_shelf import AccountShelf
+from cloud.answer_shelf import AnswerShelf, CaseState
 from cloud.background_shelf import BackgroundShelf
 from cloud.bank_shelf import BankShelf
 from cloud.bundle_shelf import BundleShelf
 from cloud.case_value import expected_value, labels_in, labels_text
 from cloud.craft_shelf import Craft, CraftShelf
 from cloud.database import Database
-from cloud.errors import RequestError, StoreError
+from cloud.errors import NotThere, RequestError, StoreError
 from cloud.event_shelf import EventShelf
 from cloud.imagery_files import ImageryFiles
+from cloud.page_shelf import PageShelf
 from cloud.queue_shelf import QueueShelf
 from cloud.refine_shelf import RefineShelf, answer_request
 from cloud.retention_shelf import RetentionShelf
@@ -39,7 +41,6 @@ from protocols.values import Case, Detection, Interpretation
 
 __all__ = ["CaseState", "CaseStore", "Craft", "Kept", "Review", "StoredCase"]
 
-CaseState: TypeAlias = Literal["stored", "interpreted", "unsure", "reviewed", "failed"]
 Kept: TypeAlias = Literal["stored", "duplicate", "conflict"]
 
 # Written out: where cases come fast, what SQLAlchemy makes of each row takes longer than the row.
@@ -68,6 +69,8 @@ class StoredCase:
         confidence: of the teacher's answer, where there is one.
         received_at_s: wall time.
         has_imagery: False once retention has dropped it.
+        value: what a person's look at it is worth, 0..1.
+        row_id: its number in the store.
     """
 
     craft: str
@@ -77,9 +80,12 @@ class StoredCase:
     confidence: float | None
     received_at_s: float
     has_imagery: bool = True
+    value: float = 0.0
+    row_id: int = 0
 
 
 class CaseStore(
+    AnswerShelf,
     CraftShelf,
     BankShelf,
     BackgroundShelf,
@@ -91,6 +97,7 @@ class CaseStore(
     AccountShelf,
     EventShelf,
     RetentionShelf,
+    PageShelf,
 ):
     """Crafts, cases, answers, banks, reviews, targets, accounts and events of one data folder."""
 
@@ -173,7 +180,7 @@ class CaseStore(
         with self._db.writing() as session:
             row = _case_of(session, craft, case_id)
             if row is None:
-                raise RequestError(f"no case {case_id} of {craft}")
+                raise NotThere(f"no case {case_id} of {craft}")
             if row.state != "reviewed":
                 row.state, row.reason = state, reason[:1000]
             row.confidence = row.confidence if confidence is None else confidence
@@ -253,7 +260,7 @@ class CaseStore(
             rows = session.scalars(query).all()
         if len(rows) != 1:
             fault = "several cases start" if rows else "no case starts"
-            raise RequestError(f"{fault} with {case_id!r}; see skyloop-cloud cases --all")
+            raise NotThere(f"{fault} with {case_id!r}; see skyloop-cloud cases --all")
         return _stored(rows[0])
 
     def cases_at(self, row_ids: Sequence[int]) -> list[StoredCase]:
@@ -415,4 +422,6 @@ def _stored(row: CaseRow) -> StoredCase:
         confidence=row.confidence,
         received_at_s=row.received_at_s,
         has_imagery=row.imagery_bytes > 0,
+        value=row.value,
+        row_id=row.id,
     )

@@ -51,6 +51,7 @@ class CaseRow(Base):
     imagery_bytes: Mapped[int] = mapped_column(default=0)
 
 
+Index("ix_cases_craft", CaseRow.craft)
 Index(
     "ix_cases_imagery",
     CaseRow.state,

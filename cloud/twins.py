@@ -9,7 +9,7 @@ import structlog
 
 from cloud.chips import CHIP_BANDS
 from cloud.errors import PromptRefused
-from edge.bundle import load_bundle, read_manifest
+from edge.bundle import bundled_student, load_bundle, read_manifest
 from edge.student import Student
 
 log = structlog.get_logger()
@@ -77,3 +77,9 @@ class Twins:
             self._open[space_id, chosen] = Student.open(load_bundle(folder, chosen), threads=self._threads)
             log.info("twin opened", space_id=space_id, variant=chosen, craft_variant=variant)
         return self._open[space_id, chosen]
+
+
+def student_folders(further: Sequence[Path]) -> list[Path]:
+    """Bundles that crafts may fly: the one in the package where it is there, and those the settings name."""
+    bundled = bundled_student()
+    return [*([bundled] if bundled.is_dir() else []), *further]

@@ -20,12 +20,13 @@ from threadpoolctl import threadpool_limits
 
 from edge.agent import Agent, AgentSettings
 from edge.bank import BankStore
-from edge.bundle import bundled_student
+from edge.bundle import bundled_student, read_manifest
 from edge.bundle_swap import BundleSwap
 from edge.capture import Frame, Look, Source, open_source
+from edge.checks import has_problem
 from edge.clock import SystemClock
 from edge.config import Settings, parse_range, read_toml
-from edge.doctor import examine
+from edge.doctor import examine, told
 from edge.entry import run_program
 from edge.errors import ConfigError
 from edge.flown_bundle import FlownBundle, open_flown
@@ -34,6 +35,7 @@ from edge.link import HelloProfile, Link, LinkSettings, check_security
 from edge.opencv_trackers import open_short_term
 from edge.outputs import RunOutputs, draw
 from edge.pipeline import FrameResult
+from edge.preflight import Flight, preflight
 from edge.runtime import Runtime, RuntimeRequest, open_runtime
 from edge.spool import Spool
 from edge.student import Student
@@ -192,17 +194,37 @@ def run(
 @app.command()
 def doctor(
     bundle: Annotated[Path | None, typer.Option(help="Student bundle; by default the one in the package")] = None,
+    keys: Annotated[Path | None, typer.Option(help="Look at this key folder, too")] = None,
+    cloud: Annotated[str | None, typer.Option(help="Say Hello to this cloud; not while an agent flies")] = None,
+    source: Annotated[str | None, typer.Option(help="Take a picture of this source")] = None,
+    out: Annotated[Path, typer.Option(help="Where results would go")] = Path("out"),
+    config: Annotated[Path | None, typer.Option(help="TOML file of the flight, see docs/configuration.md")] = None,
     threads: Annotated[int, typer.Option(min=0, help="ONNX Runtime threads, 0 for all cores")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
 ) -> None:
-    """Say what this computer has, and try every runtime on the bundle: what works, how fast, and why not.
+    """Say what this computer has, try every runtime on the bundle, and check what a flight needs.
+
+    Each check is ok, a warning or a problem with what cures it; the exit code is 1 where there is a problem.
 
     Example: skyloop-edge doctor
+
+    Before a flight: skyloop-edge doctor --keys edge-keys --cloud tcp://GROUND:7600 --source 0
     """
     configure_logging()
     folder = bundle or bundled_student()
-    found = examine(folder, runtime_request(RunConfig(threads=threads)))
-    typer.echo(json.dumps(found) if as_json else _told(found, folder))
+    settings = read_toml(config, RunConfig) if config else RunConfig(threads=threads)
+    found = examine(folder, runtime_request(settings))
+    manifest = read_manifest(folder)
+    variant = next((tried["variant"] for tried in found["runtimes"].values() if tried["works"]), "none")
+    link, look = _link_settings(settings, cloud), Look(manifest.band_names, settings.pixel_range)
+    flight = Flight(out, settings.spool_max_bytes, keys, link, source, look)
+    checks = preflight(flight, found, HelloProfile(manifest.space_id, variant, manifest.labels))
+    if as_json:
+        typer.echo(json.dumps(found | {"checks": [check.record() for check in checks]}))
+    else:
+        typer.echo("\n".join([told(found, folder), *(check.line() for check in checks)]))
+    if has_problem(checks):
+        raise typer.Exit(1)
 
 
 def configure_logging() -> None:
@@ -353,25 +375,6 @@ def _show(frame: Frame, result: FrameResult) -> bool:
         return (cv2.waitKey(1) & 0xFF) not in (ord("q"), 27)
     except cv2.error as exc:
         raise ConfigError("--show: OpenCV cannot open a window here; run without --show and watch video.mp4") from exc
-
-
-def _told(found: dict[str, Any], folder: Path) -> str:
-    """What `doctor` found, for people."""
-    ort, opencv = found["onnxruntime"], found["opencv"]
-    packages = ", ".join(f"{name} {number}" for name, number in ort["packages"].items()) or "not installed by pip"
-    plug_ins = ", ".join(f"{name} {number}" for name, number in ort["plug_ins"].items()) or "none"
-    lines = [
-        f"machine       {found['machine']}, {found['cores']} cores, Python {found['python']}",
-        f"onnxruntime   {ort['version']} ({packages}); {', '.join(ort['providers'])}; plug-ins: {plug_ins}",
-        f"tensorrt      {found['tensorrt']}",
-        f"cuda          {found['cuda']}",
-        f"opencv        {opencv['version']}, {'with' if opencv['gstreamer'] else 'without'} GStreamer",
-        f"bundle        {found['bundle']['name']} with {', '.join(found['bundle']['variants'])} in {folder}",
-    ]
-    for name, tried in found["runtimes"].items():
-        works = f"{tried['variant']}, {tried['ms']} ms for 640 x 512" if tried["works"] else f"no: {tried['reason']}"
-        lines.append(f"{name:13} {works}")
-    return "\n".join([*lines, *(f"warning: {warning}" for warning in found["warnings"])])
 
 
 def _headline(summary: dict[str, Any], out: Path) -> str:

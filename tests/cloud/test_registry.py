@@ -67,10 +67,13 @@ def test_variants_can_be_left_out(signing):
         ({"parity": {"u8s8": GOOD | {"after": {"map50": 0.4}}}}, "map50 fell from 0.500 to 0.400"),
         ({"parity": {"u8s8": GOOD | {"after": {}}}}, "map50 fell from 0.500 to nan"),
         (
-            {"parity": {"u8s8": GOOD}, "gates": {"old classes": {"passed": False, "reason": "Car lost 3 points"}}},
-            "gate 'old classes' refuses this bundle: Car lost 3 points",
+            {
+                "parity": {"u8s8": GOOD},
+                "fine_tuning": {"passed": False, "retention": {"passed": False, "faults": ["Car lost 3 points"]}},
+            },
+            "its fine-tuning did not pass its gates: Car lost 3 points",
         ),
-        ({"parity": {"u8s8": GOOD}, "gates": {"old classes": True}}, "no verdict"),
+        ({"parity": {"u8s8": GOOD}, "fine_tuning": True}, "no verdict"),
     ],
 )
 def test_bundle_that_a_gate_refused_or_never_saw_is_not_published(metrics, match):

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import time
 
 import numpy as np
 import pytest
@@ -124,10 +125,15 @@ def test_update_of_3_mb_crosses_256_kbit_s_with_two_outages_and_no_frame_is_lost
         fleet.roll_out(bundle)
         with fleet.craft(film, port=link.port) as craft:
             link.begin()
+            begin_s = time.monotonic()
             until(lambda: fleet.state() == "in_force", 230)
-            sent_bytes = link.cloud_to_edge_bytes
+            took_s, sent_bytes = time.monotonic() - begin_s, link.cloud_to_edge_bytes
             craft.end()
             craft.wait(30)
     assert fleet.status().flies == bundle.bundle_id
     assert bundle.archive_bytes < sent_bytes < 1.15 * bundle.archive_bytes  # outages cost what was on its way, no more
     assert assert_no_frame_was_lost(fleet)["bundle"]["bundle_id"] == bundle.bundle_id
+    times_s = [line["clock_s"] for line in fleet.lines()]
+    longest_s = max(b - a for a, b in itertools.pairwise(times_s))
+    told = f"{bundle.archive_bytes} bytes in force after {took_s:.0f} s, {sent_bytes} sent, {len(times_s)} frames"
+    print(f"{told}, at most {1000 * longest_s:.0f} ms apart")  # noqa: T201 - for docs/updates.md

@@ -128,9 +128,10 @@ def test_another_bundle_given_by_hand_begins_anew(reopen, unpack, tiny_bundle, t
 
 
 def test_folder_that_cannot_be_made_is_said_in_one_line(tmp_path, tiny_bundle):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UpdateError, match="cannot be written"):
-        InstalledBundles(tmp_path / "file" / "updates", tiny_bundle.folder)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "updates").write_text("")
+    with pytest.raises(UpdateError, match="cannot be"):
+        InstalledBundles(tmp_path / "folder" / "updates", tiny_bundle.folder).refuse("o1", "no")
     with pytest.raises(ModelError, match="give the folder of a bundle"):
         InstalledBundles(tmp_path / "updates", tmp_path / "none")
 

@@ -120,7 +120,7 @@ class Air:
     def on_disk(self):
         """Bundles in the folder of updates, and whether a part of one is."""
         folder = self.folder / "updates"
-        return len(list((folder / "bundles").iterdir())), (folder / "archive.part").exists()
+        return len(list((folder / "bundles").glob("*"))), (folder / "archive.part").exists()
 
 
 @pytest.fixture

@@ -63,6 +63,10 @@ class Air:
         """Offer a bundle and send what is asked for, until nothing is asked for any more."""
         metadata = self.signing.registry.signed().pack() if metadata is None else metadata
         archive = self.signing.registry.archive_path(bundle).read_bytes() if archive is None else archive
+        self.updates.receive(self.offer_of(bundle, metadata, offer_id, **changes), b"")
+        self.send({"metadata": metadata, "archive": archive})
+
+    def offer_of(self, bundle, metadata, offer_id="o1", **changes):
         fields = {
             "offer_id": offer_id,
             "bundle_id": bundle.bundle_id,
@@ -71,8 +75,7 @@ class Air:
             "archive_bytes": bundle.archive_bytes,
             "archive_sha256": bundle.archive_sha256,
         }
-        self.updates.receive(BundleOffer(**fields | changes), b"")
-        self.send({"metadata": metadata, "archive": archive})
+        return BundleOffer(**fields | changes)
 
     def send(self, parts, most=10**9):
         """Answer receipts with slices."""
@@ -382,9 +385,7 @@ def test_fetch_goes_on_after_a_lost_link_and_after_the_program_died(air, new):
     archive = air.signing.registry.archive_path(bundle).read_bytes()
     metadata = air.signing.registry.signed().pack()
     parts = {"metadata": metadata, "archive": archive}
-    fields = {"bundle_id": bundle.bundle_id, "archive_bytes": len(archive), "archive_sha256": bundle.archive_sha256}
-    fields |= {"metadata_bytes": len(metadata), "metadata_sha256": hashlib.sha256(metadata).hexdigest()}
-    offer = BundleOffer(offer_id="o1", **fields)
+    offer = air.offer_of(bundle, metadata)
     share = len(archive) // 3
     for again in (lambda: air.updates.connected(), lambda: (air.stop(dead=True), air.start())):
         air.updates.receive(offer, b"")
@@ -396,6 +397,19 @@ def test_fetch_goes_on_after_a_lost_link_and_after_the_program_died(air, new):
     resumed = next(receipt for receipt in air.told[before:] if receipt.part == "archive")
     assert resumed.next_offset >= share
     assert air.fly(8) == bundle.bundle_id
+
+
+def test_offer_that_is_repeated_in_the_middle_changes_nothing(air, new):
+    bundle = air.signing.publish(new)
+    metadata = air.signing.registry.signed().pack()
+    archive = air.signing.registry.archive_path(bundle).read_bytes()
+    for most in (100, 900, len(metadata) + 5000, 5000):
+        air.updates.receive(air.offer_of(bundle, metadata), b"")
+        air.updates.receive(air.offer_of(bundle, metadata), b"")
+        air.send({"metadata": metadata, "archive": archive}, most=most)
+    air.offer(bundle)
+    assert air.fly(8) == bundle.bundle_id
+    assert ("o1", "refused") not in air.states
 
 
 def test_damage_to_what_was_held_is_found_and_fetched_anew(air, new):

@@ -1,5 +1,6 @@
 """The registry: what is published, by whom it is signed, and what is never half there."""
 
+import shutil
 import tarfile
 import time
 
@@ -14,6 +15,7 @@ from cloud.registry import Registry
 from cloud.signing_keys import KeyPlan, Signers, make_signing_keys
 from cloud.twins import Twins
 from edge.bundle import bundled_student, load_bundle, read_manifest
+from edge.trust import TrustStore
 
 GOOD = {"mean_cosine": 0.995, "p01_cosine": 0.97, "before": {"map50": 0.5}, "after": {"map50": 0.495}}
 
@@ -119,6 +121,21 @@ def test_refreshed_metadata_counts_longer(signing, tiny_bundle):
     assert signing.registry.expires_at_s() == pytest.approx(time.time() + 2 * 86400, abs=60)
     signing.registry.refresh(signing.signers)
     assert signing.registry.expires_at_s() == pytest.approx(time.time() + 30 * 86400, abs=60)
+
+
+def test_registry_restored_from_an_old_copy_is_not_behind_its_crafts(signing, tiny_bundle, tmp_path, monkeypatch):
+    signing.publish(tiny_bundle.folder)
+    trust = TrustStore(tmp_path / "trust", signing.root.read_bytes())
+    shutil.copytree(tmp_path / "data", tmp_path / "copy")
+    for _ in range(3):
+        signing.registry.refresh(signing.signers)
+    trust.admit(signing.registry.signed().pack(), "tiny-1")
+    now_s = time.time() + 60
+    monkeypatch.setattr("cloud.registry.time.time", lambda: now_s)
+    restored = Registry(tmp_path / "copy")
+    restored.refresh(signing.signers)
+    assert trust.admit(restored.signed().pack(), "tiny-1").release == 1
+    assert len(list((tmp_path / "copy" / "registry" / "metadata").glob("*.snapshot.json"))) == 2
 
 
 def test_damaged_registry_is_said_in_one_line(signing, tiny_bundle):

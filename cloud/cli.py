@@ -18,6 +18,7 @@ from cloud import banks
 from cloud.accounts_cli import tokens_app, users_app
 from cloud.asking import check_review, parse_box, public_key, review_label
 from cloud.config import CloudSettings, read_settings
+from cloud.doctor_cli import doctor
 from cloud.errors import RequestError
 from cloud.export_cli import export_cases
 from cloud.keep_cli import prune
@@ -44,6 +45,7 @@ app.add_typer(tokens_app, name="tokens")
 app.command()(track)
 app.command()(targets)
 app.command()(refine)
+app.command()(doctor)
 app.command()(prune)
 app.command("export")(export_cases)
 error_console = Console(stderr=True, soft_wrap=True)

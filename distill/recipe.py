@@ -121,6 +121,8 @@ class Recipe(Settings):
         steps, batch, crop_px, learning_rate, weight_decay, ema_decay, seed: the optimiser's constants.
         bf16: compute the network's convolutions in bfloat16 (torch's autocast; weights, losses and optimiser stay in
             float32): about twice as fast where the CPU has AVX512-BF16 or AMX, slower where it has neither.
+        freeze_norms: leave the statistics of the batch norms as `init` has them: what a few new pictures are like on
+            average must not change what the old ones are.
         novel_kinds: how many kinds of random objects a batch may paste; 0 switches pasting off.
         loss_weights: of the losses of `distill/objectives.py`; what is 0 or absent is not computed.
         score_floor: known-class score from which the bundle reports a detection, chosen on dev.
@@ -143,6 +145,7 @@ class Recipe(Settings):
     ema_decay: float = Field(0.995, ge=0, lt=1)
     seed: int = Field(0, ge=0)
     bf16: bool = False
+    freeze_norms: bool = False
     novel_kinds: int = Field(4, ge=0)
     loss_weights: dict[LossName, LossWeight] = Field({"heat": 1.0, "box": 2.0, "embedding": 0.5})
     score_floor: float = Field(0.3, ge=0, le=1)
@@ -165,6 +168,8 @@ class Recipe(Settings):
             raise ValueError(f"run {self.name!r} cannot start or learn from itself; name another run")
         if self.keep_init and self.init is None:
             raise ValueError("keep_init: there is no init to keep anything of; name one, or leave keep_init out")
+        if self.freeze_norms and self.init is None:
+            raise ValueError("freeze_norms: a fresh network has no statistics; name an init, or leave freeze_norms out")
         return self
 
     @model_validator(mode="after")

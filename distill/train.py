@@ -162,6 +162,10 @@ def _begin(recipe: Recipe, network: SkyNet, teaching: Teaching | None) -> Run:
     if teaching and teaching.phi_s and "kd_dense" in recipe.losses:
         projection = nn.Conv2d(recipe.network.embedding_dim, teaching.phi_s.channels, 1)
     trained = [*network.parameters(), *(projection.parameters() if projection else ())]
+    if recipe.freeze_norms:
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
     optimiser = torch.optim.AdamW(trained, recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     start, average = ({name: value.clone() for name, value in network.state_dict().items()} for _ in range(2))
     return Run(start, network, projection, average, optimiser, 0, [])

@@ -17,6 +17,8 @@ from rich.console import Console
 from cloud import banks
 from cloud.accounts_cli import tokens_app, users_app
 from cloud.asking import check_review, parse_box, public_key, review_label
+from cloud.backup_cli import backup, restore
+from cloud.bundles_cli import bundles_app
 from cloud.config import CloudSettings, read_settings
 from cloud.doctor_cli import doctor
 from cloud.errors import RequestError
@@ -42,12 +44,15 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(prompts_app, name="prompts")
 app.add_typer(users_app, name="users")
 app.add_typer(tokens_app, name="tokens")
+app.add_typer(bundles_app, name="bundles")
 app.command()(track)
 app.command()(targets)
 app.command()(refine)
 app.command()(doctor)
 app.command()(prune)
 app.command("export")(export_cases)
+app.command()(backup)
+app.command()(restore)
 error_console = Console(stderr=True, soft_wrap=True)
 
 

@@ -5,6 +5,7 @@ SkyloopError
     ├── StoreError       try again later: the store could not keep or read something (disk full, locked)
     │   └── BankMoved    read the bank again: another process issued a revision in between
     ├── RequestError     tell the person: what was asked for does not exist or does not fit
+    │   ├── NotThere            tell the person: no such case, craft, prompt, target or review
     │   └── ReviewedMeanwhile   show the person the other answer: somebody was faster
     ├── TeacherError     stop, or skip the batch: a teacher cannot be opened or fails
     └── PromptRefused    answer without a prompt: this case does not make a good one
@@ -29,6 +30,10 @@ class BankMoved(StoreError):
 
 class RequestError(CloudError):
     """A person asked for something that does not exist or does not fit."""
+
+
+class NotThere(RequestError):
+    """What a person named is not there."""
 
 
 class ReviewedMeanwhile(RequestError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,12 +64,12 @@ class _Writer(Protocol):
 
 def export(
     store: CaseStore,
-    cases: Iterable[Truth],
+    cases: Sequence[Truth],
     out: Path,
     layout: Layout,
     *,
     licence: str,
-    advance: Callable[[int], None] = lambda _: None,
+    advance: Callable[[int, int], None] = lambda done, of: None,
 ) -> Exported:
     """Write cases as a data set: all of it, or nothing.
 
@@ -79,7 +79,7 @@ def export(
         out: a folder that is not there yet.
         layout: see the module.
         licence: of the imagery, as its owner states it.
-        advance: called with 1 after each case.
+        advance: told of how many cases, of how many, are done.
 
     Raises:
         RequestError: the folder is there, or no case has a picture.
@@ -89,7 +89,7 @@ def export(
     with _in_place_when_done(out) as folder:
         writer: _Writer = _Coco(folder, licence) if layout == "coco" else _Yolo(folder, licence)
         told = _Tally()
-        for truth in cases:
+        for done, truth in enumerate(cases, 1):
             try:
                 pictures = known_pictures(store, truth)
             except (ImageryError, CloudError) as exc:
@@ -98,7 +98,7 @@ def export(
             for picture in pictures:
                 writer.add(picture, _write_picture(picture, _images_folder(folder, layout)))
                 told.add(picture)
-            advance(1)
+            advance(done, len(cases))
         if not told.pictures:
             raise RequestError(
                 "; ".join(left_out[:1]) or "no case is reviewed; answer some with `skyloop-cloud review` or the console"

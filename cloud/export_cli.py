@@ -41,7 +41,7 @@ def export_cases(
         cases = reviewed_cases(store, of_craft, since_s)
         if also:
             cases += taught_cases(store, of_craft, since_s)
-        with progress_bar("export", len(cases)) as advance:
+        with progress_bar("export") as advance:
             told = export(store, cases, out, _layout(layout), licence=licence, advance=advance)
     console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
     for line in told.left_out:

@@ -54,11 +54,12 @@ def prune(
 
 
 def _go(retention: Retention) -> list[Step]:
-    steps = []
+    steps, count = [], 0
     with progress_bar("let go") as advance:
         for step in retention.steps(folders=len(PREFIXES)):
             steps.append(step)
-            advance(step.gone.count)
+            count += step.gone.count
+            advance(count, None)
     return steps
 
 

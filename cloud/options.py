@@ -47,17 +47,12 @@ def opened_store(data: Path, *, make: bool = False) -> Iterator[CaseStore]:
 
 
 @contextmanager
-def progress_bar(name: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error; yields what to call with how much more is done.
-
-    Args:
-        name: of the work.
-        total: how much there is; None where nobody knows.
-    """
+def progress_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on standard error; yields what to call with how much is done, and of how much: None where nobody knows."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(name, total=total)
-        yield lambda more: progress.update(task, advance=more)
+        task = progress.add_task(name, total=None)
+        yield lambda done, of: progress.update(task, completed=done, total=of)
 
 
 def outcome(store: CaseStore, ask: Callable[[], Found], is_waiting: Callable[[Found], bool]) -> Found:

@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 
 import structlog
 
+from cloud.data_lock import taking_away
 from cloud.retention_settings import RetentionSettings
 from cloud.retention_shelf import Gone, Spare
 from cloud.store import CaseStore
@@ -65,7 +66,7 @@ class Retention:
         self._next_prefix = 0
 
     def steps(self, folders: int = 4) -> Iterator[Step]:
-        """One round, step by step: each is short, and the caller may pause between them.
+        """One round, step by step: each is short, and the caller may pause between them; ends early for a backup.
 
         Args:
             folders: of 256, looked through for files that no case claims, going on where the last round ended.
@@ -73,6 +74,15 @@ class Retention:
         Raises:
             StoreError: the store failed; what is gone is gone, the next round goes on.
         """
+        steps = self._all_steps(folders)
+        while True:
+            with taking_away(self._store.data_dir) as may:
+                step = next(steps, None) if may else None
+            if step is None:
+                return
+            yield step
+
+    def _all_steps(self, folders: int) -> Iterator[Step]:
         spare = self._spare()
         yield from self._imagery(spare)
         yield from self._cases(spare)

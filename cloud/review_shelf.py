@@ -104,18 +104,18 @@ class ReviewShelf:
         """Answers that no server has used yet, oldest first."""
         query = select(ReviewRow).where(ReviewRow.state == "waiting").order_by(ReviewRow.id).limit(limit)
         with self._db.reading() as session:
-            return [_review(row) for row in session.scalars(query)]
+            return [review_of_row(row) for row in session.scalars(query)]
 
     def reviews(self) -> list[Review]:
         """All answers, used or not, oldest first."""
         with self._db.reading() as session:
-            return [_review(row) for row in session.scalars(select(ReviewRow).order_by(ReviewRow.id))]
+            return [review_of_row(row) for row in session.scalars(select(ReviewRow).order_by(ReviewRow.id))]
 
     def reviews_of(self, craft: str, case_id: str) -> list[Review]:
         """Every answer to one case, oldest first."""
         query = select(ReviewRow).where(ReviewRow.craft == craft, ReviewRow.case_id == case_id).order_by(ReviewRow.id)
         with self._db.reading() as session:
-            return [_review(row) for row in session.scalars(query)]
+            return [review_of_row(row) for row in session.scalars(query)]
 
     def finish_review(self, review_id: int, state: Literal["done", "failed"], reason: str = "") -> None:
         """Note that an answer was used, or why it could not be."""
@@ -139,7 +139,8 @@ def _check_seen(session: Session, review: Review, seen: int) -> None:
         raise ReviewedMeanwhile(newest.reviewer, newest.made_at_s, count)
 
 
-def _review(row: ReviewRow) -> Review:
+def review_of_row(row: ReviewRow) -> Review:
+    """A review as it is kept."""
     return Review(
         craft=row.craft,
         case_id=row.case_id,

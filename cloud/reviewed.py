@@ -23,6 +23,9 @@ from protocols.fields import MediaType
 
 Role: TypeAlias = Literal["thing", "hard_negative", "unjudged"]
 
+ANY = "any"
+"""Label of a hard negative that is mistaken for no label in particular."""
+
 SAME_IOU = 0.4
 """Two boxes that overlap so much are about one thing."""
 
@@ -156,7 +159,9 @@ def known_pictures(store: CaseStore, truth: Truth) -> list[KnownPicture]:
 
 def _answer_of(review: Review) -> _Answer:
     """What a review says of each label; the one place that knows how a review holds it."""
-    return _Answer(tuple((review.label, box) for box in review.boxes_xyxy), (), (review.label,))
+    judged = dict.fromkeys(label for label in (review.label, *review.labels) if label)
+    refuted = tuple((review.label or ANY, box) for box in review.negatives_xyxy)
+    return _Answer(review.named, refuted, tuple(judged))
 
 
 def _truth(store: CaseStore, stored: StoredCase, reviews: list[Review]) -> Truth:
@@ -164,6 +169,7 @@ def _truth(store: CaseStore, stored: StoredCase, reviews: list[Review]) -> Truth
     spelled: dict[str, str] = {}
     for review in reviews:
         answer = _answer_of(review)
+        said.pop(ANY, None)
         for label in answer.judged:  # the newest word on a label takes the place of the earlier ones
             spelled[label.casefold()] = label
             said[label.casefold()] = []

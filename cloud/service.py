@@ -11,7 +11,6 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import structlog
 
@@ -25,11 +24,12 @@ from cloud.http import HttpServer, create_app, listen
 from cloud.janitor import Janitor
 from cloud.metrics import CloudMetrics, GatewayCollector
 from cloud.prompt_desk import PromptDesk
+from cloud.published_twins import PublishedTwins
+from cloud.registry import Registry
 from cloud.store import CaseStore
 from cloud.teachers import Teacher, open_teacher
-from cloud.twins import Twins
+from cloud.twins import Twins, student_folders
 from cloud.watcher import Watcher
-from edge.bundle import bundled_student
 from edge.clock import SystemClock
 from edge.keys import KeyPair
 
@@ -52,8 +52,10 @@ class CloudService:
         """
         self.settings, self.metrics = settings, CloudMetrics()
         teacher = teacher or open_teacher(settings.teacher, threads=settings.threads)
-        twins = Twins(_student_folders(settings), threads=settings.threads)
+        twins = Twins(student_folders(settings.students), threads=settings.threads)
         self.store = CaseStore(settings.data)
+        self._published = PublishedTwins(Registry(settings.data), twins)
+        self._published.look()
         desk = PromptDesk(self.store, twins, settings.prompts, SystemClock())
         # One thread: prompts of one craft build on each other, and the networks use all cores by themselves.
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="teacher")
@@ -125,6 +127,7 @@ class CloudService:
         finally:
             server.should_exit = True
             await task
+            app.state.review_desk.close()
 
     @contextlib.asynccontextmanager
     async def _gateway(self) -> AsyncIterator[None]:
@@ -151,19 +154,14 @@ class CloudService:
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
         while not self._stop.is_set():
+            self._look.clear()  # first: what wakes us while we look is looked at next
             try:
+                self._published.look()
                 if self._watcher.is_due:
                     for craft in await loop.run_in_executor(self._worker, self._watcher.look):
                         self._notify(craft)
             except StoreError as exc:
                 log.warning("store failed, trying again", error=str(exc))
                 self.metrics.failures.labels("watch").inc()
-            self._look.clear()
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._look.wait(), self.settings.poll_s)
-
-
-def _student_folders(settings: CloudSettings) -> list[Path]:
-    """Bundles that crafts may fly: the one in the package where it is there, and those the settings name."""
-    bundled = bundled_student()
-    return [*([bundled] if bundled.is_dir() else []), *settings.students]

@@ -22,12 +22,14 @@ from sqlalchemy.orm import Session
 from cloud.account_shelf import AccountShelf
 from cloud.background_shelf import BackgroundShelf
 from cloud.bank_shelf import BankShelf
+from cloud.bundle_shelf import BundleShelf
 from cloud.case_value import expected_value, labels_in, labels_text
 from cloud.craft_shelf import Craft, CraftShelf
 from cloud.database import Database
-from cloud.errors import RequestError, StoreError
+from cloud.errors import NotThere, RequestError, StoreError
 from cloud.event_shelf import EventShelf
 from cloud.imagery_files import ImageryFiles
+from cloud.page_shelf import PageShelf
 from cloud.queue_shelf import QueueShelf
 from cloud.refine_shelf import RefineShelf, answer_request
 from cloud.retention_shelf import RetentionShelf
@@ -67,6 +69,8 @@ class StoredCase:
         confidence: of the teacher's answer, where there is one.
         received_at_s: wall time.
         has_imagery: False once retention has dropped it.
+        value: what a person's look at it is worth, 0..1.
+        row_id: its number in the store.
     """
 
     craft: str
@@ -76,12 +80,15 @@ class StoredCase:
     confidence: float | None
     received_at_s: float
     has_imagery: bool = True
+    value: float = 0.0
+    row_id: int = 0
 
 
 class CaseStore(
     CraftShelf,
     BankShelf,
     BackgroundShelf,
+    BundleShelf,
     ReviewShelf,
     QueueShelf,
     TargetShelf,
@@ -89,6 +96,7 @@ class CaseStore(
     AccountShelf,
     EventShelf,
     RetentionShelf,
+    PageShelf,
 ):
     """Crafts, cases, answers, banks, reviews, targets, accounts and events of one data folder."""
 
@@ -171,7 +179,7 @@ class CaseStore(
         with self._db.writing() as session:
             row = _case_of(session, craft, case_id)
             if row is None:
-                raise RequestError(f"no case {case_id} of {craft}")
+                raise NotThere(f"no case {case_id} of {craft}")
             if row.state != "reviewed":
                 row.state, row.reason = state, reason[:1000]
             row.confidence = row.confidence if confidence is None else confidence
@@ -251,7 +259,7 @@ class CaseStore(
             rows = session.scalars(query).all()
         if len(rows) != 1:
             fault = "several cases start" if rows else "no case starts"
-            raise RequestError(f"{fault} with {case_id!r}; see skyloop-cloud cases --all")
+            raise NotThere(f"{fault} with {case_id!r}; see skyloop-cloud cases --all")
         return _stored(rows[0])
 
     def cases_at(self, row_ids: Sequence[int]) -> list[StoredCase]:
@@ -329,7 +337,8 @@ class CaseStore(
 
         Returns:
             (newest bank's row, newest unacknowledged answer's row, how many of these, unanswered orders' rows added up,
-            twice where they are to stop, and those of unanswered requests for better pictures); 0 where there is none.
+            twice where they are to stop, those of unanswered requests for better pictures, and changes of rollouts, for
+            any craft may be in one); 0 where there is none.
         """
         query = (
             "SELECT craft, max(bank), max(answer), sum(answers), sum(orders) FROM ("
@@ -339,7 +348,10 @@ class CaseStore(
             "UNION ALL "
             "SELECT craft, 0, 0, 0, sum(id * (1 + is_stopping)) FROM targets WHERE NOT is_answered GROUP BY craft "
             "UNION ALL "
-            "SELECT craft, 0, 0, 0, sum(id) << 20 FROM refinements WHERE NOT is_answered GROUP BY craft) "
+            "SELECT craft, 0, 0, 0, sum(id) << 20 FROM refinements WHERE NOT is_answered GROUP BY craft "
+            "UNION ALL "
+            "SELECT name, 0, 0, 0, (SELECT sum(changes) << 40 FROM rollouts) FROM crafts "
+            "WHERE EXISTS (SELECT 1 FROM rollouts)) "
             "GROUP BY craft"
         )
         return {
@@ -409,4 +421,6 @@ def _stored(row: CaseRow) -> StoredCase:
         confidence=row.confidence,
         received_at_s=row.received_at_s,
         has_imagery=row.imagery_bytes > 0,
+        value=row.value,
+        row_id=row.id,
     )

@@ -111,6 +111,24 @@ def test_newest_answer_to_a_label_counts_and_several_labels_stand_together(store
     assert image["by"] == ["ann", "bob"]
 
 
+def test_labels_of_one_answer_and_hard_negatives_are_told_apart(store, tmp_path, run):
+    case_id = add_case(store)
+    boxes, negatives = ((110, 70, 150, 90), (200, 100, 220, 120)), ((160, 70, 180, 90),)
+    said = {"labels": ("Debris", "Car"), "negatives_xyxy": negatives, "makes_prompt": False}
+    store.add_review(Review("uav", case_id, "Debris", boxes, "craft", "ann", 3.0, **said))
+    told = json.loads(run("--out", tmp_path / "out", "--json").splitlines()[-1])
+    (image,), rows, content = coco(tmp_path / "out")
+    assert rows == [
+        ("Debris", [10, 10, 40, 20], 0),
+        ("Debris", [60, 10, 20, 20], 1),
+        ("Car", [100, 40, 20, 20], 0),
+    ]
+    assert [(row["mark"], row["hard_negative"]) for row in content["annotations"] if row["iscrowd"]] == [
+        ("refuted", True)
+    ]
+    assert (image["judged"], told["hard_negatives"]) == (["Debris", "Car"], 1)
+
+
 def test_machine_is_overruled_where_the_person_judged(store, tmp_path, run):
     wrong = [found("Debris", 200, 100, 240, 140), found("Car", 112, 70, 150, 90)]
     case_id = add_case(store, detections=wrong[:1], teacher=wrong[1:])

@@ -7,6 +7,7 @@ work takes long, or whose link is slow, keeps nobody else waiting.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import deque
 from collections.abc import Awaitable, Callable
 
@@ -39,6 +40,7 @@ from protocols.messages import (
     Welcome,
     encode,
 )
+from protocols.values import Interpretation
 
 log = structlog.get_logger()
 
@@ -106,6 +108,8 @@ class CraftSession:
         self._received_s = self._sent_s = self._looked_s = desk.clock.monotonic_s()
         self._seen: Token | None = None
         self._is_news = True
+        self._fresh: deque[Interpretation] = deque()  # answers just made, to be sent without asking the store
+        self._has_more = False  # the store has answers that found no room
         self._problems_left, self._problems_s = _PROBLEMS_PER_S, self._sent_s
         self._seq = 0
 
@@ -128,6 +132,17 @@ class CraftSession:
         self._looked_s = float("-inf")
         self._wake.set()
 
+    def deliver(self, answer: Interpretation) -> None:
+        """Send an answer that has just been kept; where too many are on their way, the store is asked for it later."""
+        if self._banks is None or answer.case_id in self._unreceipted:
+            return
+        if len(self._unreceipted) >= self._desk.settings.max_unreceipted:
+            self._has_more = True
+            return
+        self._unreceipted[answer.case_id] = answer.by
+        self._fresh.append(answer)
+        self._wake.set()
+
     def end(self, reason: str) -> None:
         """Stop speaking with this connection."""
         self.ended = self.ended or reason
@@ -143,6 +158,7 @@ class CraftSession:
                     self._inbox_bytes -= len(blob)
                     await self._handle(message, blob)
                 await self._cases.send_receipts()
+                await self._send_fresh()
                 await self._look()
                 await self._send_slice()
                 await self._keep_alive()
@@ -161,8 +177,14 @@ class CraftSession:
         await self._cases.finish()
         await self._drain()
 
-    async def complain(self, error: MessageError, about: str | None = None) -> None:
-        """Answer with a Problem, unless this craft has been told too many already."""
+    async def complain(self, error: MessageError, about: str | None = None, retry_after_s: float | None = None) -> None:
+        """Answer with a Problem, unless this craft has been told too many already.
+
+        Args:
+            error: what is wrong.
+            about: the message or case.
+            retry_after_s: when to come back, of `busy`; None is the usual time.
+        """
         self._desk.stats.refused[error.code] += 1
         now_s = self._desk.clock.monotonic_s()
         refill = (now_s - self._problems_s) * _PROBLEMS_PER_S
@@ -171,7 +193,8 @@ class CraftSession:
             self._problems_left -= 1
             problem = Problem.from_error(error, about)
             if error.code == "busy":
-                problem = problem.model_copy(update={"retry_after_s": self._desk.settings.retry_after_s})
+                after_s = self._desk.settings.retry_after_s if retry_after_s is None else retry_after_s
+                problem = problem.model_copy(update={"retry_after_s": after_s})
             await self._send(problem)
 
     async def _wait(self) -> None:
@@ -215,7 +238,7 @@ class CraftSession:
         elif isinstance(message, PromptReceipt):
             self._on_prompt_receipt(message)
         elif isinstance(message, InterpretationReceipt):
-            await self._on_interpretation_receipt(message)
+            self._on_interpretation_receipt(message)
         elif isinstance(message, TargetStatus):
             await self._targets.on_status(message)
         elif isinstance(message, Problem):
@@ -240,6 +263,7 @@ class CraftSession:
         self._banks = BankSender(hello.bank, desk.clock, patience_s=desk.settings.receipt_patience_s)
         self.live.greet(hello, desk.clock.wall_s())
         self._unreceipted.clear()
+        self._fresh.clear()
         self._targets.greet(hello)
         self._better.greet(hello)
         await self._bundles.greet(hello)
@@ -273,14 +297,21 @@ class CraftSession:
         self.live.bank = receipt.bank
         self.notify()
 
-    async def _on_interpretation_receipt(self, receipt: InterpretationReceipt) -> None:
+    def _on_interpretation_receipt(self, receipt: InterpretationReceipt) -> None:
         by = self._unreceipted.get(receipt.case_id)
-        if by is None:
-            return
-        await self._desk.ask(self._desk.store.mark_delivered, self.craft, receipt.case_id, by)
-        del self._unreceipted[receipt.case_id]
+        if by is not None:
+            self._desk.deliveries.add(
+                self.craft, receipt.case_id, by, functools.partial(self._note_delivered, receipt.case_id, by)
+            )
+
+    def _note_delivered(self, case_id: str, by: str) -> None:
+        """An answer is known to be with the craft: there is room for another one."""
+        if self._unreceipted.get(case_id) != by:
+            return  # greeted anew meanwhile, or receipted twice
+        del self._unreceipted[case_id]
         self._desk.stats.interpretations_delivered += 1
-        self.notify()
+        if self._has_more:
+            self.notify()
 
     async def _look(self) -> None:
         """Start what the store has for this craft; asks at most once a heartbeat unless notified."""
@@ -316,12 +347,21 @@ class CraftSession:
     async def _look_for_answers(self) -> None:
         desk = self._desk
         limit = desk.settings.max_unreceipted
-        for answer in await desk.ask(desk.store.undelivered, self.craft, limit):
+        found = await desk.ask(desk.store.undelivered, self.craft, limit)
+        self._has_more = len(found) >= limit
+        for answer in found:
             if answer.case_id in self._unreceipted or len(self._unreceipted) >= limit:
                 continue
             self._unreceipted[answer.case_id] = answer.by
-            desk.stats.interpretations_sent += 1
-            await self._send(InterpretationMessage(interpretation=answer))
+            await self._send_answer(answer)
+
+    async def _send_fresh(self) -> None:
+        while self._fresh and self.ended is None:
+            await self._send_answer(self._fresh.popleft())
+
+    async def _send_answer(self, answer: Interpretation) -> None:
+        self._desk.stats.interpretations_sent += 1
+        await self._send(InterpretationMessage(interpretation=answer))
 
     async def _send_slice(self) -> None:
         """Send one slice of an update, after everything small."""

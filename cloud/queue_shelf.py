@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, func, select, tuple_
 
+from cloud.case_value import label_text
 from cloud.database import Database
 from cloud.errors import RequestError
 from cloud.tables import CaseRow
@@ -109,5 +110,5 @@ def _conditions(wanted: QueueFilter) -> list[ColumnElement[bool]]:
     if wanted.craft is not None:
         found.append(CaseRow.craft == wanted.craft)
     if wanted.label is not None:
-        found.append(CaseRow.labels_json.contains(json.dumps(wanted.label), autoescape=True))
+        found.append(CaseRow.labels_json.contains(label_text(wanted.label), autoescape=True))
     return found

@@ -20,6 +20,7 @@ from sqlalchemy import cast as cast_column
 from sqlalchemy.orm import Session
 
 from cloud.account_shelf import AccountShelf
+from cloud.answer_shelf import AnswerShelf, CaseState
 from cloud.background_shelf import BackgroundShelf
 from cloud.bank_shelf import BankShelf
 from cloud.bundle_shelf import BundleShelf
@@ -40,7 +41,6 @@ from protocols.values import Case, Detection, Interpretation
 
 __all__ = ["CaseState", "CaseStore", "Craft", "Kept", "Review", "StoredCase"]
 
-CaseState: TypeAlias = Literal["stored", "interpreted", "unsure", "reviewed", "failed"]
 Kept: TypeAlias = Literal["stored", "duplicate", "conflict"]
 
 # Written out: where cases come fast, what SQLAlchemy makes of each row takes longer than the row.
@@ -85,6 +85,7 @@ class StoredCase:
 
 
 class CaseStore(
+    AnswerShelf,
     CraftShelf,
     BankShelf,
     BackgroundShelf,

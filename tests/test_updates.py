@@ -1,5 +1,6 @@
 """Bundles over the air between the real programs: published, rolled out, flown, and back."""
 
+import itertools
 import json
 import math
 
@@ -21,7 +22,7 @@ def assert_no_frame_was_lost(fleet):
     lines = fleet.lines()
     assert [line["frame"] for line in lines] == list(range(len(lines)))
     times_s = [line["clock_s"] for line in lines]
-    assert max(b - a for a, b in zip(times_s, times_s[1:], strict=False)) < 5 / FRAMES_PER_S
+    assert max(b - a for a, b in itertools.pairwise(times_s)) < 5 / FRAMES_PER_S
     summary = json.loads((fleet.folder / "out" / "summary.json").read_text())
     assert (summary["frames_dropped"], summary["frames_undecodable"]) == (0, 0)
     return summary

@@ -18,8 +18,7 @@ from cloud.review.forms import Sent, sends
 from cloud.review.rendering import BASE, is_part, page
 from cloud.store import StoredCase
 from cloud.target_shelf import FINISHED
-from cloud.track_cli import PLACE_LIFE_S
-from cloud.track_orders import order_of
+from cloud.track_orders import PLACE_LIFE_S, order_of
 from edge.config import first_problem
 from edge.target_requests import TargetRequest
 from protocols.fields import Box

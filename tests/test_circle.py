@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from bundle_fleet import Fleet, until
@@ -115,7 +116,9 @@ def learn(fleet, data_root):
     renders, config = fleet.folder / "runs" / "renders", fleet.folder / "lessons.toml"
     for name, frames, seed in (("replay", 320, 21), ("check", 80, 99)):
         run("skyloop-sim", "render", "--mix", "student", "--frames", frames, "--seed", seed, "--out", renders / name)
-    config.write_text(LESSONS)
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    has_bf16 = "avx512_bf16" in flags or "amx_bf16" in flags
+    config.write_text(f"bf16 = {str(has_bf16).lower()}\n{LESSONS}")
     options = ("--bundle", fleet.given, "--config", config, "--data", data_root, "--runs", fleet.folder / "runs")
     told = run("skyloop-distill", "from-cases", fleet.data, "--out", fleet.folder / "new", *options, "--json")
     return fleet.folder / "new", json.loads(told)

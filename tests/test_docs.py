@@ -7,6 +7,7 @@ import pytest
 
 from cloud.teachers.huggingface import FoundationSettings
 from cloud.teachers.onnx_detector import DetectorSettings
+from distill.fine_tune import FineTuning
 from distill.recipe import Recipe, Source
 from edge.cli import RunConfig
 from edge.config import read_toml
@@ -56,3 +57,10 @@ def test_data_page_recipe_parts_are_accepted(tmp_path):
     file.write_text('name = "page"\nlabels = ["Car"]\n' + "".join(blocks("docs/data.md", "toml")))
     recipe = read_toml(file, Recipe)
     assert (len(recipe.network.bands), len(recipe.sources)) == (6, 2)
+
+
+def test_learning_page_file_is_accepted(tmp_path):
+    file = tmp_path / "lessons.toml"
+    file.write_text(blocks("docs/learning.md", "toml")[0])
+    settings = read_toml(file, FineTuning)
+    assert (settings.labels, len(settings.replay), len(settings.held_out)) == (("Bicycle",), 2, 2)

@@ -21,7 +21,7 @@ router = APIRouter(tags=["reviews"])
 _viewer = Depends(requires("viewer"))
 
 
-@router.get("/reviews", dependencies=[_viewer], responses=documented(400))
+@router.get("/reviews", dependencies=[_viewer], responses=documented())
 def list_reviews(
     request: Request,
     craft: OfCraft = None,

@@ -24,8 +24,10 @@ _CREDIT_PARTS = 4
 class Complain(Protocol):
     """Tells the craft what is wrong."""
 
-    def __call__(self, error: MessageError, about: str | None = None) -> Awaitable[None]:
-        """Answer with a Problem, perhaps."""
+    def __call__(
+        self, error: MessageError, about: str | None = None, retry_after_s: float | None = None
+    ) -> Awaitable[None]:
+        """Answer with a Problem, perhaps; `busy` with a time to come back."""
         ...
 
 
@@ -78,12 +80,26 @@ class CaseIntake:
         if known is not None:
             await self._tell_verdict(case, "duplicate" if known == case.payload_sha256 else "conflict")
             return
+        if upload is None and not await self._is_admitted(case):
+            return
         upload = desk.uploads.open(self._craft, case)
         if upload.verdict is not None:  # an earlier connection brought all of it
             self._conclude(upload)
         self._touched[case.case_id] = upload
         if blob:
             self._add(upload, 0, blob)
+
+    async def _is_admitted(self, case: Case) -> bool:
+        """Whether a case that is new is taken now; the craft is told where it is not."""
+        refusal = self._desk.admission.admit(self._craft, case)
+        if refusal is None:
+            return True
+        known = self._desk.store.case_state(self._craft, case.case_id)
+        if known is not None:  # it came whole, and had come before
+            await self._tell_verdict(case, "duplicate" if known[0] == case.payload_sha256 else "conflict")
+        else:
+            await self._complain(MessageError(refusal.reason, code="busy"), case.case_id, refusal.retry_after_s)
+        return False
 
     def on_chunk(self, chunk: CaseChunk, blob: bytes) -> None:
         """Take a piece of a case's imagery.

@@ -26,7 +26,12 @@ def expected_value(state: str, hardness: float, confidence: float | None) -> flo
 
 def labels_text(*given: Iterable[str]) -> str:
     """Every name once, as the store keeps them for its filter."""
-    return json.dumps(sorted(set().union(*given)))
+    return json.dumps(sorted(set().union(*given)), ensure_ascii=False)  # as SQLite writes them
+
+
+def label_text(label: str) -> str:
+    """How a name stands in `labels_text`, to look for it there."""
+    return json.dumps(label, ensure_ascii=False)
 
 
 def labels_in(detections: Iterable[Detection]) -> set[str]:

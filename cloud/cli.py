@@ -18,6 +18,7 @@ from cloud import banks
 from cloud.accounts_cli import tokens_app, users_app
 from cloud.asking import check_review, parse_box, public_key, review_label
 from cloud.backup_cli import backup, restore
+from cloud.bundles_cli import bundles_app
 from cloud.config import CloudSettings, read_settings
 from cloud.errors import RequestError
 from cloud.export_cli import export_cases
@@ -42,6 +43,7 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(prompts_app, name="prompts")
 app.add_typer(users_app, name="users")
 app.add_typer(tokens_app, name="tokens")
+app.add_typer(bundles_app, name="bundles")
 app.command()(track)
 app.command()(targets)
 app.command()(refine)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from cloud.account_shelf import Role
+from cloud.admission import AdmissionSettings
 from cloud.gateway_settings import GatewaySettings
 from cloud.retention_settings import RetentionSettings
 from edge.config import Settings, first_problem, read_toml
@@ -153,7 +154,10 @@ class CloudSettings(GatewaySettings):
         students: further student bundles that crafts fly; the bundled one is always known.
         threads: ONNX Runtime threads, 0 for all cores.
         max_batch: cases one run of the teacher takes at most.
-        max_wait_s: how long a case waits for others to share its run.
+        max_batch_pixels: of the pictures of one run, three bytes each, for up to three runs at a time. A larger picture
+            goes alone.
+        max_wait_s: how long an idle teacher waits at most for more cases to share its run, where that pays.
+        admission: when cases are refused for now.
         unsure_below: a teacher's answer of less confidence is left for a person.
         unexplained_objectness: something the twin is this sure of and the teacher does not name is left for a person.
         unexplained_overlap: IoU with a teacher's box from which it counts as named.
@@ -173,7 +177,9 @@ class CloudSettings(GatewaySettings):
     students: tuple[Path, ...] = ()
     threads: int = Field(default=0, ge=0, le=1024)
     max_batch: int = Field(default=8, ge=1, le=256)
+    max_batch_pixels: int = Field(default=32_000_000, ge=1, le=10**9)
     max_wait_s: float = Field(default=0.02, ge=0, le=10)
+    admission: AdmissionSettings = AdmissionSettings()
     unsure_below: float = Field(default=0.5, ge=0, le=1)
     unexplained_objectness: float = Field(default=0.5, ge=0, le=1)
     unexplained_overlap: float = Field(default=0.1, ge=0, le=1)

@@ -7,12 +7,14 @@ work takes long, or whose link is slow, keeps nobody else waiting.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import deque
 from collections.abc import Awaitable, Callable
 
 import structlog
 
 from cloud.bank_sender import BankSender
+from cloud.bundle_sender import BundleSender
 from cloud.case_intake import CaseIntake
 from cloud.desk import Desk
 from cloud.errors import CloudError, StoreError
@@ -25,6 +27,7 @@ from protocols.limits import MAX_CHUNK_BYTES
 from protocols.messages import (
     KINDS,
     AnyMessage,
+    BundleReceipt,
     CaseChunk,
     CaseOffer,
     Heartbeat,
@@ -37,6 +40,7 @@ from protocols.messages import (
     Welcome,
     encode,
 )
+from protocols.values import Interpretation
 
 log = structlog.get_logger()
 
@@ -95,6 +99,7 @@ class CraftSession:
             on_verdict=self._wake.set,
         )
         self._targets, self._better = TargetSender(desk, craft, self._send), RefineSender(desk, craft, self._send)
+        self._bundles = BundleSender(desk, craft, self._send)
         self._inbox: deque[tuple[AnyMessage, bytes]] = deque()
         self._inbox_bytes = 0
         self._outbox: deque[list[bytes]] = deque()
@@ -103,6 +108,8 @@ class CraftSession:
         self._received_s = self._sent_s = self._looked_s = desk.clock.monotonic_s()
         self._seen: Token | None = None
         self._is_news = True
+        self._fresh: deque[Interpretation] = deque()  # answers just made, to be sent without asking the store
+        self._has_more = False  # the store has answers that found no room
         self._problems_left, self._problems_s = _PROBLEMS_PER_S, self._sent_s
         self._seq = 0
 
@@ -125,6 +132,17 @@ class CraftSession:
         self._looked_s = float("-inf")
         self._wake.set()
 
+    def deliver(self, answer: Interpretation) -> None:
+        """Send an answer that has just been kept; where too many are on their way, the store is asked for it later."""
+        if self._banks is None or answer.case_id in self._unreceipted:
+            return
+        if len(self._unreceipted) >= self._desk.settings.max_unreceipted:
+            self._has_more = True
+            return
+        self._unreceipted[answer.case_id] = answer.by
+        self._fresh.append(answer)
+        self._wake.set()
+
     def end(self, reason: str) -> None:
         """Stop speaking with this connection."""
         self.ended = self.ended or reason
@@ -140,6 +158,7 @@ class CraftSession:
                     self._inbox_bytes -= len(blob)
                     await self._handle(message, blob)
                 await self._cases.send_receipts()
+                await self._send_fresh()
                 await self._look()
                 await self._send_slice()
                 await self._keep_alive()
@@ -158,8 +177,14 @@ class CraftSession:
         await self._cases.finish()
         await self._drain()
 
-    async def complain(self, error: MessageError, about: str | None = None) -> None:
-        """Answer with a Problem, unless this craft has been told too many already."""
+    async def complain(self, error: MessageError, about: str | None = None, retry_after_s: float | None = None) -> None:
+        """Answer with a Problem, unless this craft has been told too many already.
+
+        Args:
+            error: what is wrong.
+            about: the message or case.
+            retry_after_s: when to come back, of `busy`; None is the usual time.
+        """
         self._desk.stats.refused[error.code] += 1
         now_s = self._desk.clock.monotonic_s()
         refill = (now_s - self._problems_s) * _PROBLEMS_PER_S
@@ -168,7 +193,8 @@ class CraftSession:
             self._problems_left -= 1
             problem = Problem.from_error(error, about)
             if error.code == "busy":
-                problem = problem.model_copy(update={"retry_after_s": self._desk.settings.retry_after_s})
+                after_s = self._desk.settings.retry_after_s if retry_after_s is None else retry_after_s
+                problem = problem.model_copy(update={"retry_after_s": after_s})
             await self._send(problem)
 
     async def _wait(self) -> None:
@@ -185,7 +211,7 @@ class CraftSession:
         heartbeat_s = self._desk.settings.heartbeat_s
         if self._banks is None:
             return heartbeat_s / 2
-        if self._outbox or self._banks.is_sending:
+        if self._outbox or self._banks.is_sending or self._bundles.is_sending:
             return _STEP_S
         due_s = min(self._sent_s, self._looked_s) + heartbeat_s - self._desk.clock.monotonic_s()
         return min(max(due_s, _LEAST_PAUSE_S), heartbeat_s)
@@ -212,11 +238,13 @@ class CraftSession:
         elif isinstance(message, PromptReceipt):
             self._on_prompt_receipt(message)
         elif isinstance(message, InterpretationReceipt):
-            await self._on_interpretation_receipt(message)
+            self._on_interpretation_receipt(message)
         elif isinstance(message, TargetStatus):
             await self._targets.on_status(message)
         elif isinstance(message, Problem):
             await self._better.on_problem(message)
+        elif isinstance(message, BundleReceipt):
+            await self._on_bundle_receipt(message)
         elif isinstance(message, Heartbeat):
             self.live.spool_cases, self.live.spool_bytes = message.spool_cases, message.spool_bytes
         else:
@@ -235,8 +263,10 @@ class CraftSession:
         self._banks = BankSender(hello.bank, desk.clock, patience_s=desk.settings.receipt_patience_s)
         self.live.greet(hello, desk.clock.wall_s())
         self._unreceipted.clear()
+        self._fresh.clear()
         self._targets.greet(hello)
         self._better.greet(hello)
+        await self._bundles.greet(hello)
         welcome = Welcome(
             server_software=desk.software,
             session_id=hello.session_id,
@@ -251,6 +281,13 @@ class CraftSession:
         await self._send(welcome)
         self.notify()
 
+    async def _on_bundle_receipt(self, receipt: BundleReceipt) -> None:
+        if self.live.hello is not None and receipt.state != "fetching":
+            flown = {name: getattr(receipt, name) for name in ("bundle_id", "space_id", "variant", "labels")}
+            self.live.hello = self.live.hello.model_copy(update=flown)
+        if await self._bundles.on_receipt(receipt):
+            self.notify()
+
     def _on_prompt_receipt(self, receipt: PromptReceipt) -> None:
         assert self._banks is not None
         self._desk.stats.prompts["applied" if receipt.applied else "refused"] += 1
@@ -260,14 +297,21 @@ class CraftSession:
         self.live.bank = receipt.bank
         self.notify()
 
-    async def _on_interpretation_receipt(self, receipt: InterpretationReceipt) -> None:
+    def _on_interpretation_receipt(self, receipt: InterpretationReceipt) -> None:
         by = self._unreceipted.get(receipt.case_id)
-        if by is None:
-            return
-        await self._desk.ask(self._desk.store.mark_delivered, self.craft, receipt.case_id, by)
-        del self._unreceipted[receipt.case_id]
+        if by is not None:
+            self._desk.deliveries.add(
+                self.craft, receipt.case_id, by, functools.partial(self._note_delivered, receipt.case_id, by)
+            )
+
+    def _note_delivered(self, case_id: str, by: str) -> None:
+        """An answer is known to be with the craft: there is room for another one."""
+        if self._unreceipted.get(case_id) != by:
+            return  # greeted anew meanwhile, or receipted twice
+        del self._unreceipted[case_id]
         self._desk.stats.interpretations_delivered += 1
-        self.notify()
+        if self._has_more:
+            self.notify()
 
     async def _look(self) -> None:
         """Start what the store has for this craft; asks at most once a heartbeat unless notified."""
@@ -287,6 +331,7 @@ class CraftSession:
                 await self._look_for_answers()
                 await self._targets.look()
                 await self._better.look()
+                await self._bundles.look()
         except StoreError as exc:
             self._is_news = True
             log.warning("store error", craft=self.craft, reason=str(exc))
@@ -302,21 +347,44 @@ class CraftSession:
     async def _look_for_answers(self) -> None:
         desk = self._desk
         limit = desk.settings.max_unreceipted
-        for answer in await desk.ask(desk.store.undelivered, self.craft, limit):
+        found = await desk.ask(desk.store.undelivered, self.craft, limit)
+        self._has_more = len(found) >= limit
+        for answer in found:
             if answer.case_id in self._unreceipted or len(self._unreceipted) >= limit:
                 continue
             self._unreceipted[answer.case_id] = answer.by
-            desk.stats.interpretations_sent += 1
-            await self._send(InterpretationMessage(interpretation=answer))
+            await self._send_answer(answer)
+
+    async def _send_fresh(self) -> None:
+        while self._fresh and self.ended is None:
+            await self._send_answer(self._fresh.popleft())
+
+    async def _send_answer(self, answer: Interpretation) -> None:
+        self._desk.stats.interpretations_sent += 1
+        await self._send(InterpretationMessage(interpretation=answer))
 
     async def _send_slice(self) -> None:
         """Send one slice of an update, after everything small."""
         if self._banks is None or self._outbox or self.ended:
             return
         item = self._banks.next_slice()
-        if item is not None and await self._transmit(encode(*item)):
-            self._desk.stats.messages["cloud_to_edge", item[0].kind] += 1
-            self._banks.sent(item[1])
+        if item is not None:
+            if await self._transmit(encode(*item)):
+                self._desk.stats.messages["cloud_to_edge", item[0].kind] += 1
+                self._banks.sent(item[1])
+        elif not self._inbox:
+            await self._send_bundle_slice()
+
+    async def _send_bundle_slice(self) -> None:
+        """Send one slice of a bundle, after everything else."""
+        try:
+            slice_ = await self._bundles.next_slice()
+        except OSError as exc:
+            log.warning("a published archive cannot be read", craft=self.craft, reason=str(exc))
+            return
+        if slice_ is not None and not self._outbox and await self._transmit(encode(*slice_)):
+            self._desk.stats.messages["cloud_to_edge", slice_[0].kind] += 1
+            self._bundles.sent(slice_[1])
 
     async def _keep_alive(self) -> None:
         now_s, settings = self._desk.clock.monotonic_s(), self._desk.settings

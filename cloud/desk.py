@@ -8,6 +8,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
+from cloud.admission import Admission
+from cloud.deliveries import Deliveries
 from cloud.gateway_settings import GatewaySettings, GatewayStats
 from cloud.news import News
 from cloud.store import CaseStore
@@ -29,6 +31,8 @@ class Desk:
         executor: threads for the store's reads and small writes.
         uploads: unfinished uploads of all crafts.
         commits: makes cases durable.
+        deliveries: notes which answers crafts keep.
+        admission: says which new cases are taken.
         clock: for pauses and stamps.
         news: says which crafts there is something new for.
         software: name and version for Welcome.
@@ -40,6 +44,8 @@ class Desk:
     executor: Executor
     uploads: Uploads
     commits: GroupCommit
+    deliveries: Deliveries
+    admission: Admission
     clock: Clock
     news: News = field(init=False)
     software: str = "skyloop"

@@ -1,39 +1,40 @@
-"""Cases to answers: waiting cases go through the teacher in batches, and what it finds becomes prompts.
+"""Waiting cases to answers: which go next, how many at a time, and what runs beside what.
 
-The store is the queue: nothing is lost on a crash, and a case is taken off only when its answer and its prompts are
-kept. A case that was answered just before a crash is answered again, to no effect.
+Three tasks hand cases on: one opens the pictures of those whose turn it is, up to a batch ahead; one takes all that
+are open to the teacher as soon as it is idle, or waits for more where that pays (`batching.py`); one keeps the answers.
+So the teacher's run is never kept waiting for a decoder or a disk, batches grow by themselves with the load, and no
+more than three batches are in memory.
+
+The store is the queue. What is known here of waiting cases is a copy, bounded, and built anew from the store after a
+crash or a failure: nothing is lost, and a case is taken off only when its answer is kept.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import ParamSpec, Protocol, TypeVar
 
-import numpy as np
 import structlog
 
-from cloud.answers import Seen, findings_of, interpretation_of, open_question
-from cloud.case_images import CaseImage, open_case_images
+from cloud.admission import Admission
+from cloud.batching import ArrivalRate, RunTimes, pays_to_wait
 from cloud.config import CloudSettings
-from cloud.errors import PromptRefused, StoreError, TeacherError
-from cloud.evidence import Evidence, look
+from cloud.errors import StoreError
 from cloud.metrics import CloudMetrics
-from cloud.prompt_desk import PromptDesk
-from cloud.refining import better_picture, joined, shows_same_frame
-from cloud.store import CaseState, CaseStore, StoredCase
-from cloud.target_answers import answer_of, find_target
-from cloud.teachers.teacher import Teacher, TeacherAnswer
-from edge.errors import ModelError
-from edge.student import Student
-from protocols import limits
-from protocols.arrays import Boxes
-from protocols.errors import ImageryError
-from protocols.target_questions import TargetQuestion
+from cloud.opened import OpenedCase, Postman
+from cloud.store import StoredCase
+from cloud.waiting import WaitingCase, WaitingCases
+from edge.clock import SystemClock
 from protocols.values import Interpretation
 
 log = structlog.get_logger()
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _RETRY_S = 1.0
 """Pause after the store failed: a full disk does not empty itself in milliseconds."""
@@ -41,268 +42,256 @@ _RETRY_S = 1.0
 _LOOK_AGAIN_S = 1.0
 """Waiting cases are looked for this often even if nobody calls `wake`."""
 
+_ALPHA = 0.2
+"""Weight of the newest batch in the measured time of opening a case."""
 
-class Interpreter:
-    """Answers batches of cases; everything here runs in one worker thread."""
+_LEAD, _LEAST_LEAD_S = 2.0, 0.01
+"""The next cases are chosen this many times what opening them takes before the teacher is through, and a little."""
 
-    def __init__(
-        self,
-        store: CaseStore,
-        teacher: Teacher,
-        desk: PromptDesk,
-        settings: CloudSettings,
-        metrics: CloudMetrics,
-    ) -> None:
-        """Use these; the desk brings the twins and the clock."""
-        self.metrics = metrics
-        self._store, self._teacher, self._desk, self._settings = store, teacher, desk, settings
+_MARGIN = 64
+"""Cases beyond the bound of those that wait: some were taken before it was reached."""
 
-    def answer(self, cases: Sequence[StoredCase], notify: Callable[[str], None]) -> None:
-        """Answer a batch.
-
-        Args:
-            cases: at most one batch of waiting cases.
-            notify: called with a craft's name whenever there is something new for it.
-
-        Raises:
-            StoreError: the store cannot be written; the cases that remain are still waiting.
-        """
-        opened: list[tuple[StoredCase, list[CaseImage]]] = []
-        for stored in cases:
-            images = self._open(stored)
-            if stored.case.target is None:
-                opened += [(stored, images)] if images else []
-                continue
-            with self._failing(stored):  # a craft waits for these with its target: they come first
-                for image in images:
-                    self._find(stored, image, stored.case.target, notify)
-        with self.metrics.teacher_s.time():
-            answers = iter(self._ask([image for _, images in opened for image in images]))
-        for stored, images in opened:
-            seen, failures = _told(images, answers)
-            if failures:
-                self._fail(stored, failures[0])
-                continue
-            with self._failing(stored):
-                self._use(stored, seen, notify)
-
-    def _open(self, stored: StoredCase) -> list[CaseImage]:
-        try:
-            return open_case_images(stored.case, self._store.read_imagery(stored))
-        except (ImageryError, StoreError) as exc:
-            self._fail(stored, str(exc))
-            return []
-
-    def _ask(self, images: Sequence[CaseImage]) -> list[TeacherAnswer | str]:
-        """An answer or a reason for each image: a batch that fails is tried again one by one."""
-        if len(images) > (most := self._settings.max_batch):  # cases of several pictures
-            return self._ask(images[:most]) + self._ask(images[most:])
-        try:
-            answers = self._teacher.interpret([image.image for image in images]) if images else []
-            if len(answers) != len(images):
-                raise TeacherError(f"{len(answers)} answers to {len(images)} images")
-            # A teacher may be another package's, which no type checker has seen.
-            strange = [type(answer).__name__ for answer in answers if not isinstance(answer, TeacherAnswer)]
-            if strange:
-                raise TeacherError(f"an answer is a {strange[0]}, TeacherAnswer wanted")
-            return [*answers]
-        except Exception as exc:
-            if len(images) > 1:
-                return [answer for image in images for answer in self._ask([image])]
-            log.warning("teacher failed", teacher=self._teacher.name, exc_info=not isinstance(exc, TeacherError))
-            return [f"the teacher failed: {exc}"]
-
-    def _use(self, stored: StoredCase, seen: Seen, notify: Callable[[str], None]) -> None:
-        case, craft = stored.case, stored.craft
-        interpretation = interpretation_of(case.case_id, seen, self._teacher.name, self._desk.clock.wall_s())
-        if case.refines is not None:
-            interpretation = self._stand_in(stored, case.refines, interpretation)
-        has_asked = self._ask_again(stored, interpretation)
-        if self._store.add_interpretation(craft, interpretation) or has_asked:
-            notify(craft)
-        views: list[Evidence] = []
-        try:
-            twin = self._desk.twins.student(case.space_id, case.variant)
-            for image, answer in seen:
-                views.append(look(twin, image, case.frame.pose.gsd_m if case.frame.pose else None))
-                self._teach(stored, twin, views[-1], answer, image.to_frame(answer.boxes_xyxy), notify)
-            question = open_question(interpretation, views, self._settings)
-        except (PromptRefused, ModelError) as exc:
-            question = open_question(interpretation, views, self._settings) or str(exc)
-        state: CaseState = "unsure" if question else "interpreted"
-        self._store.set_case_state(craft, case.case_id, state, question, interpretation.confidence)
-        self.metrics.interpreted.labels(state).inc()
-
-    def _stand_in(self, stored: StoredCase, first_id: str, answer: Interpretation) -> Interpretation:
-        """The answer to a better picture, in place of the first one's; as it is where nobody asked for the picture."""
-        known = self._store.case_state(stored.craft, first_id)
-        if known is None or not shows_same_frame(stored.case, self._store.load_case(first_id, stored.craft).case):
-            log.warning("case refines none of its frame", craft=stored.craft, case_id=stored.case.case_id)
-            return answer
-        if not self._store.supersede(stored.craft, first_id, stored.case.case_id):
-            log.warning("better picture that nobody asked for", craft=stored.craft, case_id=stored.case.case_id)
-            return answer
-        return joined(answer, stored.case, self._store.teacher_answer(stored.craft, first_id))
-
-    def _ask_again(self, stored: StoredCase, answer: Interpretation) -> bool:
-        """Whether the craft is asked for a better picture now."""
-        settings, case_id, now_s = self._settings.refine, stored.case.case_id, self._desk.clock.wall_s()
-        request = better_picture(stored, answer, self._settings.unsure_below, settings, now_s)
-        if request is None or len(self._store.refinements_of(stored.craft, case_id)) >= settings.most:
-            return False
-        self._store.add_refinement(stored.craft, request, by="teacher", now_s=now_s)
-        log.info("asking for a better picture", craft=stored.craft, case_id=case_id, confidence=answer.confidence)
-        return True
-
-    def _find(
-        self, stored: StoredCase, image: CaseImage, question: TargetQuestion, notify: Callable[[str], None]
-    ) -> None:
-        """Answer where a target is."""
-        case, craft = stored.case, stored.craft
-        twin, evidence = self._desk.view(case, image)
-        prompted = None if twin is None or evidence is None else self._desk.matched(craft, evidence, question.label)
-        told = find_target(self._teacher, case, image, self._settings.targets, prompted)
-        interpretation = Interpretation(
-            case_id=case.case_id,
-            confidence=told.confidence,
-            by="teacher",
-            interpreter=self._teacher.name[: limits.MAX_TEXT_CHARS],
-            made_at_s=self._desk.clock.wall_s(),
-            target=answer_of(question, told, twin, evidence),
-        )
-        if self._store.add_interpretation(craft, interpretation):
-            notify(craft)
-        is_open = told.verdict == "unknown"
-        reason = (
-            f"where is target {question.target_id} ({question.label})? The teacher does not know" if is_open else ""
-        )
-        state: CaseState = "unsure" if is_open else "interpreted"
-        self._store.set_case_state(craft, case.case_id, state, reason, told.confidence)
-        self.metrics.interpreted.labels(state).inc()
-
-    def _teach(
-        self,
-        stored: StoredCase,
-        twin: Student,
-        evidence: Evidence,
-        answer: TeacherAnswer,
-        frame_xyxy: Boxes,
-        notify: Callable[[str], None],
-    ) -> None:
-        """Prompts for what the craft cannot name, and corrections of those it has."""
-        craft, boxes = stored.craft, evidence.image.from_frame(frame_xyxy)
-        known = self._known_labels(craft, twin)
-        findings = findings_of(answer, boxes, known, stored.case.case_id, self._settings.prompts.min_score)
-        names = np.asarray(answer.labels, dtype=object)
-        changed = self._desk.correct(craft, evidence, {name: boxes[names == name] for name in set(answer.labels)})
-        for finding in findings:
-            outcome = self._desk.answer(twin, craft, evidence, finding)
-            self.metrics.prompts.labels("teacher", outcome.state).inc()
-            changed = changed or bool(outcome.crafts)
-        unfamiliar = np.asarray([name not in known for name in answer.labels], dtype=bool)
-        self._desk.remember(twin, craft, evidence, boxes[unfamiliar])
-        if changed:
-            notify(craft)
-
-    def _known_labels(self, craft: str, twin: Student) -> tuple[str, ...]:
-        profile = self._store.craft(craft)
-        return twin.manifest.labels if profile.space_id is None else profile.labels
-
-    @contextlib.contextmanager
-    def _failing(self, stored: StoredCase) -> Iterator[None]:
-        """Mark a case failed when it, not the store, is at fault: it must not come back for ever."""
-        try:
-            yield
-        except StoreError:
-            raise
-        except Exception as exc:
-            log.warning("case failed", craft=stored.craft, case_id=stored.case.case_id, exc_info=True)
-            self.metrics.failures.labels("interpret").inc()
-            self._fail(stored, f"{type(exc).__name__}: {exc}")
-
-    def _fail(self, stored: StoredCase, reason: str) -> None:
-        log.warning("case cannot be interpreted", craft=stored.craft, case_id=stored.case.case_id, reason=reason)
-        self._store.set_case_state(stored.craft, stored.case.case_id, "failed", reason)
-        self.metrics.interpreted.labels("failed").inc()
+_WAIT_STEP_S = 0.001
+"""Pace at which an idle teacher asks whether it still pays to wait."""
 
 
-def _told(
-    images: Sequence[CaseImage], answers: Iterator[TeacherAnswer | str]
-) -> tuple[list[tuple[CaseImage, TeacherAnswer]], list[str]]:
-    """The next answers, one for each image, and why some have none."""
-    seen, failures = [], []
-    for image, answer in zip(images, answers, strict=False):
-        if isinstance(answer, str):
-            failures.append(answer)
-        else:
-            seen.append((image, answer))
-    return seen, failures
+class Backlog(Protocol):
+    """Where cases wait durably: of the store what the engine needs."""
+
+    def waiting_cases(self, limit: int) -> list[StoredCase]:
+        """Cases that no teacher has interpreted yet."""
+        ...
+
+    def waiting_counts(self) -> Mapping[str, int]:
+        """How many cases of each craft no teacher has interpreted."""
+        ...
+
+
+class Answering(Protocol):
+    """Answers cases in three steps, each in a thread of its own; see `Interpreter`."""
+
+    metrics: CloudMetrics
+
+    def open(self, cases: Sequence[WaitingCase]) -> list[OpenedCase]:
+        """Decode the pictures of cases."""
+        ...
+
+    def ask(self, cases: Sequence[OpenedCase]) -> None:
+        """Let the teacher look at a batch."""
+        ...
+
+    def keep(self, cases: Sequence[OpenedCase], postman: Postman) -> None:
+        """Make a batch's answers durable, and send them out."""
+        ...
 
 
 class Engine:
-    """Feeds waiting cases to an `Interpreter`, one batch at a time."""
+    """Feeds waiting cases to an `Interpreter`."""
 
     def __init__(
         self,
-        store: CaseStore,
-        interpreter: Interpreter,
+        store: Backlog,
+        interpreter: Answering,
         settings: CloudSettings,
         worker: Executor,
-        notify: Callable[[str], None],
+        post: Postman,
+        *,
+        admission: Admission | None = None,
     ) -> None:
         """Prepare.
 
         Args:
             store: where cases wait.
             interpreter: answers them.
-            settings: batch size and waiting time.
-            worker: of one thread, which the interpreter runs in.
-            notify: called in the event loop with the name of a craft there is something new for.
+            settings: sizes of batches, and how long one may wait.
+            worker: of one thread, in which answers are kept and become prompts.
+            post: called in the event loop with what is new for crafts.
+            admission: is told what waits and what is served; its clock is ours.
         """
         self._store, self._interpreter, self._settings = store, interpreter, settings
-        self._worker, self._notify = worker, notify
-        self._woken = asyncio.Event()
+        self._worker, self._post = worker, post
+        self._admission = admission or Admission(settings.admission, SystemClock())
+        self._clock = self._admission.clock
+        self._opener = ThreadPoolExecutor(1, "skyloop-open")
+        self._teaching = ThreadPoolExecutor(1, "skyloop-teach")
+        self._waiting = WaitingCases(settings.admission.max_waiting + _MARGIN)
+        self._in_work: set[tuple[str, str]] = set()
+        self._ready: list[OpenedCase] = []
+        self._answered: asyncio.Queue[tuple[list[OpenedCase], float] | None] = asyncio.Queue(1)
+        self._times, self._rate = RunTimes(), ArrivalRate()
+        self._is_behind = True  # the store may have cases that are not known here
+        self._woken, self._is_ready = asyncio.Event(), asyncio.Event()
         self._is_stopping = False
+        self._open_s = self._busy_until_s = 0.0  # of one case; of the run in work, as far as can be told
+        self._kept_s = float("-inf")
+
+    def arrive(self, cases: Sequence[tuple[StoredCase, bytes]]) -> None:
+        """Take cases that have just become durable, with their imagery; in the event loop."""
+        now_s = self._clock.monotonic_s()
+        self._rate.came(len(cases), now_s)
+        for stored, _ in cases:
+            self._admission.stored(stored.craft, stored.case.case_id)
+        if not self._waiting.add(WaitingCase(stored, now_s, payload) for stored, payload in cases):
+            self._is_behind = True
+        self.wake()
 
     def wake(self) -> None:
         """There may be waiting cases."""
         self._woken.set()
 
     def stop(self) -> None:
-        """Finish the batch in work and no more; what waits stays in the store."""
+        """Finish what the teacher has begun and no more; what waits stays in the store."""
         self._is_stopping = True
         self._woken.set()
+        self._is_ready.set()
 
     async def run(self) -> None:
         """Answer cases until `stop`."""
+        tasks = [asyncio.create_task(part) for part in (self._open_ahead(), self._ask(), self._keep())]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._opener.shutdown()
+            self._teaching.shutdown()
+
+    async def _open_ahead(self) -> None:
+        """Open the pictures of the next cases, up to a batch, while the teacher is at work."""
         while not self._is_stopping:
-            try:
-                busy = await self._step()
-            except StoreError as exc:
-                log.warning("store failed, trying again", error=str(exc), retry_s=_RETRY_S)
-                self._interpreter.metrics.failures.labels("engine").inc()
-                await asyncio.sleep(_RETRY_S)
+            self._woken.clear()
+            if not await self._catch_up():
                 continue
-            if not busy:
+            if (early_s := self._too_early_s()) > 0:
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._woken.wait(), early_s)
+                continue
+            room = self._settings.max_batch - len(self._ready)
+            pixels = self._settings.max_batch_pixels - sum(opened.waiting.pixels for opened in self._ready)
+            if self._ready and pixels <= 0:
+                room = 0
+            ahead_s = self._times.of(self._settings.max_batch)
+            batch = self._waiting.take(self._clock.monotonic_s(), ahead_s, room, pixels)
+            if not batch:
                 await self._pause()
+                continue
+            self._in_work.update(case.key for case in batch)
+            begin_s = self._clock.monotonic_s()
+            opened = await _in(self._opener, self._interpreter.open, batch)
+            self._open_s += _ALPHA * ((self._clock.monotonic_s() - begin_s) / len(batch) - self._open_s)
+            self._ready.extend(opened)
+            self._is_ready.set()
+
+    def _too_early_s(self) -> float:
+        """How long the next cases need not be chosen yet, for the teacher is at work: a better one may come."""
+        lead_s = _LEAD * self._open_s * self._settings.max_batch + _LEAST_LEAD_S
+        return self._busy_until_s - lead_s - self._clock.monotonic_s()
+
+    async def _catch_up(self) -> bool:
+        """Learn of cases that only the store knows; False where it fails, after a pause."""
+        if not self._is_behind or len(self._waiting) > self._waiting.most // 2:
+            return True
+        self._is_behind = False  # what comes meanwhile says so itself
+        try:
+            counts = await _in(None, self._store.waiting_counts)
+            found = await _in(None, self._store.waiting_cases, self._waiting.most)
+        except StoreError as exc:
+            self._is_behind = True
+            await self._bear(exc)
+            return False
+        now_s, wall_s = self._clock.monotonic_s(), self._clock.wall_s()
+        self._admission.begin(counts)
+        all_fit = self._waiting.add(
+            WaitingCase(stored, now_s - max(wall_s - stored.received_at_s, 0.0))
+            for stored in found
+            if (stored.craft, stored.case.case_id) not in self._in_work
+        )
+        self._is_behind = self._is_behind or not all_fit or sum(counts.values()) > len(found)
+        return True
 
     async def _pause(self) -> None:
-        with contextlib.suppress(asyncio.TimeoutError):
+        """Until somebody wakes us, or other processes may have added a case."""
+        try:
             await asyncio.wait_for(self._woken.wait(), _LOOK_AGAIN_S)
+        except asyncio.TimeoutError:
+            self._is_behind = self._is_behind or not len(self._waiting)
 
-    async def _step(self) -> bool:
-        """Answer one batch; False when nothing waits."""
-        self._woken.clear()
-        loop, limit = asyncio.get_running_loop(), self._settings.max_batch
-        batch = await loop.run_in_executor(None, self._store.waiting_cases, limit)
-        if batch and len(batch) < limit and self._settings.max_wait_s > 0:
-            await asyncio.sleep(self._settings.max_wait_s)
-            batch = await loop.run_in_executor(None, self._store.waiting_cases, limit)
-        if not batch or self._is_stopping:
-            return False
+    async def _ask(self) -> None:
+        """Take what is open to the teacher."""
+        while True:
+            await self._is_ready.wait()
+            if self._is_stopping:
+                break
+            await self._gather()
+            batch, self._ready = self._ready, []
+            self._is_ready.clear()
+            self._note_batch(batch)
+            begin_s = self._clock.monotonic_s()
+            self._busy_until_s = begin_s + self._times.of(len(batch))
+            self.wake()
+            await _in(self._teaching, self._interpreter.ask, batch)
+            self._times.ran(len(batch), self._clock.monotonic_s() - begin_s)
+            self._busy_until_s = 0.0
+            self.wake()
+            await self._answered.put((batch, begin_s))
+        await self._answered.put(None)
 
-        def notify(craft: str) -> None:
-            loop.call_soon_threadsafe(self._notify, craft)
+    async def _gather(self) -> None:
+        """Wait for more to share the run, as long as that pays."""
+        until_s = self._clock.monotonic_s() + self._settings.max_wait_s
+        while not self._is_stopping and (now_s := self._clock.monotonic_s()) < until_s:
+            if not pays_to_wait(len(self._ready), self._settings.max_batch, self._rate.per_s(now_s), self._times):
+                break
+            await asyncio.sleep(_WAIT_STEP_S)
 
-        await loop.run_in_executor(self._worker, self._interpreter.answer, batch, notify)
-        return True
+    def _note_batch(self, batch: Sequence[OpenedCase]) -> None:
+        metrics, now_s = self._interpreter.metrics, self._clock.monotonic_s()
+        metrics.batch_size.observe(len(batch))
+        for opened in batch:
+            metrics.queue_delay_s.observe(max(now_s - opened.waiting.came_s, 0.0))
+
+    async def _keep(self) -> None:
+        """Keep answers; where the store fails, what it did not keep is found there again."""
+        while (answered := await self._answered.get()) is not None:
+            batch, begin_s = answered
+            try:
+                await _in(self._worker, self._interpreter.keep, batch, _Outbox(self._post))
+            except StoreError as exc:
+                self._in_work.difference_update(opened.waiting.key for opened in batch)
+                self._is_behind = True
+                await self._bear(exc)
+                continue
+            self._in_work.difference_update(opened.waiting.key for opened in batch)
+            now_s, before_s = self._clock.monotonic_s(), self._kept_s
+            self._kept_s = now_s
+            self._admission.answered([opened.stored.craft for opened in batch], now_s - max(begin_s, before_s))
+
+    async def _bear(self, error: StoreError) -> None:
+        log.warning("store failed, trying again", error=str(error), retry_s=_RETRY_S)
+        self._interpreter.metrics.failures.labels("engine").inc()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._stopped(), _RETRY_S)
+
+    async def _stopped(self) -> None:
+        while not self._is_stopping:
+            await asyncio.sleep(0.05)
+
+
+async def _in(executor: Executor | None, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The result of a call made in another thread."""
+    return await asyncio.get_running_loop().run_in_executor(executor, functools.partial(call, *args, **kwargs))
+
+
+class _Outbox:
+    """Hands what is new from the keeping thread to the event loop."""
+
+    def __init__(self, post: Postman) -> None:
+        """Called in the event loop, though used in another thread."""
+        self._post, self._loop = post, asyncio.get_running_loop()
+
+    def notify(self, craft: str) -> None:
+        self._loop.call_soon_threadsafe(self._post.notify, craft)
+
+    def deliver(self, answers: Sequence[tuple[str, Interpretation]]) -> None:
+        self._loop.call_soon_threadsafe(self._post.deliver, answers)

@@ -18,19 +18,22 @@ import zmq
 import zmq.asyncio
 
 from cloud.access import Access, start_zap, user_id
+from cloud.admission import Admission, AdmissionSettings
 from cloud.craft_session import CraftSession
+from cloud.deliveries import Deliveries
 from cloud.desk import Desk
 from cloud.errors import CloudError, StoreError
 from cloud.gateway_settings import CraftLive, GatewaySettings, GatewayStats
 from cloud.router import Router
 from cloud.store import CaseStore
-from cloud.uploads import GroupCommit, Uploads
+from cloud.uploads import GroupCommit, Stored, Uploads
 from edge.clock import Clock, SystemClock
 from edge.endpoints import check_endpoint
 from edge.keys import KeyPair
 from protocols.errors import MessageError
 from protocols.limits import MAX_OPEN_BYTES
 from protocols.messages import AnyMessage, Hello, Problem, decode, encode
+from protocols.values import Interpretation
 
 __all__ = ["Gateway", "GatewaySettings", "GatewayStats"]
 
@@ -50,13 +53,20 @@ class Gateway:
     """The cloud's end of the wire.
 
     Attributes:
-        on_case_stored: called in the event loop after new cases became durable.
+        on_cases_stored: called in the event loop with cases that became durable.
+        admission: says which new cases are taken.
         stats: counters, for metrics.
         access: who may speak; counts handshakes.
     """
 
     def __init__(
-        self, settings: GatewaySettings, store: CaseStore, keys: KeyPair, *, clock: Clock | None = None
+        self,
+        settings: GatewaySettings,
+        store: CaseStore,
+        keys: KeyPair,
+        *,
+        clock: Clock | None = None,
+        admission: Admission | None = None,
     ) -> None:
         """Open nothing yet; see `start`.
 
@@ -65,12 +75,14 @@ class Gateway:
             store: where everything is kept.
             keys: the cloud's.
             clock: for pauses and stamps.
+            admission: refuses cases that could not be answered; by default none until very many wait.
         """
-        self.on_case_stored: Callable[[], None] | None = None
+        self.on_cases_stored: Callable[[list[Stored]], None] | None = None
         self.stats = GatewayStats()
         self.access = Access(store)
         self._settings, self._store, self._keys = settings, store, keys
         self._clock = clock or SystemClock()
+        self.admission = admission or Admission(AdmissionSettings(), self._clock)
         self._live: defaultdict[str, CraftLive] = defaultdict(CraftLive)
         self._sessions: dict[str, CraftSession] = {}
         self._tasks: dict[CraftSession, asyncio.Task[None]] = {}
@@ -100,6 +112,7 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self._desk = self._make_desk()
         self._committing = asyncio.create_task(self._desk.commits.run())
+        self._delivering = asyncio.create_task(self._desk.deliveries.run(self._desk.ask))
         self._receiving = asyncio.create_task(self._receive())
         log.info("gateway up", endpoint=self.endpoint)
 
@@ -115,6 +128,8 @@ class Gateway:
             session.end("the gateway stops")
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        self._desk.deliveries.close()
+        await self._delivering
         self._desk_executor.shutdown(wait=True)
         await self._shut()
         log.info("gateway down")
@@ -126,6 +141,12 @@ class Gateway:
     def notify(self, craft: str) -> None:
         """Say from any thread that the store has news for a craft: a bank revision or an interpretation."""
         self._loop.call_soon_threadsafe(self._notify, craft)
+
+    def deliver(self, craft: str, answer: Interpretation) -> None:
+        """Send a craft the answer to a case, which is durable; in the event loop. Who is not there asks later."""
+        session = self._sessions.get(craft)
+        if session is not None:
+            session.deliver(answer)
 
     def _notify(self, craft: str) -> None:
         session = self._sessions.get(craft)
@@ -146,13 +167,15 @@ class Gateway:
                 max_per_craft=settings.max_partials,
                 max_craft_bytes=MAX_OPEN_BYTES,
             ),
-            commits=GroupCommit(self._store, self._case_stored),
+            commits=GroupCommit(self._store, self._cases_stored),
+            deliveries=Deliveries(self._store),
+            admission=self.admission,
             clock=self._clock,
         )
 
-    def _case_stored(self) -> None:
-        if self.on_case_stored is not None:
-            self.on_case_stored()
+    def _cases_stored(self, cases: list[Stored]) -> None:
+        if self.on_cases_stored is not None:
+            self.on_cases_stored(cases)
 
     async def _receive(self) -> None:
         while True:

@@ -15,6 +15,7 @@ from cloud.api import add_api
 from cloud.backend import Backend
 from cloud.config import WebSettings
 from cloud.errors import CloudError
+from cloud.review import add_console
 from edge.errors import ConfigError
 
 _SHUTDOWN_S = 2
@@ -45,6 +46,7 @@ def create_app(backend: Backend, registry: CollectorRegistry, not_ready: Callabl
     def metrics() -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
+    app.state.review_desk = add_console(app)
     add_api(app)
     return app
 

@@ -29,6 +29,15 @@ class CloudMetrics:
         self.over = Gauge(
             "skyloop_retention_over", "Over a bound of retention, of what may not go", ["bound"], registry=r
         )
+        self.batch_size = Histogram(
+            "skyloop_batch_size", "Cases in one teacher run", buckets=(1, 2, 4, 8, 16, 32, 64, 128), registry=r
+        )
+        self.queue_delay_s = Histogram(
+            "skyloop_queue_delay_seconds",
+            "From a case's receipt to the teacher's run",
+            buckets=(0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300),
+            registry=r,
+        )
         self.teacher_s = Histogram(
             "skyloop_teacher_seconds",
             "Time of one teacher run over a batch",
@@ -54,6 +63,9 @@ class GatewayCollector(Collector):
         yield _family("bytes", "Bytes of messages before encryption", "direction", directions)
         yield _family("refused", "Messages refused, by problem code", "code", stats.refused)
         yield _family("cases", "Cases offered, by what became of them", "verdict", stats.cases)
+        admission = self._gateway.admission
+        yield _family("admission_refused", "Cases refused for now at their offer", "why", admission.refused)
+        yield GaugeMetricFamily("skyloop_cases_waiting", "Cases without an answer", value=admission.waiting)
         yield _family("bank_updates", "Bank updates by the craft's answer", "answer", stats.prompts)
         yield _family("handshakes", "Keys that wanted to connect", "verdict", handshakes)
         answers = {"sent": stats.interpretations_sent, "delivered": stats.interpretations_delivered}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Select, func, select
 
+from cloud.case_value import label_text
 from cloud.database import Database
 from cloud.review_shelf import Review, review_of_row
 from cloud.tables import CaseRow, InterpretationRow, ReviewRow
@@ -81,7 +81,7 @@ class PageShelf:
         for column, value in ((CaseRow.state, wanted.state), (CaseRow.craft, wanted.craft)):
             query = query if value is None else query.where(column == value)
         if wanted.label is not None:
-            query = query.where(CaseRow.labels_json.contains(json.dumps(wanted.label), autoescape=True))
+            query = query.where(CaseRow.labels_json.contains(label_text(wanted.label), autoescape=True))
         query = query if wanted.since_s is None else query.where(CaseRow.received_at_s >= wanted.since_s)
         query = query if wanted.until_s is None else query.where(CaseRow.received_at_s < wanted.until_s)
         with self._db.reading() as session:

@@ -238,9 +238,14 @@ class PromptDesk:
 
 def prompt_id_for(craft: str, finding: Finding) -> str:
     """The id of the one prompt that a label has per origin and craft, or per origin and wider scope."""
-    owner = craft if finding.scope == "craft" else f"/{finding.scope}"
-    digest = hashlib.sha256(f"{owner}\n{finding.label}".encode()).hexdigest()
-    return f"{finding.origin}-{digest[:16]}"
+    return prompt_id_of(craft, finding.label, finding.origin, finding.scope)
+
+
+def prompt_id_of(craft: str, label: str, origin: str, scope: str) -> str:
+    """The same of a finding that is not at hand."""
+    owner = craft if scope == "craft" else f"/{scope}"
+    digest = hashlib.sha256(f"{owner}\n{label}".encode()).hexdigest()
+    return f"{origin}-{digest[:16]}"
 
 
 def _check_consistent(prompt: Prompt, held: list[Prompt]) -> None:

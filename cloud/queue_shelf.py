@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, func, select, tuple_
 
+from cloud.case_value import label_text
 from cloud.database import Database
 from cloud.errors import RequestError
 from cloud.tables import CaseRow
@@ -81,6 +82,14 @@ class QueueShelf:
         with self._db.reading() as session:
             return [QueuePlace(row_id, value) for row_id, value in session.execute(query).all()]
 
+    def queue_before(self, wanted: QueueFilter, before: QueuePlace) -> QueuePlace | None:
+        """The place right before one; None where that is the first."""
+        query = select(CaseRow.id, CaseRow.value).where(*_conditions(wanted))
+        query = query.where(tuple_(CaseRow.value, CaseRow.id) > (before.value, before.row_id))
+        query = query.order_by(CaseRow.value, CaseRow.id).limit(1)
+        with self._db.reading() as session:
+            return next((QueuePlace(row_id, value) for row_id, value in session.execute(query).all()), None)
+
     def count_states(self) -> dict[str, int]:
         """How many cases are in each state."""
         query = select(CaseRow.state, func.count()).group_by(CaseRow.state)
@@ -101,5 +110,5 @@ def _conditions(wanted: QueueFilter) -> list[ColumnElement[bool]]:
     if wanted.craft is not None:
         found.append(CaseRow.craft == wanted.craft)
     if wanted.label is not None:
-        found.append(CaseRow.labels_json.contains(json.dumps(wanted.label), autoescape=True))
+        found.append(CaseRow.labels_json.contains(label_text(wanted.label), autoescape=True))
     return found

@@ -1,8 +1,9 @@
 """What people said of cases, picture by picture: the truth that data sets are made of.
 
 Of each case and label the newest answer counts, and it speaks for the whole picture: every thing of that label is
-boxed. What the craft or the teacher called by a label that nobody judged, and no box covers, is neither right nor
-wrong. An answer about a target says where one thing is, and nothing of others.
+boxed. A thing that was called by two labels has the newer one. What the craft or the teacher called by a label that
+nobody judged, and no box covers, is neither right nor wrong. An answer about a target says where one thing is, and
+nothing of others.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Role: TypeAlias = Literal["thing", "hard_negative", "unjudged"]
 ANY = "any"
 """Label of a hard negative that is mistaken for no label in particular."""
 
-_SAME_IOU = 0.4
+SAME_IOU = 0.4
 """Two boxes that overlap so much are about one thing."""
 
 _LEAST_SIDE_PX = 1.0
@@ -176,11 +177,21 @@ def _truth(store: CaseStore, stored: StoredCase, reviews: list[Review]) -> Truth
             for label, box in pairs:
                 found = SaidBox(box, label, "thing" if role == "thing" else "hard_negative", review.reviewer)
                 said.setdefault(label.casefold(), []).append(found)
+        _forget_renamed(said, answer)
     boxes = [box for found in said.values() for box in found]
     judged = () if stored.case.target else tuple(spelled.values())
     boxes += _unjudged(store, stored, boxes, set() if stored.case.target else set(spelled))
     by = tuple(dict.fromkeys(review.reviewer for review in reviews))
     return Truth(stored, tuple(boxes), judged, by, reviews[-1].made_at_s)
+
+
+def _forget_renamed(said: dict[str, list[SaidBox]], answer: _Answer) -> None:
+    """Leave out earlier boxes of things that the newest answer calls otherwise."""
+    for label, found in said.items():
+        others = _boxes(box for named, box in answer.things if named.casefold() != label)
+        overlap = box_iou(_boxes(box.box_xyxy for box in found), others).max(axis=1, initial=0.0)
+        own = {box for named, box in answer.things if named.casefold() == label}
+        found[:] = [box for box, most in zip(found, overlap, strict=True) if most < SAME_IOU or box.box_xyxy in own]
 
 
 def _unjudged(store: CaseStore, stored: StoredCase, said: Iterable[SaidBox], judged: set[str]) -> list[SaidBox]:
@@ -191,7 +202,7 @@ def _unjudged(store: CaseStore, stored: StoredCase, said: Iterable[SaidBox], jud
     return [
         SaidBox(found.box_xyxy, found.label, "unjudged")
         for found, most in zip(others, overlap, strict=True)
-        if most < _SAME_IOU
+        if most < SAME_IOU
     ]
 
 

@@ -9,29 +9,32 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import structlog
 
+from cloud.admission import Admission
 from cloud.backend import Backend
 from cloud.config import CloudSettings
 from cloud.data_lock import serving
-from cloud.engine import Engine, Interpreter
+from cloud.engine import Engine
 from cloud.errors import StoreError
 from cloud.gateway import Gateway
 from cloud.http import HttpServer, create_app, listen
+from cloud.interpreter import Interpreter
 from cloud.janitor import Janitor
 from cloud.metrics import CloudMetrics, GatewayCollector
 from cloud.prompt_desk import PromptDesk
+from cloud.published_twins import PublishedTwins
+from cloud.registry import Registry
 from cloud.store import CaseStore
 from cloud.teachers import Teacher, open_teacher
-from cloud.twins import Twins
+from cloud.twins import Twins, student_folders
 from cloud.watcher import Watcher
-from edge.bundle import bundled_student
 from edge.clock import SystemClock
 from edge.keys import KeyPair
+from protocols.values import Interpretation
 
 log = structlog.get_logger()
 
@@ -52,18 +55,21 @@ class CloudService:
         """
         self.settings, self.metrics = settings, CloudMetrics()
         teacher = teacher or open_teacher(settings.teacher, threads=settings.threads)
-        twins = Twins(_student_folders(settings), threads=settings.threads)
+        twins = Twins(student_folders(settings.students), threads=settings.threads)
         self.store = CaseStore(settings.data)
+        self._published = PublishedTwins(Registry(settings.data), twins)
+        self._published.look()
         desk = PromptDesk(self.store, twins, settings.prompts, SystemClock())
         # One thread: prompts of one craft build on each other, and the networks use all cores by themselves.
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="teacher")
-        self.gateway = Gateway(settings, self.store, keys)
+        admission = Admission(settings.admission, SystemClock())
+        self.gateway = Gateway(settings, self.store, keys, admission=admission)
         self.metrics.registry.register(GatewayCollector(self.gateway))
         interpreter = Interpreter(self.store, teacher, desk, settings, self.metrics)
-        self._engine = Engine(self.store, interpreter, settings, self._worker, self._notify)
+        self._engine = Engine(self.store, interpreter, settings, self._worker, self, admission=admission)
         self._watcher = Watcher(self.store, desk, self.metrics)
         self._janitor = Janitor(self.store, settings.retention, self.metrics)
-        self.gateway.on_case_stored = self._engine.wake
+        self.gateway.on_cases_stored = self._engine.arrive
         self._stop, self._look = asyncio.Event(), asyncio.Event()
         self._not_ready = "starting"
         self._about = {"teacher": teacher.name, "spaces": twins.space_ids, "data": str(settings.data)}
@@ -100,9 +106,16 @@ class CloudService:
         """From any thread: look at once for what people asked for."""
         self._loop.call_soon_threadsafe(self._look.set)
 
-    def _notify(self, craft: str) -> None:
+    def notify(self, craft: str) -> None:
+        """Say that the store has news for a craft."""
         if not self._not_ready:  # a craft that connects later asks by itself
             self.gateway.notify(craft)
+
+    def deliver(self, answers: Sequence[tuple[str, Interpretation]]) -> None:
+        """Send crafts their answers, which are durable."""
+        if not self._not_ready:
+            for craft, answer in answers:
+                self.gateway.deliver(craft, answer)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -125,6 +138,7 @@ class CloudService:
         finally:
             server.should_exit = True
             await task
+            app.state.review_desk.close()
 
     @contextlib.asynccontextmanager
     async def _gateway(self) -> AsyncIterator[None]:
@@ -151,19 +165,14 @@ class CloudService:
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
         while not self._stop.is_set():
+            self._look.clear()  # first: what wakes us while we look is looked at next
             try:
+                self._published.look()
                 if self._watcher.is_due:
                     for craft in await loop.run_in_executor(self._worker, self._watcher.look):
-                        self._notify(craft)
+                        self.notify(craft)
             except StoreError as exc:
                 log.warning("store failed, trying again", error=str(exc))
                 self.metrics.failures.labels("watch").inc()
-            self._look.clear()
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._look.wait(), self.settings.poll_s)
-
-
-def _student_folders(settings: CloudSettings) -> list[Path]:
-    """Bundles that crafts may fly: the one in the package where it is there, and those the settings name."""
-    bundled = bundled_student()
-    return [*([bundled] if bundled.is_dir() else []), *settings.students]

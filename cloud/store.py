@@ -20,8 +20,10 @@ from sqlalchemy import cast as cast_column
 from sqlalchemy.orm import Session
 
 from cloud.account_shelf import AccountShelf
+from cloud.answer_shelf import AnswerShelf, CaseState
 from cloud.background_shelf import BackgroundShelf
 from cloud.bank_shelf import BankShelf
+from cloud.bundle_shelf import BundleShelf
 from cloud.case_value import expected_value, labels_in, labels_text
 from cloud.craft_shelf import Craft, CraftShelf
 from cloud.database import Database
@@ -39,7 +41,6 @@ from protocols.values import Case, Detection, Interpretation
 
 __all__ = ["CaseState", "CaseStore", "Craft", "Kept", "Review", "StoredCase"]
 
-CaseState: TypeAlias = Literal["stored", "interpreted", "unsure", "reviewed", "failed"]
 Kept: TypeAlias = Literal["stored", "duplicate", "conflict"]
 
 # Written out: where cases come fast, what SQLAlchemy makes of each row takes longer than the row.
@@ -68,6 +69,8 @@ class StoredCase:
         confidence: of the teacher's answer, where there is one.
         received_at_s: wall time.
         has_imagery: False once retention has dropped it.
+        value: what a person's look at it is worth, 0..1.
+        row_id: its number in the store.
     """
 
     craft: str
@@ -77,12 +80,16 @@ class StoredCase:
     confidence: float | None
     received_at_s: float
     has_imagery: bool = True
+    value: float = 0.0
+    row_id: int = 0
 
 
 class CaseStore(
+    AnswerShelf,
     CraftShelf,
     BankShelf,
     BackgroundShelf,
+    BundleShelf,
     ReviewShelf,
     QueueShelf,
     TargetShelf,
@@ -331,7 +338,8 @@ class CaseStore(
 
         Returns:
             (newest bank's row, newest unacknowledged answer's row, how many of these, unanswered orders' rows added up,
-            twice where they are to stop, and those of unanswered requests for better pictures); 0 where there is none.
+            twice where they are to stop, those of unanswered requests for better pictures, and changes of rollouts, for
+            any craft may be in one); 0 where there is none.
         """
         query = (
             "SELECT craft, max(bank), max(answer), sum(answers), sum(orders) FROM ("
@@ -341,7 +349,10 @@ class CaseStore(
             "UNION ALL "
             "SELECT craft, 0, 0, 0, sum(id * (1 + is_stopping)) FROM targets WHERE NOT is_answered GROUP BY craft "
             "UNION ALL "
-            "SELECT craft, 0, 0, 0, sum(id) << 20 FROM refinements WHERE NOT is_answered GROUP BY craft) "
+            "SELECT craft, 0, 0, 0, sum(id) << 20 FROM refinements WHERE NOT is_answered GROUP BY craft "
+            "UNION ALL "
+            "SELECT name, 0, 0, 0, (SELECT sum(changes) << 40 FROM rollouts) FROM crafts "
+            "WHERE EXISTS (SELECT 1 FROM rollouts)) "
             "GROUP BY craft"
         )
         return {
@@ -411,4 +422,6 @@ def _stored(row: CaseRow) -> StoredCase:
         confidence=row.confidence,
         received_at_s=row.received_at_s,
         has_imagery=row.imagery_bytes > 0,
+        value=row.value,
+        row_id=row.id,
     )

@@ -248,3 +248,46 @@ class DoneRequestRow(Base):
     who: Mapped[str] = mapped_column(primary_key=True)
     at_s: Mapped[float] = mapped_column(index=True)
     outcome: Mapped[str]
+
+
+class RolloutRow(Base):
+    """A published bundle that some share of the fleet is to fly."""
+
+    __tablename__ = "rollouts"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    rollout_id: Mapped[str] = mapped_column(unique=True)
+    bundle_id: Mapped[str]
+    percent: Mapped[float]
+    crafts_json: Mapped[str]
+    state: Mapped[str]
+    by: Mapped[str]
+    made_at_s: Mapped[float]
+    changes: Mapped[int]
+
+
+class CraftBundleRow(Base):
+    """How far a rollout has come on one craft."""
+
+    __tablename__ = "craft_bundles"
+    __table_args__ = (UniqueConstraint("craft", "rollout_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    craft: Mapped[str] = mapped_column(index=True)
+    rollout_id: Mapped[str] = mapped_column(index=True)
+    bundle_id: Mapped[str]
+    state: Mapped[str]
+    reason: Mapped[str] = mapped_column(default="")
+    fetched_bytes: Mapped[int] = mapped_column(default=0)
+    total_bytes: Mapped[int] = mapped_column(default=0)
+    heard_at_s: Mapped[float]
+
+
+class FlownBundleRow(Base):
+    """The published bundle that a craft says it flies; none is one that it was given by hand."""
+
+    __tablename__ = "flown_bundles"
+
+    craft: Mapped[str] = mapped_column(primary_key=True)
+    bundle_id: Mapped[str | None] = mapped_column(default=None)
+    told_at_s: Mapped[float]

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from cloud.errors import StoreError
-from cloud.store import CaseStore, Kept
+from cloud.store import CaseStore, Kept, StoredCase
 from edge.clock import Clock
 from protocols.errors import MessageError
 from protocols.limits import MAX_CASE_BYTES
 from protocols.reassembly import Reassembly
 from protocols.values import Case
+
+Stored: TypeAlias = tuple[StoredCase, bytes]
+"""A case that has just become durable, with its imagery."""
 
 _MAX_GROUP = 64
 """Cases in one transaction: a commit costs a few fsyncs however many there are."""
@@ -147,12 +152,12 @@ class GroupCommit:
     It is a task of the event loop: `run` it. `close` finishes what waits and ends it.
     """
 
-    def __init__(self, store: CaseStore, on_stored: Callable[[], None]) -> None:
+    def __init__(self, store: CaseStore, on_stored: Callable[[list[Stored]], None]) -> None:
         """Work on a store.
 
         Args:
             store: where cases are kept.
-            on_stored: called in the event loop after a commit that kept a new case.
+            on_stored: called in the event loop after a commit, with the new cases that it kept.
         """
         self._store, self._on_stored = store, on_stored
         self._waiting: list[tuple[str, Case, bytes, asyncio.Future[Kept]]] = []
@@ -196,5 +201,11 @@ class GroupCommit:
             return
         for (_, _, _, future), verdict in zip(group, verdicts, strict=True):
             future.set_result(verdict)
-        if "stored" in verdicts:
-            self._on_stored()
+        now_s = time.time()
+        new = [
+            (StoredCase(craft, case, "stored", "", None, now_s), payload)
+            for (craft, case, payload), verdict in zip(items, verdicts, strict=True)
+            if verdict == "stored"
+        ]
+        if new:
+            self._on_stored(new)

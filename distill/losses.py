@@ -13,7 +13,7 @@ def heat_loss(logits: Tensor, heat: Tensor, care: Tensor) -> Tensor:
     Args:
         logits: (N, C, h, w).
         heat: (N, C, h, w) in [0, 1], 1 at the centres.
-        care: (N, 1, h, w), 0 where nothing is asked.
+        care: (N, 1 or C, h, w), 0 where nothing is asked.
     """
     p = logits.sigmoid()
     peak = (heat > 0.999).float()
@@ -69,7 +69,9 @@ def contrastive_loss(objects: Tensor, kinds: Tensor, background: Tensor, tempera
     return (per_anchor * useful).sum() / useful.sum().clamp(min=1e-6)
 
 
-def taught_heat_loss(logits: Tensor, taught: Tensor, truth: Tensor, objects: Tensor) -> Tensor:
+def taught_heat_loss(
+    logits: Tensor, taught: Tensor, truth: Tensor, objects: Tensor, knows: Tensor | None = None
+) -> Tensor:
     """Squared difference of probabilities, summed over cells and divided by the objects.
 
     Args:
@@ -77,8 +79,10 @@ def taught_heat_loss(logits: Tensor, taught: Tensor, truth: Tensor, objects: Ten
         taught: (N, C + 1, h, w) the teacher's probabilities.
         truth: (N, 1, h, w) objectness, which weighs the cells: near objects 1, elsewhere by the teacher's own belief.
         objects: () how many there are.
+        knows: (C + 1, 1, 1), 0 for channels of which the teacher's word is worth nothing.
     """
     weight = 0.1 + torch.maximum(taught[:, -1:], truth)
+    weight = weight if knows is None else weight * knows
     return ((logits.sigmoid() - taught) ** 2 * weight).sum() / objects.clamp(min=1.0)
 
 

@@ -70,7 +70,8 @@ class Source(Settings):
     """One data set of a run, and how often it is drawn.
 
     Attributes:
-        root: `data` (real data, `--data`) or `renders` (made by `skyloop-sim render`, under `--runs`).
+        root: `data` (real data, `--data`), `renders` (made by `skyloop-sim render`, under `--runs`) or `runs` (what a
+            run keeps in its own folder, under `--runs`).
         path: folder below that root.
         split: see `distill.dataset.read_data_set`.
         only: shell patterns of the file names that are used; without any, all are.
@@ -78,9 +79,11 @@ class Source(Settings):
         leave_out: every image of this set that holds one of these labels is dropped.
         pixel_range: the values that become 0 and 255; needed where pixels have more than 8 bits.
         gsd_m: least and most metres per pixel of the images that are used.
+        judges: the labels that its truth is whole for; empty is all of the recipe's. Of other labels what is not boxed
+            is not taught to be background. Images that say so themselves (reviewed cases) stay as they are.
     """
 
-    root: Literal["data", "renders"] = "data"
+    root: Literal["data", "renders", "runs"] = "data"
     path: str
     split: str = "train"
     only: tuple[str, ...] = ()
@@ -88,6 +91,7 @@ class Source(Settings):
     leave_out: tuple[str, ...] = ()
     pixel_range: tuple[float, float] | None = None
     gsd_m: tuple[float, float] | None = None
+    judges: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _check_ranges(self) -> Self:
@@ -246,11 +250,12 @@ def open_source(source: Source, workspace: Workspace, bands: tuple[str, ...]) ->
     Raises:
         DataSetError: it is missing or nothing is left of it.
     """
-    roots = {"data": workspace.data, "renders": workspace.runs / "renders"}
+    roots = {"data": workspace.data, "renders": workspace.runs / "renders", "runs": workspace.runs}
     folder = roots[source.root] / source.path
     reading = Reading(bands, source.pixel_range)
     data = read_data_set(folder, source.split, reading).named(source.only).without_labels(source.leave_out)
     data = data if source.gsd_m is None else data.of_scale(*source.gsd_m)
+    data = data.judging(source.judges) if source.judges else data
     if not len(data):
         raise DataSetError(f"{folder}: leave_out {', '.join(source.leave_out)} leaves no image; leave out less")
     return data

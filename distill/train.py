@@ -52,7 +52,12 @@ class Run:
     history: list[dict[str, float]]
 
 
-def train(recipe: Recipe, workspace: Workspace, on_step: Callable[[int, dict[str, float]], None] | None = None) -> Path:
+def train(
+    recipe: Recipe,
+    workspace: Workspace,
+    on_step: Callable[[int, dict[str, float]], None] | None = None,
+    sets: list[DataSet] | None = None,
+) -> Path:
     """Train to the recipe's last step and return the path of the averaged weights (`model.safetensors`).
 
     Checkpoints go to the run's folder every 200 steps; a run that finds one goes on from there.
@@ -61,6 +66,7 @@ def train(recipe: Recipe, workspace: Workspace, on_step: Callable[[int, dict[str
         recipe: what to train.
         workspace: where data lies and runs are kept.
         on_step: called after each step with its number and losses.
+        sets: the recipe's sources where they are open already, perhaps with more known of them than their files say.
 
     Raises:
         TrainingError: a loss is not finite, a checkpoint belongs to another recipe, or weights to start or learn from
@@ -70,7 +76,7 @@ def train(recipe: Recipe, workspace: Workspace, on_step: Callable[[int, dict[str
     """
     torch.manual_seed(recipe.seed)
     folder = workspace.folder(recipe.name)
-    sets = open_sources(recipe, workspace)
+    sets = sets or open_sources(recipe, workspace)
     labels_without_boxes(recipe, sets)
     relatives = [read_config(workspace.weights(name)) for name in (recipe.teacher_run, recipe.init) if name]
     recipe = with_band_statistics(recipe, sets, relatives)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from edge.boot_times import Moment
@@ -106,15 +106,23 @@ class CaseQueue:
         if not len(lane):
             del self._lanes[_lane_of(entry)]
 
-    def best(self, now_s: float, skip: Collection[str], bytes_per_s: float | None = None) -> SpooledCase | None:
+    def best(
+        self,
+        now_s: float,
+        skip: Collection[str],
+        bytes_per_s: float | None = None,
+        longer_than_s: float | None = None,
+    ) -> SpooledCase | None:
         """The case to send next; None where nothing waits.
 
         Args:
             now_s: monotonic time.
             skip: cases to leave out.
             bytes_per_s: what the path takes: what cannot be through before its deadline comes after all else.
+            longer_than_s: only cases with a longer time to live than this, or without one; None is all of them.
         """
-        heads = self._heads(now_s, skip, bytes_per_s) or self._heads(now_s, skip, None)
+        lanes = [lane for (_, ttl_s), lane in self._lanes.items() if _lives_longer(ttl_s, longer_than_s)]
+        heads = _heads(lanes, now_s, skip, bytes_per_s) or _heads(lanes, now_s, skip, None)
         return max(heads, key=lambda entry: (self._index(entry, now_s), -entry.seq), default=None)
 
     def give(self, entry: SpooledCase, now_s: float) -> None:
@@ -133,15 +141,6 @@ class CaseQueue:
         wanted = math.log2(max(worth, 1e-12))
         return sum(entry.case.payload_bytes for lane in self._lanes.values() for entry in _down_to(lane, wanted, now_s))
 
-    def _heads(self, now_s: float, skip: Collection[str], bytes_per_s: float | None) -> list[SpooledCase]:
-        heads = []
-        for lane in self._lanes.values():
-            for entry in lane:
-                if entry.case.case_id not in skip and entry.is_in_time(now_s, bytes_per_s):
-                    heads.append(entry)
-                    break
-        return heads
-
     def _index(self, entry: SpooledCase, now_s: float) -> float:
         given = self._given.given(entry.class_name, now_s)
         return entry.log_worth(now_s) - math.log2(given + entry.case.payload_bytes)
@@ -149,6 +148,24 @@ class CaseQueue:
 
 def _lane_of(entry: SpooledCase) -> _Lane:
     return entry.class_name, entry.case.ttl_s if math.isfinite(entry.deadline_s) else None
+
+
+def _lives_longer(ttl_s: float | None, than_s: float | None) -> bool:
+    if than_s is None:
+        return True
+    return than_s < (math.inf if ttl_s is None else ttl_s)
+
+
+def _heads(
+    lanes: Iterable[Ordered[SpooledCase]], now_s: float, skip: Collection[str], bytes_per_s: float | None
+) -> list[SpooledCase]:
+    heads = []
+    for lane in lanes:
+        for entry in lane:
+            if entry.case.case_id not in skip and entry.is_in_time(now_s, bytes_per_s):
+                heads.append(entry)
+                break
+    return heads
 
 
 def _key(entry: SpooledCase) -> tuple[float, int]:

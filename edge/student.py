@@ -6,6 +6,7 @@ and hardness all read the same candidates, so a frame runs through the network o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from edge.bundle import BGR, PIXEL_MEAN, Bundle, Manifest
 from edge.raster import Picture, RasterImage
 from edge.runtime import Backend, RawOutputs, open_backend
+from edge.runtime.onnx import OnnxBackend
 from protocols.arrays import Boxes, FloatArray, ImageArray
 from protocols.boxes import clip_boxes, nms
 from protocols.errors import ShapeError
@@ -99,9 +101,37 @@ class Student:
         if isinstance(image, RasterImage):
             width, height = image.shape[1], image.shape[0]
             raise ShapeError(f"{image.path}: {width}x{height} pixels are too many at once; look in tiles (--tile 640)")
-        height, width = image.shape[:2]
+        return self._read(self.backend.run(self._padded(image)), image.shape[0], image.shape[1])
+
+    def perceive_all(self, images: Sequence[ImageArray]) -> list[Perception]:
+        """Candidates of several images, in one run for each size where the backend takes that.
+
+        Args:
+            images: as of `perceive`.
+
+        Raises:
+            ShapeError: as of `perceive`.
+        """
+        if not isinstance(self.backend, OnnxBackend) or not self.backend.has_batch_axis:
+            return [self.perceive(image) for image in images]
+        padded = [self._padded(image) for image in images]
+        by_shape: dict[tuple[int, ...], list[int]] = {}
+        for index, item in enumerate(padded):
+            by_shape.setdefault(item.shape, []).append(index)
+        seen: dict[int, Perception] = {}
+        for indices in by_shape.values():
+            maps = self.backend.run_all(np.stack([padded[index] for index in indices]))
+            for index, raw in zip(indices, maps, strict=True):
+                seen[index] = self._read(raw, images[index].shape[0], images[index].shape[1])
+        return [seen[index] for index in range(len(images))]
+
+    def _padded(self, image: ImageArray) -> ImageArray:
+        """As the network takes it."""
         whole = as_bands(image, self.manifest.band_names)
-        raw = self.backend.run(pad_to_multiple(whole, self.manifest.multiple_px, self.manifest.padding))
+        return pad_to_multiple(whole, self.manifest.multiple_px, self.manifest.padding)
+
+    def _read(self, raw: RawOutputs, height: int, width: int) -> Perception:
+        """What the maps say of an image of that size."""
         rows, columns = _peaks(raw)
         boxes = _decode_boxes(raw.box_ltrb[:, rows, columns], rows, columns, self.manifest.stride_px)
         objectness = sigmoid(raw.objectness[rows, columns])

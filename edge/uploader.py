@@ -107,6 +107,9 @@ class Uploader:
         self._offered: set[str] = set()  # once or more: the cloud may have some of it
         self._ended: deque[str] = deque(maxlen=_MAX_ENDED)  # cases just let go, of which receipts may be under way
         self._paused_until_s = 0.0
+        self._refused_until_s, self._refused_ttl_s = 0.0, 0.0  # until when, and of what time to live or less
+        self._is_probing = False  # the cloud was busy: what is offered next brings no imagery, and goes alone
+        self._open_cases = OPEN_CASES
 
     def reset(self, window_bytes: int, *, chunk_bytes: int | None = None, open_cases: int = OPEN_CASES) -> None:
         """Begin a connection: nothing is on its way.
@@ -120,7 +123,8 @@ class Uploader:
         self._uploads.clear()
         self._ordered = None
         self._offered = {case_id for case_id in self._offered if case_id in self._spool}
-        self._most = open_cases
+        self._most = self._open_cases = open_cases
+        self._refused_until_s, self._is_probing = 0.0, False
         self._paused_until_s = 0.0
         self._offers_bring_imagery = chunk_bytes is not None
         self.path.begin(chunk_bytes or CHUNK_BYTES)
@@ -202,9 +206,22 @@ class Uploader:
         if problem.code in ("busy", "unknown_case"):  # it holds fewer unfinished uploads than we thought
             self._most = max(1, self._most // 2)
         upload.tries += 1
+        if problem.code == "busy":
+            self._heed(upload.spooled.case.ttl_s, problem.retry_after_s or RETRY_S)
         self._begin_again(upload)
         if problem.code == "busy" or upload.tries >= _MAX_TRIES:
             self._postpone(upload, problem.retry_after_s or RETRY_S * upload.tries, whole=False)
+
+    def _heed(self, ttl_s: float | None, retry_after_s: float) -> None:
+        """Offer nothing that can wait no longer than a case that the cloud has no room for, and then one at a time.
+
+        Each refusal costs the link an offer, and its imagery too where that came along.
+        """
+        until_s = self._clock.monotonic_s() + retry_after_s
+        self._refused_until_s = max(self._refused_until_s, until_s)
+        ttl_s = float("inf") if ttl_s is None else ttl_s
+        self._refused_ttl_s = max(self._refused_ttl_s, ttl_s) if self._is_probing else ttl_s
+        self._is_probing = True
 
     def _look_after(self, now_s: float) -> None:
         """Forget what left the spool, and offer again what nobody answered."""
@@ -231,7 +248,10 @@ class Uploader:
             return True
         self._not_before_s = {case_id: until_s for case_id, until_s in self._not_before_s.items() if until_s > now_s}
         busy = self._not_before_s.keys() | self._uploads.keys() if self._not_before_s else self._uploads
-        best = self._spool.best(busy, self.path.bytes_per_s(now_s))
+        if self._is_probing and any(not upload.is_answered for upload in self._uploads.values()):
+            return False
+        longer_than_s = self._refused_ttl_s if now_s < self._refused_until_s else None
+        best = self._spool.best(busy, self.path.bytes_per_s(now_s), longer_than_s)
         if best is None or not self._is_its_turn(best):
             return False
         try:
@@ -268,7 +288,8 @@ class Uploader:
 
     def _is_new(self, upload: _Upload) -> bool:
         """Whether the cloud cannot have anything of a case that is about to be offered."""
-        return not (upload.spooled.is_left_over or upload.is_audit or upload.case_id in self._offered)
+        is_known = upload.spooled.is_left_over or upload.is_audit or upload.case_id in self._offered
+        return not is_known and not self._is_probing
 
     def _first_slice(self, upload: _Upload, uploads: list[_Upload]) -> bytes:
         """What goes out with the offer of a case, if it is its turn and the cloud takes it."""
@@ -303,6 +324,7 @@ class Uploader:
 
     def _go_on(self, upload: _Upload, next_offset: int) -> None:
         now_s = self._clock.monotonic_s()
+        self._is_probing = False
         upload.progress_s = now_s
         if upload.is_audit:
             self._on_forgotten(upload)
@@ -329,6 +351,8 @@ class Uploader:
         return newest
 
     def _on_stored(self, upload: _Upload) -> None:
+        self._is_probing = False
+        self._most = min(self._most + 1, self._open_cases)  # one more at a time, where it was busy before
         if upload.is_audit:
             assert self._audit is not None
             self._audit.passed(upload.case_id)

@@ -12,16 +12,18 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import cast
 
 from cloud.cli import configure_logging
 from cloud.config import CloudSettings
-from cloud.engine import Engine, Interpreter
+from cloud.engine import Engine
 from cloud.gateway import Gateway
-from cloud.store import CaseStore, StoredCase
+from cloud.metrics import CloudMetrics
+from cloud.opened import OpenedCase, Postman
+from cloud.store import CaseStore
+from cloud.waiting import WaitingCase
 from edge.keys import CLOUD_NAME, load_keys
 from protocols.values import Interpretation
 from sim.journal import Journal
@@ -38,21 +40,44 @@ class Consumer:
             journal: gets the age of each.
             case_s: time that one case takes.
         """
+        self.metrics = CloudMetrics()
         self._store, self._journal, self._case_s = store, journal, case_s
 
-    def answer(self, cases: Sequence[StoredCase], notify: Callable[[str], None]) -> None:
-        """Answer a batch, one case after the other."""
-        for stored in cases:
+    def open(self, cases: Sequence[WaitingCase]) -> list[OpenedCase]:
+        """Nothing is looked at."""
+        return [OpenedCase(case) for case in cases]
+
+    def ask(self, cases: Sequence[OpenedCase]) -> None:
+        """Note ages and take time, one case after the other."""
+        for stored in (opened.stored for opened in cases):
             age_s = time.time() - stored.case.frame.captured_at_s
             self._journal.note("consumed", index=stored.case.frame.index, age_s=age_s)
             self._store.read_imagery(stored)
             time.sleep(self._case_s)
+
+    def keep(self, cases: Sequence[OpenedCase], postman: Postman) -> None:
+        """Answer a batch."""
+        for stored in (opened.stored for opened in cases):
             answer = Interpretation(
                 case_id=stored.case.case_id, by="teacher", interpreter="consumer", confidence=1.0, made_at_s=time.time()
             )
             if self._store.add_interpretation(stored.craft, answer):
-                notify(stored.craft)
+                postman.deliver([(stored.craft, answer)])
             self._store.set_case_state(stored.craft, stored.case.case_id, "interpreted", "", 1.0)
+
+
+class _Post:
+    """Carries answers to the gateway."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    def notify(self, craft: str) -> None:
+        self._gateway.notify(craft)
+
+    def deliver(self, answers: Sequence[tuple[str, Interpretation]]) -> None:
+        for craft, answer in answers:
+            self._gateway.deliver(craft, answer)
 
 
 async def serve(settings: CloudSettings, journal: Journal, case_s: float | None) -> None:
@@ -71,9 +96,9 @@ async def serve(settings: CloudSettings, journal: Journal, case_s: float | None)
     with ThreadPoolExecutor(1, "consumer") as worker, contextlib.closing(store):
         engine = None
         if case_s is not None:
-            interpreter = cast(Interpreter, Consumer(store, journal, case_s))  # the engine calls `answer` alone
-            engine = Engine(store, interpreter, settings, worker, gateway.notify)
-            gateway.on_case_stored = engine.wake
+            consumer = Consumer(store, journal, case_s)
+            engine = Engine(store, consumer, settings, worker, _Post(gateway), admission=gateway.admission)
+            gateway.on_cases_stored = engine.arrive
         await gateway.start()
         journal.note("ready")
         running = asyncio.create_task(engine.run() if engine else stop.wait())

@@ -77,7 +77,7 @@ class Cloud:
     def start(self, **settings):
         fields = {"bind": self.endpoint, "heartbeat_s": 0.2, "retry_after_s": 0.1, **settings}
         self.gateway = Gateway(GatewaySettings(**fields), self.store, self.keys)
-        self.gateway.on_case_stored = self.stored.set
+        self.gateway.on_cases_stored = lambda _: self.stored.set()
         self._run(self.gateway.start())
         self.endpoint = self.gateway.endpoint
         return self.gateway

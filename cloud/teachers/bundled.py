@@ -12,7 +12,7 @@ from cloud.errors import TeacherError
 from cloud.teachers.finding import check_chips, find_by_features
 from cloud.teachers.matcher import Matcher
 from cloud.teachers.teacher import Exemplar, Places, TeacherAnswer
-from edge.student import Student
+from edge.student import Perception, Student
 from protocols.arrays import FloatArray, ImageArray
 
 
@@ -29,7 +29,7 @@ class BundledTeacher:
 
     def interpret(self, frames: Sequence[ImageArray]) -> list[TeacherAnswer]:
         """One answer for each image; see `Teacher`."""
-        return [self._interpret(frame) for frame in frames]
+        return [self._answer(seen) for seen in self._student.perceive_all(frames)]
 
     def dense_features(self, frames: Sequence[ImageArray]) -> FloatArray:
         """(N, D, h, w) embeddings of images of one size; see `Teacher`."""
@@ -51,8 +51,7 @@ class BundledTeacher:
         height, width = (-(-side // stride) for side in frame.shape[:2])
         return self._student.perceive(frame).raw.embedding[:, :height, :width]
 
-    def _interpret(self, frame: ImageArray) -> TeacherAnswer:
-        seen = self._student.perceive(frame)
+    def _answer(self, seen: Perception) -> TeacherAnswer:
         known = self._student.known(seen)
         order = np.argsort(-known.scores, kind="stable")
         return TeacherAnswer(

@@ -82,13 +82,25 @@ class OnnxDetector:
         self._input = self._session.get_inputs()[0]
         if len(self._input.shape) != 4 or self._input.shape[1] != 3:
             raise TeacherError(f"{path}: its input is {self._input.shape}, (1, 3, H, W) wanted; export it so")
+        free = [side if isinstance(side, int) and side > 0 else _FREE_SIDE_PX for side in self._input.shape[2:]]
+        self._sides = (free[0], free[1])
+        # A map has an axis of images; of the lists that other models give nobody can tell whose each row is.
+        self._has_batch_axis = not isinstance(self._input.shape[0], int) and len(self._session.get_outputs()) == 1
         self.labels = self._settings.labels
         self.name = f"{path.stem}/onnx"[:128]
         self.space = hashlib.sha256(path.read_bytes()).hexdigest()[:32]
 
     def interpret(self, frames: Sequence[ImageArray]) -> list[TeacherAnswer]:
         """One answer for each image; see `Teacher`."""
-        return [self._interpret(frame) for frame in frames]
+        pictures = [_letterboxed(as_bgr(frame), self._sides) for frame in frames]
+        if not self._has_batch_axis or len(frames) < 2:
+            return [self._interpret(*item) for item in zip(frames, pictures, strict=True)]
+        outputs = self._run(np.concatenate([self._tensor(picture) for picture, _ in pictures]), frames[0])
+        (maps,) = outputs
+        return [
+            self._answer([maps[index : index + 1]], frame, scale)
+            for index, (frame, (_, scale)) in enumerate(zip(frames, pictures, strict=True))
+        ]
 
     def dense_features(self, frames: Sequence[ImageArray]) -> FloatArray:
         """Not to be had: a detector's file gives boxes alone."""
@@ -100,16 +112,22 @@ class OnnxDetector:
             f"{self.name}: an ONNX detector cannot look for exemplars; use the bundled teacher or one with features"
         )
 
-    def _interpret(self, frame: ImageArray) -> TeacherAnswer:
-        height, width = frame.shape[:2]
-        sides = [side if isinstance(side, int) and side > 0 else _FREE_SIDE_PX for side in self._input.shape[2:]]
-        picture, scale = _letterboxed(as_bgr(frame), (sides[0], sides[1]))
+    def _interpret(self, frame: ImageArray, prepared: tuple[ImageArray, float]) -> TeacherAnswer:
+        picture, scale = prepared
+        return self._answer(self._run(self._tensor(picture), frame), frame, scale)
+
+    def _run(self, tensor: Any, frame: ImageArray) -> list[NDArray[Any]]:  # noqa: ANN401 - see `_tensor`
         try:
-            outputs = self._session.run(None, {self._input.name: self._tensor(picture)})
+            return [np.asarray(output) for output in self._session.run(None, {self._input.name: tensor})]
         except Exception as exc:  # onnxruntime raises its own unrelated classes, one per status code
-            raise TeacherError(f"{self.name}: failed on a {width}x{height} image ({str(exc)[:200]})") from exc
-        found = self._read([np.asarray(output) for output in outputs])
-        pixels = found.boxes * (np.tile(sides[::-1], 2) if self._settings.boxes == "shares" else 1.0)
+            height, width = frame.shape[:2]
+            many = f" and {len(tensor) - 1} more" if len(tensor) > 1 else ""
+            raise TeacherError(f"{self.name}: failed on a {width}x{height} image{many} ({str(exc)[:200]})") from exc
+
+    def _answer(self, outputs: list[NDArray[Any]], frame: ImageArray, scale: float) -> TeacherAnswer:
+        height, width = frame.shape[:2]
+        found = self._read(outputs)
+        pixels = found.boxes * (np.tile(self._sides[::-1], 2) if self._settings.boxes == "shares" else 1.0)
         boxes = clip_boxes(np.asarray(pixels / scale, dtype=np.float32), width, height)
         kept = nms(boxes, found.scores, self._settings.nms_iou, found.classes)
         kept = kept[np.argsort(-found.scores[kept], kind="stable")]

@@ -17,7 +17,13 @@ OUTPUT_NAMES = ("embedding", "objectness", "box_ltrb", "class_logits")
 
 
 class OnnxBackend:
-    """One ONNX file in one ONNX Runtime session."""
+    """One ONNX file in one ONNX Runtime session.
+
+    Attributes:
+        session: the session.
+        has_batch_axis: whether one run takes several images.
+        name: of library and provider.
+    """
 
     def __init__(self, path: Path, *, threads: int = 0, provider: Provider = CPU, cache: Path | None = None) -> None:
         """Open a session.
@@ -36,12 +42,21 @@ class OnnxBackend:
         found = {output.name for output in self.session.get_outputs()}
         if missing := set(OUTPUT_NAMES) - found:
             raise ModelError(f"{path}: lacks the outputs {', '.join(sorted(missing))}; export it with skyloop-distill")
+        first = self.session.get_inputs()[0].shape
+        self.has_batch_axis = bool(first) and not isinstance(first[0], int)
         self.name = f"onnxruntime:{self.session.get_providers()[0]}"
 
     def run(self, image: ImageArray) -> RawOutputs:
         """Maps for one (H, W, n) uint8 image with the bundle's bands."""
         embedding, objectness, box_ltrb, class_logits = self.session.run(OUTPUT_NAMES, {"image": image[None]})
         return RawOutputs(embedding[0], objectness[0, 0], box_ltrb[0], class_logits[0])
+
+    def run_all(self, images: ImageArray) -> list[RawOutputs]:
+        """Maps for each of (N, H, W, n) uint8 images: in one run, where the file has a batch axis."""
+        if not self.has_batch_axis:
+            return [self.run(image) for image in images]
+        embedding, objectness, box_ltrb, class_logits = self.session.run(OUTPUT_NAMES, {"image": images})
+        return [RawOutputs(*maps) for maps in zip(embedding, objectness[:, 0], box_ltrb, class_logits, strict=True)]
 
 
 def _open_session(path: Path, threads: int, provider: Provider, cache: Path | None) -> ort.InferenceSession:

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 from builders import make_case
 
+from cloud.admission import Admission, AdmissionSettings
 from cloud.case_intake import CaseIntake
 from cloud.uploads import GroupCommit, Uploads
 from edge.clock import SystemClock
@@ -15,10 +16,15 @@ def test_commit_goes_on_where_waiting_for_it_is_given_up():
         store = SimpleNamespace(add_cases=lambda items: ["stored"] * len(items))
         bound = MAX_OPEN_BYTES
         uploads = Uploads(SystemClock(), max_bytes=bound, max_per_craft=2, max_craft_bytes=bound)
-        commits = GroupCommit(store, lambda: None)
+        commits = GroupCommit(store, lambda cases: None)
         told = []
         intake = CaseIntake(
-            SimpleNamespace(uploads=uploads, commits=commits, store=store),
+            SimpleNamespace(
+                uploads=uploads,
+                commits=commits,
+                store=store,
+                admission=Admission(AdmissionSettings(), SystemClock()),
+            ),
             "alpha",
             send=None,
             complain=None,

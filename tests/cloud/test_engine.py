@@ -6,8 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from cloud.config import CloudSettings, PromptSettings
-from cloud.engine import Engine, Interpreter
+from cloud.engine import Engine
 from cloud.errors import StoreError, TeacherError
+from cloud.interpreter import Interpreter
+from cloud.opened import Knocking
 from protocols import CasePart, encode_image
 
 SETTINGS = CloudSettings(max_batch=4, unsure_below=0.5, prompts=PromptSettings(min_score=0.5))
@@ -148,7 +150,7 @@ def test_store_failure_leaves_cases_waiting(open_store, interpreter, notified, a
     def full(*_):
         raise StoreError("disk full")
 
-    monkeypatch.setattr(open_store, "add_interpretation", full)
+    monkeypatch.setattr(open_store, "keep_answers", full)
     with pytest.raises(StoreError):
         answer_all(open_store, interpreter, notified)
     assert len(open_store.waiting_cases(10)) == 1
@@ -160,7 +162,7 @@ def test_engine_runs_in_batches_until_stopped(open_store, interpreter, notified,
 
     async def scenario():
         with ThreadPoolExecutor(1) as worker:
-            engine = Engine(open_store, interpreter, SETTINGS, worker, notified.append)
+            engine = Engine(open_store, interpreter, SETTINGS, worker, Knocking(notified.append))
             task = asyncio.create_task(engine.run())
             while open_store.waiting_cases(1):
                 await asyncio.sleep(0.01)

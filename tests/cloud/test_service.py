@@ -35,14 +35,25 @@ def arguments(tmp_path, tiny_bundle):
     }
 
 
-def command(arguments):
+_SLOW_TEACHER = """
+import time
+from cloud.cli import main
+from cloud.teachers.bundled import BundledTeacher
+
+BundledTeacher.interpret = lambda self, frames: time.sleep(60)
+main()
+"""
+
+
+def command(arguments, program=None):
     flat = [part for pair in arguments.items() for part in pair]
-    return [sys.executable, "-c", "from cloud.cli import main; main()", "serve", *flat]
+    begin = [program] if program else ["-c", "from cloud.cli import main; main()"]
+    return [sys.executable, *begin, "serve", *flat]
 
 
 @contextmanager
-def serving(arguments):
-    process = subprocess.Popen(command(arguments), stderr=subprocess.PIPE, text=True)
+def serving(arguments, program=None):
+    process = subprocess.Popen(command(arguments, program), stderr=subprocess.PIPE, text=True)
     try:
         wait_ready(arguments["--http"], process)
         yield process
@@ -134,10 +145,10 @@ def test_server_killed_after_the_receipt_still_answers_the_case(arguments, tmp_p
         HelloProfile(tiny_bundle.manifest.space_id, "fp32", tiny_bundle.manifest.labels),
         on_interpretation=answers.append,
     )
-    slow_teacher = tmp_path / "slow.toml"
-    slow_teacher.write_text("max_wait_s = 5.0\n")  # the batch waits, so that the kill comes before the answer
+    slow_teacher = tmp_path / "slow.py"
+    slow_teacher.write_text(_SLOW_TEACHER)  # it thinks, so that the kill comes before the answer
     try:
-        with serving(arguments | {"--config": str(slow_teacher)}) as process:
+        with serving(arguments, program=str(slow_teacher)) as process:
             link.start()
             wait_for(lambda: link.stats().cases_delivered == 1)
             process.kill()

@@ -6,9 +6,9 @@ import pytest
 from cloud.asking import review_label
 from cloud.case_images import CaseImage, open_case_image
 from cloud.config import CloudSettings, TargetAnswerSettings
-from cloud.engine import Interpreter
 from cloud.errors import RequestError, TeacherError
 from cloud.evidence import look
+from cloud.interpreter import Interpreter
 from cloud.review_shelf import Review
 from cloud.reviews import use_review
 from cloud.target_answers import Told, answer_of, find_target

@@ -84,7 +84,7 @@ class SlowStore:
 def test_cases_that_wait_share_one_transaction():
     async def scenario():
         store, signals = SlowStore(), []
-        commits = GroupCommit(store, lambda: signals.append(1))
+        commits = GroupCommit(store, lambda cases: signals.append(len(cases)))
         verdicts = [commits.add("alpha", make_case(b"imagery"), b"imagery") for _ in range(5)]
         commits.close()
         await commits.run()
@@ -98,7 +98,7 @@ def test_store_error_reaches_everyone_and_the_next_group_is_tried():
     async def scenario():
         store = SlowStore()
         store.is_full = True
-        commits = GroupCommit(store, lambda: None)
+        commits = GroupCommit(store, lambda cases: None)
         task = asyncio.create_task(commits.run())
         with pytest.raises(StoreError, match="disk full"):
             await commits.add("alpha", make_case(b"imagery"), b"imagery")

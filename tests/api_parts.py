@@ -1,17 +1,19 @@
 """An API over a store with a few cases, for the API's tests."""
 
+import functools
 import hashlib
 import time
 from types import SimpleNamespace
 
 import numpy as np
 from builders import make_case
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from prometheus_client import CollectorRegistry
 
+from cloud.accounts import Doorman
+from cloud.api import add_api
 from cloud.backend import Backend
 from cloud.config import CloudSettings
-from cloud.http import create_app
 from edge.clock import SystemClock
 from protocols.imagery import encode_image
 from protocols.values import Detection, FrameHeader, Interpretation, Pose, Prompt, Vectors
@@ -48,12 +50,21 @@ def keep_case(store, craft="uav", *, label="Debris", answered=True, **changes):
     return case
 
 
+@functools.cache
+def _apps():
+    """The API below an app of its own; made once, for describing itself takes it longer than most tests."""
+    app = FastAPI()
+    app.state.backend = app.state.doorman = None
+    return app, add_api(app)
+
+
 def service_of(store):
-    """An app as the service makes it, what it knows of connected craft, and how often it was woken."""
+    """The API on a store, what it knows of connected craft, and how often the service was woken. One at a time."""
     live, woken = {}, []
     backend = Backend(store, CloudSettings(), SystemClock(), live=lambda: live, wake=lambda: woken.append(1))
-    app = create_app(backend, CollectorRegistry(), lambda: "")
-    return SimpleNamespace(app=app, live=live, woken=woken, backend=backend)
+    for app in _apps():
+        app.state.backend, app.state.doorman = backend, Doorman(store, backend.clock.monotonic_s)
+    return SimpleNamespace(app=_apps()[0], live=live, woken=woken, backend=backend)
 
 
 def client_for(service, role):

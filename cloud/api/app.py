@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from cloud.api import cases, craft, events, prompts, reviews, targets
+from cloud.api import bundles, cases, craft, events, prompts, reviews, targets
 from cloud.api.geo import FeatureCollection
 from cloud.api.guard import Guard
 from cloud.api.problems import Problem, answer_with_problems, on_http_error
@@ -51,7 +51,7 @@ def add_api(app: FastAPI) -> FastAPI:
     api.state.backend, api.state.doorman = app.state.backend, app.state.doorman
     api.add_middleware(Guard)
     answer_with_problems(api)
-    for part in (cases, reviews, prompts, craft, targets, events):
+    for part in (cases, reviews, prompts, craft, targets, bundles, events):
         api.include_router(part.router)
 
     @api.get("/docs", include_in_schema=False)

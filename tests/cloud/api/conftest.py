@@ -5,7 +5,23 @@ from functools import partial
 import pytest
 from api_parts import client_for, keep_case, service_of
 
+from cloud import database
 from cloud.store import CaseStore
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _no_waiting_for_the_disk():
+    """What survives power loss is not asked here, and each durable commit waits for a disk that others use."""
+    on_connect = database._on_connect
+
+    def quickly(connection, record):
+        on_connect(connection, record)
+        connection.execute("PRAGMA synchronous=OFF")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "_on_connect", quickly)
+        patch.setattr("os.fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture

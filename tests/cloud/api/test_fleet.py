@@ -5,6 +5,7 @@ import time
 import pytest
 from api_parts import prompt_of
 
+from cloud.bundle_shelf import CraftBundle
 from cloud.gateway_settings import CraftLive
 from protocols.values import BankRef
 
@@ -118,3 +119,38 @@ def test_events_are_for_operators_and_come_page_by_page(viewer, operator, store)
     assert [event["about"] for event in operator.get("/events", params={"about": "thing-1"}).json()["items"]] == [
         "thing-1"
     ]
+
+
+@pytest.fixture
+def rollout(store):
+    return store.add_rollout("student-7", percent=10, crafts=("uav",), by="ann", now_s=5.0)
+
+
+def test_rollouts_with_how_far_each_craft_is(viewer, rollout, store):
+    told = CraftBundle("uav", rollout.rollout_id, "student-7", "fetching", "", 10, 100, 6.0)
+    store.note_bundle(told)
+    (listed,) = viewer.get("/rollouts").json()
+    assert (listed["bundle_id"], listed["percent"], listed["crafts"]) == ("student-7", 10, ["uav"])
+    one = viewer.get(f"/rollouts/{rollout.rollout_id}").json()
+    assert [(each["craft"], each["state"], each["fetched_bytes"]) for each in one["progress"]] == [
+        ("uav", "fetching", 10)
+    ]
+    assert viewer.get("/rollouts/" + "0" * 12).status_code == 404
+    assert viewer.get("/bundles").json() == []
+
+
+def test_rollout_is_widened_stopped_and_rolled_back_by_an_operator(analyst, operator, rollout, store):
+    name = f"/rollouts/{rollout.rollout_id}"
+    assert analyst.patch(name, json={"percent": 50}).status_code == 403
+    assert operator.patch(name, json={"percent": 50}).json()["percent"] == 50
+    assert operator.patch(name, json={"percent": 5}).status_code == 422
+    assert operator.patch(name, json={}).status_code == 422
+    assert operator.patch(name, json={"state": "stopped"}).json()["state"] == "stopped"
+    assert operator.patch(name, json={"state": "rolled_back"}).json()["state"] == "rolled_back"
+    assert [event.what for event in store.events()] == ["rollout rolled back", "rollout stopped", "rollout widened"]
+
+
+def test_bundle_that_is_not_published_is_not_rolled_out(operator, store):
+    answer = operator.post("/rollouts", json={"bundle_id": "student-7"})
+    assert (answer.status_code, "no bundle 'student-7' is published" in answer.json()["detail"]) == (404, True)
+    assert store.rollouts() == []

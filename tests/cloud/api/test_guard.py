@@ -9,33 +9,42 @@ import time
 import pytest
 from api_parts import client_for, service_of
 from fastapi.testclient import TestClient
-from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from cloud.api import guard
 from cloud.config import CloudSettings
-from cloud.http import HttpServer, create_app, listen
+from cloud.http import HttpServer, listen
+
+_BODIES = {"reviews": {"boxes": []}, "targets": {"label": "x"}, "rollouts": {"bundle_id": "x"}}
 
 
 def operations(client):
     paths = client.get("/openapi.json").json()["paths"]
-    fill = {"case_id": "0" * 32, "craft": "uav", "key": "abcdef", "prompt_id": "p", "review_id": "1"}
+    fill = {
+        "case_id": "0" * 32,
+        "craft": "uav",
+        "key": "abcdef",
+        "prompt_id": "p",
+        "review_id": "1",
+        "rollout_id": "0" * 12,
+    }
     return [(method.upper(), path.format(**fill)) for path, methods in paths.items() for method in methods]
 
 
 def test_nobody_gets_in_without_a_token(client_of):
     client = client_of(None)
     for method, path in operations(client):
-        answer = client.request(method, path, json={"label": "x"} if method == "POST" else None)
+        answer = client.request(
+            method, path, json=_BODIES.get(path.rpartition("/")[2], {}) if method in ("POST", "PATCH") else None
+        )
         assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer"), path
         assert answer.headers["content-type"] == "application/problem+json"
 
 
 def test_viewer_changes_nothing(viewer):
-    bodies = {"reviews": {"boxes": []}, "targets": {"label": "x"}}
     for method, path in operations(viewer):
         if method != "GET":
-            answer = viewer.request(method, path, json=bodies.get(path.rpartition("/")[2]))
+            answer = viewer.request(method, path, json=_BODIES.get(path.rpartition("/")[2], {}))
             assert (answer.status_code, "is viewer, this takes" in answer.json()["detail"]) == (403, True), path
 
 
@@ -152,8 +161,7 @@ def test_real_server_drops_who_drips_and_tells_who_comes_on_top(store, monkeypat
 
     async def scenario():
         with listen("127.0.0.1:0") as http_socket:
-            app = create_app(service.backend, CollectorRegistry(), lambda: "")
-            server = HttpServer(app, CloudSettings().web)
+            server = HttpServer(service.app, CloudSettings().web)
             task = asyncio.create_task(server.serve(sockets=[http_socket]))
             port = http_socket.getsockname()[1]
             threads = [threading.Thread(target=drip, args=(port,)) for _ in range(7)]

@@ -27,7 +27,7 @@ Boxes are pixels of the full frame, times Unix seconds, GeoJSON is WGS 84 (RFC 7
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>skyloop API</title><link rel="stylesheet" href="static/swagger-ui.css"></head>
+<title>skyloop API</title><link rel="icon" href="data:,"><link rel="stylesheet" href="static/swagger-ui.css"></head>
 <body><div id="docs"></div><script src="static/swagger-ui-bundle.js"></script><script src="static/docs.js"></script>
 </body></html>
 """

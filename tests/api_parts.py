@@ -1,8 +1,11 @@
 """An API over a store with a few cases, for the API's tests."""
 
+import asyncio
 import functools
 import hashlib
+import threading
 import time
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +17,7 @@ from cloud.accounts import Doorman
 from cloud.api import add_api
 from cloud.backend import Backend
 from cloud.config import CloudSettings
+from cloud.http import HttpServer, listen
 from edge.clock import SystemClock
 from protocols.imagery import encode_image
 from protocols.values import Detection, FrameHeader, Interpretation, Pose, Prompt, Vectors
@@ -74,3 +78,17 @@ def client_for(service, role):
         name = f"{role}-{len(store.tokens())}"
         headers["Authorization"] = f"Bearer {store.add_token(name, role, time.time(), 3600)}"
     return TestClient(service.app, base_url="http://testserver/api/v1", headers=headers)
+
+
+@contextmanager
+def served(app):
+    """The address of an app behind a real socket."""
+    with listen("127.0.0.1:0") as http_socket:
+        server = HttpServer(app, CloudSettings().web)
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[http_socket])))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{http_socket.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(30)

@@ -1,35 +1,15 @@
 """The page about the API in a real browser: it loads nothing from elsewhere, and calls work from it."""
 
-import asyncio
-import threading
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from api_parts import client_for, service_of
-
-from cloud.config import CloudSettings
-from cloud.http import HttpServer, listen
+from api_parts import client_for, served, service_of
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
 )
-
-
-@contextmanager
-def served(app):
-    """The address of an app behind a real socket."""
-    with listen("127.0.0.1:0") as http_socket:
-        server = HttpServer(app, CloudSettings().web)
-        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[http_socket])))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{http_socket.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join(30)
 
 
 @pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no {CHROMIUM}; apt-get install chromium")

@@ -1,19 +1,17 @@
 """Who gets in, and what is refused before it is read."""
 
-import asyncio
 import json
 import socket
 import threading
 import time
 
 import pytest
-from api_parts import client_for, service_of
+from api_parts import client_for, served, service_of
 from fastapi.testclient import TestClient
+from gateway_peers import until
 from structlog.testing import capture_logs
 
 from cloud.api import guard
-from cloud.config import CloudSettings
-from cloud.http import HttpServer, listen
 
 _BODIES = {"reviews": {"boxes": []}, "targets": {"label": "x"}, "rollouts": {"bundle_id": "x"}}
 
@@ -144,32 +142,50 @@ def test_page_of_the_description_loads_nothing_from_elsewhere(client_of):
         assert client.get(f"/static/{name}").status_code == 200
 
 
-def test_real_server_drops_who_drips_and_tells_who_comes_on_top(store, monkeypatch):
-    """Over real sockets: a body that never ends, and more requests than are worked on at once."""
-    monkeypatch.setattr(guard, "BODY_S", 0.5)
-    monkeypatch.setattr(guard, "MAX_AT_ONCE", 4)
+def test_real_server_drops_who_drips_and_serves_others_meanwhile(store, monkeypatch):
+    """Over real sockets: bodies that never end, more of them than are read at once, and lists all the while."""
+    monkeypatch.setattr(guard, "BODY_S", 1.5)
+    monkeypatch.setattr(guard, "MAX_READING", 4)
+    monkeypatch.setattr(guard, "MAX_AT_ONCE", 1)
     service = service_of(store)
     token = client_for(service, "analyst").headers["Authorization"]
     head = f"POST /api/v1/cases/{'0' * 32}/reviews HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n"
     head += "Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
+    listing = f"GET /api/v1/cases HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n\r\n"
     answers = []
 
-    def drip(port):
+    def ask(port, request):
         with socket.create_connection(("127.0.0.1", port), timeout=20) as peer:
-            peer.sendall(head.encode())
-            answers.append(peer.recv(4096).split(b"\r\n")[0])
+            peer.sendall(request.encode())
+            answers.append(peer.recv(4096).split()[1])
 
-    async def scenario():
-        with listen("127.0.0.1:0") as http_socket:
-            server = HttpServer(service.app, CloudSettings().web)
-            task = asyncio.create_task(server.serve(sockets=[http_socket]))
-            port = http_socket.getsockname()[1]
-            threads = [threading.Thread(target=drip, args=(port,)) for _ in range(7)]
-            for thread in threads:
-                thread.start()
-            await asyncio.to_thread(lambda: [thread.join() for thread in threads])
-            server.should_exit = True
-            await task
+    def attack(port):
+        drips = [threading.Thread(target=ask, args=(port, head)) for _ in range(7)]
+        for thread in drips[:3]:
+            thread.start()
+        until(lambda: guarded(service.app)._reading == 3)
+        ask(port, listing)
+        for thread in drips[3:]:
+            thread.start()
+        for thread in drips:
+            thread.join()
 
-    asyncio.run(asyncio.wait_for(scenario(), 60))
-    assert sorted(answer.split()[1] for answer in answers) == [b"408"] * 4 + [b"503"] * 3
+    with served(service.app) as address:
+        attack(int(address.rpartition(":")[2]))
+    assert answers[0] == b"200"
+    assert sorted(answers[1:]) == [b"408"] * 4 + [b"503"] * 3
+
+
+def test_requests_over_those_in_work_are_told_to_come_back(client_of, store, monkeypatch):
+    monkeypatch.setattr(guard, "MAX_AT_ONCE", 0)
+    answer = client_of("viewer").get("/cases")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+def guarded(app):
+    """The guard of the API below an app."""
+    (api,) = [route.app for route in app.routes if getattr(route, "path", "") == "/api/v1"]
+    layer = api.middleware_stack
+    while not isinstance(layer, guard.Guard):
+        layer = layer.app if hasattr(layer, "app") else layer._app
+    return layer

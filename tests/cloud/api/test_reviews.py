@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from sqlalchemy import event
 from structlog.testing import capture_logs
 
 BOX = {"label": "Debris", "box_xyxy": [110, 70, 150, 90]}
@@ -19,8 +20,8 @@ def test_answer_is_kept_used_at_once_and_told_of(analyst, add, store, service):
     assert review.named == (("Debris", (110, 70, 150, 90)), ("Car", (200, 100, 230, 120)))
     assert review.negatives_xyxy == ((160, 70, 180, 90),)
     assert service.woken == [1]
-    (event,) = store.events()
-    assert (event.who, event.what, event.about) == ("token:analyst-0", "review", case.case_id)
+    (done,) = store.events()
+    assert (done.who, done.what, done.about) == ("token:analyst-0", "review", case.case_id)
     store.finish_review(told["review_id"], "failed", "too small")
     again = analyst.get(f"/reviews/{told['review_id']}").json()
     assert (again["state"], again["reason"]) == ("failed", "too small")
@@ -71,6 +72,22 @@ def test_second_analyst_is_told_of_the_first(client_of, add, store):
     answers = [client_of("analyst").post(f"/cases/{case.case_id}/reviews", json=body) for body in bodies]
     assert [answer.status_code for answer in answers] == [201, 409, 201]
     assert "token:analyst-0 answered this case meanwhile" in answers[1].json()["detail"]
+
+
+def test_full_disk_says_come_back_and_keeps_nothing_half(analyst, add, store):
+    case = add()
+    analyst.get("/cases")  # a token's first use is written, too
+    with store._db.reading() as session:
+        pages = session.connection().exec_driver_sql("PRAGMA page_count").scalar_one()
+    event.listen(store._db._engine, "connect", lambda c, _: c.execute(f"PRAGMA max_page_count={pages}"))
+    store._db._engine.dispose()
+    long = {"boxes": [{"label": "x" * 64, "box_xyxy": [110, 70, 150, 90]}] * 200}
+    answers = [analyst.post(f"/cases/{case.case_id}/reviews", json=long) for _ in range(4)]
+    refused = answers[-1]
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+    assert "disk is full; check disk space" in refused.json()["detail"]
+    assert len(store.reviews()) == sum(answer.status_code == 201 for answer in answers)
+    assert analyst.get(f"/cases/{case.case_id}").status_code == 200
 
 
 @pytest.mark.parametrize(

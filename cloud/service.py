@@ -20,6 +20,7 @@ from cloud.config import CloudSettings
 from cloud.data_lock import serving
 from cloud.engine import Engine
 from cloud.errors import StoreError
+from cloud.fleet_metrics import FleetCollector
 from cloud.gateway import Gateway
 from cloud.http import HttpServer, create_app, listen
 from cloud.interpreter import Interpreter
@@ -65,6 +66,7 @@ class CloudService:
         admission = Admission(settings.admission, SystemClock())
         self.gateway = Gateway(settings, self.store, keys, admission=admission)
         self.metrics.registry.register(GatewayCollector(self.gateway))
+        self.metrics.registry.register(FleetCollector(self.gateway.live, self.store, SystemClock()))
         interpreter = Interpreter(self.store, teacher, desk, settings, self.metrics)
         self._engine = Engine(self.store, interpreter, settings, self._worker, self, admission=admission)
         self._watcher = Watcher(self.store, desk, self.metrics)

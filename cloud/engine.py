@@ -130,7 +130,7 @@ class Engine:
         now_s = self._clock.monotonic_s()
         self._rate.came(len(cases), now_s)
         for stored, _ in cases:
-            self._admission.stored(stored.craft, stored.case.case_id)
+            self._admission.stored(stored.craft)
         if not self._waiting.add(WaitingCase(stored, now_s, payload) for stored, payload in cases):
             self._is_behind = True
         self.wake()

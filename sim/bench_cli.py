@@ -185,7 +185,7 @@ def refine(
 @bench_app.command()
 def serving(
     bundle: Annotated[Path | None, typer.Option(help="Network; default the bundled student")] = None,
-    side: Annotated[int, typer.Option(min=32, max=512, help="Side of the square pictures, px")] = 224,
+    side: Annotated[int, typer.Option(min=32, max=512, help="Side of the square pictures, px")] = 320,
     rounds: Annotated[int, typer.Option(min=1, help="Of each system at each concurrency")] = 5,
     seconds: Annotated[float, typer.Option(min=1, max=600, help="Of a round")] = 5.0,
     threads: Annotated[int, typer.Option(min=1, help="Of the session, of all alike")] = 1,

@@ -56,7 +56,7 @@ class ServingBench:
     """
 
     bundle: Path | None = None
-    side_px: int = 224
+    side_px: int = 320
     concurrency: tuple[int, ...] = (1, 8, 32)
     rounds: int = 5
     seconds: float = 5.0

@@ -20,6 +20,7 @@ from cloud.asking import check_review, parse_box, public_key, review_label
 from cloud.backup_cli import backup, restore
 from cloud.bundles_cli import bundles_app
 from cloud.config import CloudSettings, read_settings
+from cloud.doctor_cli import doctor
 from cloud.errors import RequestError
 from cloud.export_cli import export_cases
 from cloud.keep_cli import prune
@@ -47,6 +48,7 @@ app.add_typer(bundles_app, name="bundles")
 app.command()(track)
 app.command()(targets)
 app.command()(refine)
+app.command()(doctor)
 app.command()(prune)
 app.command("export")(export_cases)
 app.command()(backup)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from cloud.errors import CloudError, RequestError
+from cloud.errors import CloudError, NotThere, RequestError
 from cloud.signing_keys import ROLES, Signers, expiry
 from edge.bundle import Manifest
 from edge.bundle_archive import pack_files, unpack_files
@@ -100,7 +100,7 @@ class Registry:
             if bundle.bundle_id == bundle_id:
                 return bundle
         known = ", ".join(bundle.bundle_id for bundle in found[:8]) or "none"
-        raise RequestError(f"no bundle {bundle_id[:70]!r} is published; there are: {known}")
+        raise NotThere(f"no bundle {bundle_id[:70]!r} is published; there are: {known}")
 
     def signed(self) -> SignedMetadata:
         """What crafts are sent.
@@ -182,7 +182,7 @@ class Registry:
         """
         with self._changing() as (root, timestamp, snapshot, targets):
             if targets.signed.targets.pop(bundle_id + ARCHIVE_SUFFIX, None) is None:
-                raise RequestError(f"no bundle {bundle_id[:70]!r} is published")
+                raise NotThere(f"no bundle {bundle_id[:70]!r} is published")
             self._sign(root, timestamp, snapshot, targets, signers)
 
     def refresh(self, signers: Signers, days: int | None = None) -> None:

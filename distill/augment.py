@@ -293,3 +293,5 @@ def _forget(care: FloatArray, mark: int, number: int) -> None:
         care[:] = 0
     elif number >= 0:
         care[number] = 1
+    else:
+        care[:-1] = 1

@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import Field, PositiveInt
 
+from cloud.parity import FINE_TUNING
 from distill.bundle import copy_bundle, export_run, rewrite_manifest, write_bundle
 from distill.calibrate import calibrate_bundle
 from distill.dataset import DataSet
@@ -25,7 +26,7 @@ from distill.files import write_whole
 from distill.growth import grow
 from distill.labelled import Reading
 from distill.quantize import OnStage, quantize_run
-from distill.recipe import LossName, LossWeight, Recipe, Source, Workspace, open_source, open_sources
+from distill.recipe import LossName, LossWeight, PartName, Recipe, Source, Workspace, open_source, open_sources
 from distill.restore import open_weights, recipe_of
 from distill.retention import retention
 from distill.reviewed import Reviewed, gather, write_reviewed
@@ -38,7 +39,7 @@ from edge.student import Student
 
 CASES_FOLDER, PLAN_NAME = "cases", "fine_tuning.json"
 
-_OF_TRAINING = {"steps", "batch", "crop_px", "learning_rate", "ema_decay", "seed", "bf16"}
+_OF_TRAINING = {"steps", "batch", "crop_px", "learning_rate", "ema_decay", "seed", "bf16", "frozen", "freeze_norms"}
 _OF_THE_RECIPE = _OF_TRAINING | {"keep_init", "novel_kinds", "loss_weights"}
 
 
@@ -53,7 +54,8 @@ class FineTuning(Settings):
             bundle's own labels alone, unless a source `judges` others.
         held_out: what the old classes are compared on and the scores calibrated; by default the bundle's recipe's.
         cases_share: share of the crops that show reviewed cases; the rest is replay.
-        steps, batch, crop_px, learning_rate, keep_init, ema_decay, seed, bf16, novel_kinds, loss_weights: see `Recipe`.
+        steps, batch, crop_px, learning_rate, keep_init, ema_decay, seed, bf16, frozen, freeze_norms, novel_kinds,
+            loss_weights: see `Recipe`.
     """
 
     labels: tuple[str, ...] = ()
@@ -70,6 +72,8 @@ class FineTuning(Settings):
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
     seed: int = Field(default=0, ge=0)
     bf16: bool = False
+    frozen: tuple[PartName, ...] = ()
+    freeze_norms: bool = True
     novel_kinds: int = Field(default=4, ge=0)
     loss_weights: dict[LossName, LossWeight] = Field(default={"heat": 1.0, "box": 4.0, "embedding": 0.2})
 
@@ -260,14 +264,16 @@ class _Work:
         """Compare the old classes, say everything in the manifest, and hand the bundle over if it passed."""
         folder = self._folder / "bundle"
         kept = retention(self.student, Student.open(load_bundle(folder)), self._opened_held_out(recipe))
+        parity = {"passed": not faults, "faults": faults}
         result = {
             "passed": not faults and kept["passed"],
             "cases": reviewed.record(),
             "from_space": self.base.manifest.space_id,
-            "parity": {"passed": not faults, "faults": faults},
+            "parity": parity,
             "retention": kept,
         }
-        rewrite_manifest(folder, manifest.model_copy(update={"metrics": manifest.metrics | {"fine_tuning": result}}))
+        metrics = manifest.metrics | {FINE_TUNING: result}
+        rewrite_manifest(folder, manifest.model_copy(update={"metrics": metrics}))
         out = copy_bundle(folder, self._order.out) if result["passed"] else folder
         new = [label for label in recipe.labels if label not in self.base.manifest.labels]
         return result | {"name": recipe.name, "labels": list(recipe.labels), "new_labels": new, "bundle": str(out)}

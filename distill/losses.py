@@ -79,10 +79,13 @@ def taught_heat_loss(
         taught: (N, C + 1, h, w) the teacher's probabilities.
         truth: (N, 1, h, w) objectness, which weighs the cells: near objects 1, elsewhere by the teacher's own belief.
         objects: () how many there are.
-        knows: (C + 1, 1, 1), 0 for channels of which the teacher's word is worth nothing.
+        knows: (C + 1, 1, 1), 0 for channels that the teacher has not learnt. Then it has not learnt all objects either,
+            and is not heard where the truth sees more of one than it does.
     """
     weight = 0.1 + torch.maximum(taught[:, -1:], truth)
-    weight = weight if knows is None else weight * knows
+    if knows is not None:
+        held = torch.cat([torch.ones_like(taught[:, :-1]), (truth <= taught[:, -1:]).to(taught.dtype)], dim=1)
+        weight = weight * knows * held
     return ((logits.sigmoid() - taught) ** 2 * weight).sum() / objects.clamp(min=1.0)
 
 

@@ -134,7 +134,10 @@ def _kd_heat(step: Step) -> Tensor:
 def _kd_box(step: Step) -> Tensor:
     assert step.lesson.heat is not None
     assert step.lesson.box_ltrb is not None
-    return taught_box_loss(step.outputs.box_ltrb, step.lesson.box_ltrb, step.lesson.heat[:, -1:])
+    belief = step.lesson.heat[:, -1:]
+    if step.lesson.knows is not None:  # where the truth has boxes, there may be things that it has not learnt
+        belief = belief * (step.batch.weight[:, None] == 0)
+    return taught_box_loss(step.outputs.box_ltrb, step.lesson.box_ltrb, belief)
 
 
 def _kd_embedding(step: Step) -> Tensor:

@@ -25,6 +25,9 @@ INPUT_MULTIPLE_PX = 32
 
 BandName = Annotated[str, Field(pattern="^[a-z0-9_]+$")]
 LossName = Literal["heat", "box", "embedding", "prompt", "kd_heat", "kd_box", "kd_embedding", "kd_dense", "kd_angle"]
+PartName = Literal[
+    "stem", "stages", "laterals", "detect", "describe", "objectness", "box_ltrb", "class_logits", "embedding"
+]
 LossWeight = Annotated[float, Field(ge=0)]
 
 SCORES_NAME = "scores.json"
@@ -121,6 +124,10 @@ class Recipe(Settings):
         steps, batch, crop_px, learning_rate, weight_decay, ema_decay, seed: the optimiser's constants.
         bf16: compute the network's convolutions in bfloat16 (torch's autocast; weights, losses and optimiser stay in
             float32): about twice as fast where the CPU has AVX512-BF16 or AMX, slower where it has neither.
+        frozen: parts of the network that stay as `init` has them, of stem, stages, laterals, detect, describe,
+            objectness, box_ltrb, class_logits and embedding.
+        freeze_norms: leave the statistics of the batch norms as `init` has them: what a few new pictures are like on
+            average must not change what the old ones are.
         novel_kinds: how many kinds of random objects a batch may paste; 0 switches pasting off.
         loss_weights: of the losses of `distill/objectives.py`; what is 0 or absent is not computed.
         score_floor: known-class score from which the bundle reports a detection, chosen on dev.
@@ -143,6 +150,8 @@ class Recipe(Settings):
     ema_decay: float = Field(0.995, ge=0, lt=1)
     seed: int = Field(0, ge=0)
     bf16: bool = False
+    frozen: tuple[PartName, ...] = ()
+    freeze_norms: bool = False
     novel_kinds: int = Field(4, ge=0)
     loss_weights: dict[LossName, LossWeight] = Field({"heat": 1.0, "box": 2.0, "embedding": 0.5})
     score_floor: float = Field(0.3, ge=0, le=1)
@@ -165,6 +174,11 @@ class Recipe(Settings):
             raise ValueError(f"run {self.name!r} cannot start or learn from itself; name another run")
         if self.keep_init and self.init is None:
             raise ValueError("keep_init: there is no init to keep anything of; name one, or leave keep_init out")
+        for name in ("frozen", "freeze_norms"):
+            if getattr(self, name) and self.init is None:
+                raise ValueError(
+                    f"{name}: a fresh network has nothing worth keeping; name an init, or leave {name} out"
+                )
         return self
 
     @model_validator(mode="after")

@@ -161,10 +161,22 @@ def _begin(recipe: Recipe, network: SkyNet, teaching: Teaching | None) -> Run:
     projection: nn.Module | None = None
     if teaching and teaching.phi_s and "kd_dense" in recipe.losses:
         projection = nn.Conv2d(recipe.network.embedding_dim, teaching.phi_s.channels, 1)
-    trained = [*network.parameters(), *(projection.parameters() if projection else ())]
+    trained = [*(p for p in network.parameters() if p.requires_grad), *(projection.parameters() if projection else ())]
+    _freeze(recipe, network)
     optimiser = torch.optim.AdamW(trained, recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     start, average = ({name: value.clone() for name, value in network.state_dict().items()} for _ in range(2))
     return Run(start, network, projection, average, optimiser, 0, [])
+
+
+def _freeze(recipe: Recipe, network: SkyNet) -> None:
+    """Keep the parts, and the statistics of the batch norms, that the recipe says."""
+    for name, module in network.named_modules():
+        is_frozen = name.split(".")[0] in recipe.frozen
+        if is_frozen:
+            for parameter in module.parameters(recurse=False):
+                parameter.requires_grad_(False)
+        if isinstance(module, nn.BatchNorm2d) and (recipe.freeze_norms or is_frozen):
+            module.eval()
 
 
 def _initialise(network: SkyNet, labels: tuple[str, ...], weights: Path) -> None:

@@ -246,6 +246,13 @@ def test_targets_refuted_box_teaches_that_its_class_is_not_there():
     assert (maps.care[1].sum(), maps.heat.max()) == (16, 0)
 
 
+def test_targets_box_refuted_for_no_label_in_particular_is_none_of_any():
+    truth = partly([(16, 16, 32, 32)], [False, False], classes=[-1], ignore=[True])
+    maps = make_targets(dataclasses.replace(truth, marks=np.array([REFUTED])), 2, 64, np.random.default_rng(0))
+    assert maps.care[:2].sum(axis=(1, 2)).tolist() == [16, 16]
+    assert maps.heat.max() == 0
+
+
 def test_targets_doubt_asks_nothing_of_objects_and_leaves_judged_classes():
     truth = partly([(16, 16, 32, 32)], [True, False], classes=[-1], ignore=[True])
     maps = make_targets(dataclasses.replace(truth, marks=np.array([DOUBT])), 2, 64, np.random.default_rng(0))

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from builders import make_case
 
+from cloud.errors import RequestError
+from cloud.parity import check_publishable
 from cloud.store import CaseStore, Review
 from distill import quantize, retention
 from distill.bundle import write_bundle
@@ -112,6 +114,7 @@ def test_reviews_become_a_class_of_a_complete_bundle(learnt, base):
 def test_manifest_says_what_became_of_every_class(learnt):
     told = read_manifest(learnt[2]).metrics["fine_tuning"]
     assert (told["parity"]["passed"], told["retention"]["passed"]) == (True, True)
+    check_publishable(read_manifest(learnt[2]), ("fp32",))
     classes = told["retention"]["sets"]["hit_uav/train"]
     assert list(classes) == ["Person", "Car", "Bicycle"]
     assert classes["Bicycle"]["before"] is None
@@ -198,8 +201,11 @@ def test_cli_says_both_gates_and_exits_1_where_one_fails(base, cases, tmp_path, 
     assert "8 reviewed pictures (8 gray): 8 Bicycle" in out
     assert "parity gate: passed" in out
     assert "retention gate: FAILED" in out
-    told = read_manifest(workspace.folder("tiny-2") / "bundle").metrics["fine_tuning"]
+    refused = read_manifest(workspace.folder("tiny-2") / "bundle")
+    told = refused.metrics["fine_tuning"]
     assert told["passed"] is False
     assert "no held-out set shows 1000 boxes of Person" in told["retention"]["faults"][0]
+    with pytest.raises(RequestError, match="its fine-tuning did not pass its gates: no held-out set shows"):
+        check_publishable(refused, ("fp32",))
     assert "tiny-2: may not fly: no held-out set shows" in err.replace("\n", " ")
     assert not (tmp_path / "new").exists()

@@ -20,7 +20,7 @@ from cloud.parity import GATES
 from distill.bundle import copy_bundle, export_run, rewrite_manifest, write_bundle
 from distill.calibrate import calibrate_bundle
 from distill.dataset import DataSet
-from distill.doubts import with_doubts
+from distill.doubts import completed
 from distill.errors import DataSetError, DistillError, GateError
 from distill.files import write_whole
 from distill.growth import grow
@@ -132,7 +132,7 @@ def fine_tune(order: Order, workspace: Workspace, on_stage: OnStage = lambda *_:
     sets = open_sources(recipe, workspace)
     if not workspace.weights(recipe.name + "-start").is_file():
         grow(work.base, recipe, workspace, sets, sets[-1])
-    doubted = [_with_doubts(work.student, data, recipe.labels, on_stage) for data in sets]
+    doubted = [_with_word(work.student, data, recipe.labels, on_stage) for data in sets]
     train(recipe, workspace, lambda step, _: on_stage("training", step, recipe.steps), doubted)
     export_run(recipe, workspace)
     faults = _parity_faults(recipe, workspace, on_stage)
@@ -140,9 +140,9 @@ def fine_tune(order: Order, workspace: Workspace, on_stage: OnStage = lambda *_:
     return work.judged(recipe, manifest, reviewed, faults)
 
 
-def _with_doubts(student: Student, data: DataSet, labels: tuple[str, ...], on_stage: OnStage) -> DataSet:
-    stage = f"looking for unlabelled things in {data.name}"
-    return with_doubts(student, data, labels, lambda index: on_stage(stage, index + 1, len(data)))
+def _with_word(student: Student, data: DataSet, labels: tuple[str, ...], on_stage: OnStage) -> DataSet:
+    stage = f"asking the old student about {data.name}"
+    return completed(student, data, labels, lambda index: on_stage(stage, index + 1, len(data)))
 
 
 def _parity_faults(recipe: Recipe, workspace: Workspace, on_stage: OnStage) -> list[str]:

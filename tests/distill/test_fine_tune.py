@@ -108,7 +108,7 @@ def test_reviews_become_a_class_of_a_complete_bundle(learnt, base):
     for variant in manifest.variants:
         seen = Student.open(load_bundle(out, variant)).perceive(np.full((64, 96, 3), 50, np.uint8))
         assert seen.class_scores.shape[1] == 3
-    assert {"training", "looking for unlabelled things in cases", "calibrating"} <= stages
+    assert {"training", "asking the old student about cases", "calibrating"} <= stages
 
 
 def test_manifest_says_what_became_of_every_class(learnt):

@@ -93,9 +93,12 @@ class Admission:
         self._waiting = Counter(counts)
         self._total = sum(counts.values())
 
-    def stored(self, craft: str, case_id: str) -> None:
-        """Note a case that became durable and is to be answered."""
+    def kept(self, craft: str, case_id: str) -> None:
+        """Note that a case that was taken is durable."""
         self._promised.pop((craft, case_id), None)
+
+    def stored(self, craft: str) -> None:
+        """Note a durable case that is to be answered."""
         self._waiting[craft] += 1
         self._total += 1
 

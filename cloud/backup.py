@@ -217,8 +217,10 @@ def _others(data: Path, with_keys: bool) -> Iterator[str]:
             continue
         files = [top] if top.is_file() else sorted(top.rglob("*"))
         for path in files:
-            if path.is_file() and not path.is_symlink() and not path.name.endswith((".part", ".partial")):
-                yield str(path.relative_to(data))
+            name = path.relative_to(data)
+            is_whole = not any(part.startswith(".") or part.endswith((".part", ".partial")) for part in name.parts)
+            if is_whole and path.is_file() and not path.is_symlink():
+                yield str(name)
 
 
 class _FolderSink:

@@ -28,6 +28,9 @@ KIND = "BundleOffer"
 _NOTED_EVERY_S = 2.0
 """How often progress is written into the store; changes of state are written at once."""
 
+_LEAST_SLICE_BYTES = 2048
+"""Slices are quarters of the craft's window: it feels the queue by when each comes, and a prompt goes between them."""
+
 _STALLED_S = 5.0
 """A receipt that asks again for what was sent so long ago says that it got lost."""
 
@@ -125,7 +128,8 @@ class BundleSender:
         if not self.is_sending or sending is None or sending.receipt is None:
             return None
         receipt = sending.receipt
-        until = min(receipt.next_offset + receipt.credit_bytes, sending.total, sending.sent + CHUNK_BYTES)
+        size = min(CHUNK_BYTES, max(_LEAST_SLICE_BYTES, receipt.credit_bytes // 4))
+        until = min(receipt.next_offset + receipt.credit_bytes, sending.total, sending.sent + size)
         if receipt.part == "metadata":
             blob = sending.metadata[sending.sent : until]
         else:

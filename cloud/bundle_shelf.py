@@ -17,7 +17,7 @@ from sqlalchemy import ScalarResult, select
 from sqlalchemy.orm import Session
 
 from cloud.database import Database
-from cloud.errors import RequestError
+from cloud.errors import NotThere, RequestError
 from cloud.tables import CraftBundleRow, CraftRow, FlownBundleRow, RolloutRow
 from protocols.bundle_messages import BundleState
 
@@ -123,7 +123,7 @@ class BundleShelf:
             for craft in crafts:
                 enrolled = session.get(CraftRow, craft)
                 if enrolled is None or enrolled.is_revoked:
-                    raise RequestError(f"no craft is enrolled as {craft[:70]!r}; see skyloop-cloud enroll --help")
+                    raise NotThere(f"no craft is enrolled as {craft[:70]!r}; see skyloop-cloud enroll --help")
             if again:
                 gone = select(CraftBundleRow).where(CraftBundleRow.bundle_id == bundle_id)
                 for old in session.scalars(gone.where(CraftBundleRow.state == "gone_back")):
@@ -256,7 +256,7 @@ def _found(session: Session, rollout_id: str) -> RolloutRow:
     rows = [row for row in _newest(session) if row.rollout_id.startswith(rollout_id)] if rollout_id else []
     if len(rows) != 1:
         what = "no rollout" if not rows else f"{len(rows)} rollouts"
-        raise RequestError(f"{what} {rollout_id[:70]!r}; see skyloop-cloud bundles status")
+        raise NotThere(f"{what} {rollout_id[:70]!r}; see skyloop-cloud bundles status")
     return rows[0]
 
 

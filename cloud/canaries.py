@@ -11,7 +11,7 @@ from cloud.errors import RequestError
 from edge.canary import MAX_CANARIES, Canary, look_at
 from edge.runtime.agreement import check_picture
 from edge.student import Student
-from protocols.errors import ImageryError, SkyloopError
+from protocols.errors import ImageryError
 from protocols.imagery import encode_image
 from protocols.limits import MAX_CHIP_BYTES
 from protocols.values import Chip, Vectors
@@ -43,7 +43,7 @@ def make_canaries(twin: Student, chips: Iterable[Chip] = ()) -> tuple[Canary, ..
             break
         try:
             vector, objectness = look_at(twin, chip)
-        except (ImageryError, SkyloopError):
+        except ImageryError:
             continue  # a chip too large to be embedded: no craft embeds it
         told = chip.model_copy(update={"vector": Vectors.from_array(vector[None])})
         found.append(Canary(chip=told, objectness=objectness))

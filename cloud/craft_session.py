@@ -56,6 +56,8 @@ _STEP_S = 0.02
 _LEAST_PAUSE_S = 0.001
 """A pause that ends a little too early is taken again; no less than this, so that it is not taken for ever."""
 
+_NO_NEWS: Token = (0, 0, 0, 0)
+
 _LIVENESS_HEARTBEATS = 6
 _PROBLEMS_PER_S = 10.0
 
@@ -106,7 +108,7 @@ class CraftSession:
         self._banks: BankSender | None = None  # from Hello on
         self._unreceipted: dict[str, str] = {}  # case_id -> who made the interpretation on its way
         self._received_s = self._sent_s = self._looked_s = desk.clock.monotonic_s()
-        self._seen: Token | None = None
+        self._seen: Token = _NO_NEWS
         self._is_news = True
         self._fresh: deque[Interpretation] = deque()  # answers just made, to be sent without asking the store
         self._has_more = False  # the store has answers that found no room
@@ -324,12 +326,17 @@ class CraftSession:
             desk.stats.prompts["unanswered"] += 1
             self._is_news = True
         try:
-            seen = await desk.news.of(self.craft)
-            if self._is_news or seen != self._seen or self._better.is_due:
-                self._is_news, self._seen = False, seen
+            seen = await desk.news.of(self.craft) or _NO_NEWS
+            is_news, before = self._is_news, self._seen
+            self._is_news, self._seen = False, seen
+            if is_news or seen[0] != before[0]:
                 await self._look_for_bank(banks)
+            # Answers that were sent as they were made are on their way, and no news.
+            if is_news or self._has_more or seen[2] > len(self._unreceipted):
                 await self._look_for_answers()
+            if is_news or seen[3] != before[3]:
                 await self._targets.look()
+            if is_news or seen[3] != before[3] or self._better.is_due:
                 await self._better.look()
                 await self._bundles.look()
         except StoreError as exc:

@@ -116,12 +116,12 @@ class Engine:
         self._teaching = ThreadPoolExecutor(1, "skyloop-teach")
         self._waiting = WaitingCases(settings.admission.max_waiting + _MARGIN)
         self._in_work: set[tuple[str, str]] = set()
-        self._ready: list[OpenedCase] = []
+        self._ready: list[OpenedCase | WaitingCase] = []
         self._answered: asyncio.Queue[tuple[list[OpenedCase], float] | None] = asyncio.Queue(1)
         self._times, self._rate = RunTimes(), ArrivalRate()
         self._is_behind = True  # the store may have cases that are not known here
         self._woken, self._is_ready = asyncio.Event(), asyncio.Event()
-        self._is_stopping = False
+        self._is_stopping, self._is_idle = False, True
         self._open_s = self._busy_until_s = 0.0  # of one case; of the run in work, as far as can be told
         self._kept_s = float("-inf")
 
@@ -130,7 +130,7 @@ class Engine:
         now_s = self._clock.monotonic_s()
         self._rate.came(len(cases), now_s)
         for stored, _ in cases:
-            self._admission.stored(stored.craft, stored.case.case_id)
+            self._admission.stored(stored.craft)
         if not self._waiting.add(WaitingCase(stored, now_s, payload) for stored, payload in cases):
             self._is_behind = True
         self.wake()
@@ -168,7 +168,7 @@ class Engine:
                     await asyncio.wait_for(self._woken.wait(), early_s)
                 continue
             room = self._settings.max_batch - len(self._ready)
-            pixels = self._settings.max_batch_pixels - sum(opened.waiting.pixels for opened in self._ready)
+            pixels = self._settings.max_batch_pixels - sum(_waiting(case).pixels for case in self._ready)
             if self._ready and pixels <= 0:
                 room = 0
             ahead_s = self._times.of(self._settings.max_batch)
@@ -177,10 +177,13 @@ class Engine:
                 await self._pause()
                 continue
             self._in_work.update(case.key for case in batch)
-            begin_s = self._clock.monotonic_s()
-            opened = await _in(self._opener, self._interpreter.open, batch)
-            self._open_s += _ALPHA * ((self._clock.monotonic_s() - begin_s) / len(batch) - self._open_s)
-            self._ready.extend(opened)
+            if self._is_idle:  # it opens them itself: handing them from thread to thread would take longer
+                self._ready.extend(batch)
+            else:
+                begin_s = self._clock.monotonic_s()
+                opened = await _in(self._opener, self._interpreter.open, batch)
+                self._open_s += _ALPHA * ((self._clock.monotonic_s() - begin_s) / len(batch) - self._open_s)
+                self._ready.extend(opened)
             self._is_ready.set()
 
     def _too_early_s(self) -> float:
@@ -224,15 +227,15 @@ class Engine:
             if self._is_stopping:
                 break
             await self._gather()
-            batch, self._ready = self._ready, []
+            ready, self._ready = self._ready, []
             self._is_ready.clear()
-            self._note_batch(batch)
+            self._note_batch([_waiting(case) for case in ready])
             begin_s = self._clock.monotonic_s()
-            self._busy_until_s = begin_s + self._times.of(len(batch))
+            self._busy_until_s, self._is_idle = begin_s + self._times.of(len(ready)), False
             self.wake()
-            await _in(self._teaching, self._interpreter.ask, batch)
+            batch = await _in(self._teaching, self._open_and_ask, ready)
             self._times.ran(len(batch), self._clock.monotonic_s() - begin_s)
-            self._busy_until_s = 0.0
+            self._busy_until_s, self._is_idle = 0.0, True
             self.wake()
             await self._answered.put((batch, begin_s))
         await self._answered.put(None)
@@ -245,11 +248,18 @@ class Engine:
                 break
             await asyncio.sleep(_WAIT_STEP_S)
 
-    def _note_batch(self, batch: Sequence[OpenedCase]) -> None:
+    def _open_and_ask(self, ready: Sequence[OpenedCase | WaitingCase]) -> list[OpenedCase]:
+        """In the teacher's thread: a batch with its answers."""
+        closed = [case for case in ready if isinstance(case, WaitingCase)]
+        batch = [*(case for case in ready if isinstance(case, OpenedCase)), *self._interpreter.open(closed)]
+        self._interpreter.ask(batch)
+        return batch
+
+    def _note_batch(self, batch: Sequence[WaitingCase]) -> None:
         metrics, now_s = self._interpreter.metrics, self._clock.monotonic_s()
         metrics.batch_size.observe(len(batch))
-        for opened in batch:
-            metrics.queue_delay_s.observe(max(now_s - opened.waiting.came_s, 0.0))
+        for waiting in batch:
+            metrics.queue_delay_s.observe(max(now_s - waiting.came_s, 0.0))
 
     async def _keep(self) -> None:
         """Keep answers; where the store fails, what it did not keep is found there again."""
@@ -281,6 +291,10 @@ class Engine:
 async def _in(executor: Executor | None, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """The result of a call made in another thread."""
     return await asyncio.get_running_loop().run_in_executor(executor, functools.partial(call, *args, **kwargs))
+
+
+def _waiting(case: OpenedCase | WaitingCase) -> WaitingCase:
+    return case.waiting if isinstance(case, OpenedCase) else case
 
 
 class _Outbox:

@@ -38,6 +38,13 @@ class CloudMetrics:
             buckets=(0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300),
             registry=r,
         )
+        self.agreement = Histogram(
+            "skyloop_agreement",
+            "Of craft and teacher about a case, symmetric F1, by why it was sent (docs/api.md)",
+            ["sample"],
+            buckets=(0.0, 0.25, 0.5, 0.75, 0.9, 1.0),
+            registry=r,
+        )
         self.teacher_s = Histogram(
             "skyloop_teacher_seconds",
             "Time of one teacher run over a batch",

@@ -20,8 +20,8 @@ MAX_AP_LOSS = 0.01
 UNGATED = ("fp32",)
 """Variants that need no report: the others are compared with them. Engines are built on the craft, never published."""
 
-GATES = "gates"
-"""In the manifest's metrics: further gates by name, each a map with `passed` and, where it did not, `reason`."""
+FINE_TUNING = "fine_tuning"
+"""In the manifest's metrics: what `skyloop-distill from-cases` judged, old classes among it."""
 
 
 def check_publishable(manifest: Manifest, variants: Iterable[str]) -> None:
@@ -47,11 +47,17 @@ def check_publishable(manifest: Manifest, variants: Iterable[str]) -> None:
             )
         if faults := parity_faults(report):
             raise RequestError(f"{name}: the parity gate refuses it: {'; '.join(faults)}")
-    gates = manifest.metrics.get(GATES, {})
-    for gate, verdict in gates.items() if isinstance(gates, Mapping) else ():
-        if not (isinstance(verdict, Mapping) and verdict.get("passed") is True):
-            reason = verdict.get("reason", "no reason told") if isinstance(verdict, Mapping) else "no verdict"
-            raise RequestError(f"the gate {gate!r} refuses this bundle: {reason}")
+    if FINE_TUNING in manifest.metrics:
+        _check_fine_tuning(manifest.metrics[FINE_TUNING])
+
+
+def _check_fine_tuning(verdict: object) -> None:
+    told = verdict if isinstance(verdict, Mapping) else {}
+    if told.get("passed") is True:
+        return
+    gates = [told.get(name) for name in ("parity", "retention")]
+    faults = [str(fault) for gate in gates if isinstance(gate, Mapping) for fault in gate.get("faults", ())]
+    raise RequestError(f"its fine-tuning did not pass its gates: {'; '.join(faults)[:500] or 'no verdict'}")
 
 
 def parity_faults(report: Mapping[str, Any]) -> list[str]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from cloud.errors import CloudError, RequestError
+from cloud.errors import CloudError, NotThere, RequestError
 from cloud.signing_keys import ROLES, Signers, expiry
 from edge.bundle import Manifest
 from edge.bundle_archive import pack_files, unpack_files
@@ -100,7 +100,7 @@ class Registry:
             if bundle.bundle_id == bundle_id:
                 return bundle
         known = ", ".join(bundle.bundle_id for bundle in found[:8]) or "none"
-        raise RequestError(f"no bundle {bundle_id[:70]!r} is published; there are: {known}")
+        raise NotThere(f"no bundle {bundle_id[:70]!r} is published; there are: {known}")
 
     def signed(self) -> SignedMetadata:
         """What crafts are sent.
@@ -182,7 +182,7 @@ class Registry:
         """
         with self._changing() as (root, timestamp, snapshot, targets):
             if targets.signed.targets.pop(bundle_id + ARCHIVE_SUFFIX, None) is None:
-                raise RequestError(f"no bundle {bundle_id[:70]!r} is published")
+                raise NotThere(f"no bundle {bundle_id[:70]!r} is published")
             self._sign(root, timestamp, snapshot, targets, signers)
 
     def refresh(self, signers: Signers, days: int | None = None) -> None:
@@ -248,7 +248,7 @@ class Registry:
         """Sign all but the root as the next version of each, and write them; the timestamp last."""
         from tuf.api.metadata import MetaFile
 
-        targets.signed.version += 1
+        targets.signed.version = _next(targets.signed.version)
         targets.signed.expires = expiry("targets")
         targets.signatures.clear()
         content = signers.sign(targets, root.signed)
@@ -267,11 +267,11 @@ class Registry:
     ) -> None:
         from tuf.api.metadata import MetaFile
 
-        snapshot.signed.version += 1
+        snapshot.signed.version = _next(snapshot.signed.version)
         snapshot.signed.expires = expiry("snapshot", days)
         snapshot.signatures.clear()
         content = signers.sign(snapshot, root.signed)
-        timestamp.signed.version += 1
+        timestamp.signed.version = _next(timestamp.signed.version)
         timestamp.signed.expires = expiry("timestamp", days)
         timestamp.signed.snapshot_meta = MetaFile.from_data(snapshot.signed.version, content, ["sha256"])
         timestamp.signatures.clear()
@@ -279,14 +279,13 @@ class Registry:
         for name, data in {**(files or {}), f"{snapshot.signed.version}.snapshot.json": content}.items():
             self._write(name, data)
         self._write(self.timestamp_path.name, newest)
-        self._prune("snapshot", snapshot.signed.version)
-        self._prune("targets", snapshot.signed.meta["targets.json"].version)
+        self._prune("snapshot")
+        self._prune("targets")
 
-    def _prune(self, role: str, newest: int) -> None:
-        """Let go of versions that nobody reads any more; one may still be being read."""
-        for path in self._metadata.glob(f"*.{role}.json"):
-            if int(path.name.split(".")[0]) < newest - 1:
-                path.unlink(missing_ok=True)
+    def _prune(self, role: str) -> None:
+        """Let go of versions that nobody reads any more; the one before may still be being read."""
+        for path in self._versions(role)[:-2]:
+            path.unlink(missing_ok=True)
 
     def _keep_archive(self, bundle: PublishedBundle, archive: bytes) -> None:
         path, flown = self.archive_path(bundle), self.flown_folder(bundle)
@@ -326,7 +325,11 @@ class Registry:
         return self._checked(lambda: Metadata[Root].from_bytes(self._roots()[-1].read_bytes()))
 
     def _roots(self) -> list[Path]:
-        return sorted(self._metadata.glob("*.root.json"), key=lambda path: int(path.name.split(".")[0]))
+        return self._versions("root")
+
+    def _versions(self, role: str) -> list[Path]:
+        """Files of a role, oldest first."""
+        return sorted(self._metadata.glob(f"*.{role}.json"), key=lambda path: int(path.name.split(".")[0]))
 
     def _checked(self, read: Callable[[], Found]) -> Found:
         from tuf.api.exceptions import RepositoryError
@@ -359,6 +362,11 @@ def _disk_errors(folder: Path) -> Iterator[None]:
         raise CloudError(f"{folder}: cannot be written ({exc.strerror}); check space and rights") from exc
     except UpdateError as exc:
         raise CloudError(str(exc)) from exc
+
+
+def _next(version: int) -> int:
+    """A version above the last one, and by the clock: a registry restored from an old copy is not behind its crafts."""
+    return max(version + 1, int(time.time()))
 
 
 def _published(path: str, target: TargetFile) -> PublishedBundle:

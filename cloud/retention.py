@@ -89,6 +89,8 @@ class Retention:
         for kind, table, column, days in self._tables():
             if before_s := self._before(days):
                 yield from _until_none(kind, partial(self._store.forget_rows, table, column, before_s, _STEP_ROWS))
+        if most := self._settings.events:
+            yield from _until_none("event", partial(self._store.forget_events, most, _STEP_ROWS))
         older_than_s = self._clock.wall_s() - self._settings.orphan_s
         for _ in range(folders):
             prefix = PREFIXES[self._next_prefix]
@@ -115,10 +117,13 @@ class Retention:
             for kind, table, column, days in self._tables()
             if (before_s := self._before(days))
         ]
+        aged_events = sum(step.gone.count for step in rows if step.kind == "event")
+        over = max(store.count_events_over(settings.events) - aged_events, 0) if settings.events else 0
         return [
             Step("imagery", aged + bulky),
             Step("case", Gone(old + more)),
             *rows,
+            Step("event", Gone(over)),
             Step("orphan", Gone(len(orphans), sum(path.stat().st_size for path in orphans))),
         ]
 

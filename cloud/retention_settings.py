@@ -18,6 +18,7 @@ class RetentionSettings(Settings):
         case_days: answered cases go whole after so long, but for their digests.
         cases: so many cases are kept; the oldest answered ones go first.
         event_days: who did what is kept for so long.
+        events: and so many of these; a guesser of passwords makes one with each.
         digest_days: digests of cases that went; a craft that offers one again later gets it answered again. No case is
             of use for longer than a year (`protocols.limits.MAX_DURATION_S`).
         drop_reviewed: whether cases that people reviewed may go too, after all others. They are training data.
@@ -31,6 +32,7 @@ class RetentionSettings(Settings):
     case_days: float = Field(default=400.0, ge=0, le=36_500)
     cases: int = Field(default=1_000_000, ge=0, le=2**40)
     event_days: float = Field(default=400.0, ge=0, le=36_500)
+    events: int = Field(default=1_000_000, ge=0, le=2**40)
     digest_days: float = Field(default=400.0, ge=0, le=36_500)
     drop_reviewed: bool = False
     every_s: float = Field(default=60.0, ge=0.05, le=86400)

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from cloud.database import Database
 from cloud.imagery_files import ImageryFiles
-from cloud.tables import CaseRow, ForgottenRow, InterpretationRow, RefinementRow, ReviewRow, TargetRow
+from cloud.tables import CaseRow, EventRow, ForgottenRow, InterpretationRow, RefinementRow, ReviewRow, TargetRow
 from cloud.target_shelf import FINISHED
 
 _SPARE_STATES = ("failed", "interpreted")
@@ -149,6 +149,17 @@ class RetentionShelf:
         query = f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE {column} < ? LIMIT ?)"  # noqa: S608 - of our own
         with self._db.writing() as session:
             return Gone(session.connection().exec_driver_sql(query, (before_s, limit)).rowcount)
+
+    def forget_events(self, keep: int, limit: int) -> Gone:
+        """Delete the oldest events over a number, at most `limit`."""
+        query = "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE id <= ? ORDER BY id LIMIT ?)"
+        with self._db.writing() as session:
+            newest = session.scalar(select(func.max(EventRow.id))) or 0
+            return Gone(session.connection().exec_driver_sql(query, (newest - keep, limit)).rowcount)
+
+    def count_events_over(self, keep: int) -> int:
+        """How many events there are over a number."""
+        return max(int(self._db.fetch("SELECT count(*) FROM events")[0][0]) - keep, 0)
 
     def count_rows(self, table: str, column: str, before_s: float) -> int:
         """How many rows of a table are older than a wall time."""

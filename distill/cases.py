@@ -61,6 +61,9 @@ def _path_of(store: CaseStore, picture: KnownPicture) -> Path:
 
 
 def _pictures(store: CaseStore, truth: Truth) -> list[KnownPicture]:
+    """Of a case of which retention dropped the imagery, none."""
+    if not truth.stored.has_imagery:
+        return []
     try:
         return known_pictures(store, truth)
     except ImageryError as exc:

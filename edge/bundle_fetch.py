@@ -63,10 +63,10 @@ class BundleFetch:
         if self.held - self._written > _MAX_UNWRITTEN:
             credit = 0
         until = min(self.held + credit, self.total)
-        in_flight = self._asked - self.held
-        if until <= self._asked and not is_overdue:
-            return None
-        if in_flight > max(credit // 2, LEAST_BYTES // 2) and not is_overdue:
+        more = until - self._asked
+        is_last = until == self.total
+        # By quarters of the window: small enough to feel the queue by, and not a receipt for every slice.
+        if not is_overdue and more < (1 if is_last else max(credit // 4, LEAST_BYTES // 2)):
             return None
         self._told_s = now_s
         self._asked = max(until, self._asked)

@@ -90,6 +90,8 @@ class Gathering:
             return None
         self.fetched_bytes += len(blob)
         if chunk.part == "metadata":
+            if chunk.offset != len(self._metadata):  # let through before the offer was repeated
+                return None
             self._metadata += blob
             return self._on_metadata(offer) if len(self._metadata) == offer.metadata_bytes else None
         held = self._append(chunk.offset, blob)
@@ -133,6 +135,8 @@ class Gathering:
     def _append(self, offset: int, blob: bytes) -> int:
         """Write a slice; returns how much is held. Now and then it is made sure that the disk has it."""
         path, held = self._installed.archive, offset + len(blob)
+        if offset > (path.stat().st_size if path.exists() else 0):  # let through before it was begun anew
+            return offset
         is_due = held - self._synced >= _SYNC_BYTES
         try:
             with path.open("r+b" if offset else "wb") as file:

@@ -72,8 +72,8 @@ class InUse:
         return cls(student, chips, bank, bundle_id)
 
 
-Outcome: TypeAlias = Literal["passed", "failed", "stale"]
-OnOutcome: TypeAlias = Callable[[Outcome, str], None]
+Outcome: TypeAlias = Literal["taken", "stale", "passed", "failed"]
+OnOutcome: TypeAlias = Callable[[Outcome, InUse, str], None]
 
 
 class BundleSwap:
@@ -82,9 +82,9 @@ class BundleSwap:
     Attributes:
         in_use: what the newest frame was looked at with.
         bank: the prompt bank in force.
-        on_outcome: called by the perceiving thread with what became of a student that was handed over, and why:
-            `passed` its trial, `failed` it and was replaced already, or is `stale` and was not taken, for the prompts
-            have changed since its chips were looked at. Must not wait.
+        on_outcome: called by the perceiving thread with what became of a student that was handed over, which, and why:
+            it was `taken`; or not, for it is `stale`: the prompts have changed since it looked at their chips; it
+            `passed` its trial, or `failed` it and has been replaced already. Must not wait.
     """
 
     def __init__(self, in_use: InUse, bank: Callable[[], PromptBank], settings: TrialSettings | None = None) -> None:
@@ -96,19 +96,25 @@ class BundleSwap:
             settings: of trials.
         """
         self.in_use = in_use
-        self.on_outcome: OnOutcome = lambda outcome, reason: None
+        self.on_outcome: OnOutcome = lambda outcome, in_use, reason: None
         self.bank, self._settings = bank, settings or TrialSettings()
         self._lock = threading.Lock()
-        self._ready: tuple[InUse, InUse | None] | None = None
+        self._ready: tuple[InUse, InUse | None, bool] | None = None
         self._before: InUse | None = None  # while on trial
         self._frames, self._begin_s = 0, 0.0
         self._usual_s: deque[float] = deque(maxlen=_TIMED)
         self._own_s: deque[float] = deque(maxlen=_TIMED)
 
-    def hand_over(self, new: InUse, *, is_on_trial: bool = True) -> None:
-        """Use another student from the next frame on."""
+    def hand_over(self, new: InUse, *, is_on_trial: bool = True, at_once: bool = False) -> None:
+        """Use another student from the next frame on.
+
+        Args:
+            new: the student.
+            is_on_trial: whether to go back where it does not do well.
+            at_once: also where the prompts have changed since; their chips are looked at one a frame then.
+        """
         with self._lock:
-            self._ready = (new, self.in_use if is_on_trial else None)
+            self._ready = (new, self.in_use if is_on_trial else None, at_once)
 
     def begin_on_trial(self, before: InUse) -> None:
         """The one in use since the start of the program is on trial: go back to this one where it fails."""
@@ -134,13 +140,14 @@ class BundleSwap:
             ready, self._ready = self._ready, None
         if ready is None:
             return
-        new, before = ready
-        if new.bank is not self.bank():
-            self.on_outcome("stale", "")
+        new, before, at_once = ready
+        if new.bank is not self.bank() and not at_once:
+            self.on_outcome("stale", new, "")
             return
         log.info("bundle in use", bundle_id=new.bundle_id, space_id=new.student.manifest.space_id)
         self.in_use = new
         self._begin(before)
+        self.on_outcome("taken", new, "")
 
     def _begin(self, before: InUse | None) -> None:
         self._before = before
@@ -175,10 +182,10 @@ class BundleSwap:
         is_long = time.monotonic() - self._begin_s >= self._settings.seconds
         if self._frames >= self._settings.frames and is_long:
             self._before = None
-            self.on_outcome("passed", "")
+            self.on_outcome("passed", self.in_use, "")
 
     def _go_back(self, reason: str) -> None:
         assert self._before is not None
-        self.in_use, self._before = self._before, None
+        failed, self.in_use, self._before = self.in_use, self._before, None
         self._own_s.clear()
-        self.on_outcome("failed", reason)
+        self.on_outcome("failed", failed, reason)

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from edge.chips import MAX_EMBED_SIDE_PX, embed_chip, frame_view
-from edge.errors import UpdateError
+from edge.errors import ModelError, UpdateError
 from edge.runtime.agreement import MIN_COSINE
 from edge.student import Student, sigmoid
 from protocols.chips import Chip
@@ -83,11 +83,17 @@ def look_at(student: Student, chip: Chip) -> tuple[np.ndarray[tuple[int], np.dty
     """(D,) unit vector of a chip's thing, and the highest objectness anywhere in the chip.
 
     Raises:
-        SkyloopError: see `embed_chip`.
+        ImageryError, ShapeError: see `embed_chip`.
+        ModelError: the runtime fails on it.
     """
-    vector = embed_chip(student, chip)
-    image, _ = frame_view(chip, MAX_EMBED_SIDE_PX)
-    seen = Student.perceive(student, image)
+    try:
+        vector = embed_chip(student, chip)
+        image, _ = frame_view(chip, MAX_EMBED_SIDE_PX)
+        seen = Student.perceive(student, image)
+    except SkyloopError:
+        raise
+    except Exception as exc:  # every runtime raises its own classes
+        raise ModelError(f"{student.manifest.name} fails on a picture ({str(exc)[:200]})") from exc
     return vector, float(sigmoid(seen.raw.objectness).max())
 
 
@@ -102,9 +108,12 @@ def check_canaries(student: Student, canaries: tuple[Canary, ...]) -> CanaryRepo
         assert canary.chip.vector is not None
         try:
             vector, objectness = look_at(student, canary.chip)
-            cosines.append(float(vector @ canary.chip.vector.to_array()[0]))
-        except (SkyloopError, ValueError) as exc:
+        except SkyloopError as exc:
             raise UpdateError(f"it fails on its own pictures ({exc})") from exc
+        expected = canary.chip.vector.to_array()[0]
+        if vector.shape != expected.shape:
+            raise UpdateError(f"its vectors have {len(vector)} numbers, its pictures' {len(expected)}")
+        cosines.append(float(vector @ expected))
         changes.append(abs(objectness - canary.objectness))
     report = CanaryReport(len(canaries), float(np.mean(cosines)), float(np.mean(changes)))
     if not (report.cosine >= MIN_COSINE and report.objectness_change <= MAX_OBJECTNESS_CHANGE):  # not a number, too

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,7 +36,7 @@ from edge.opencv_trackers import open_short_term
 from edge.outputs import RunOutputs, draw
 from edge.pipeline import FrameResult
 from edge.preflight import Flight, preflight
-from edge.runtime import Runtime, RuntimeRequest, open_runtime
+from edge.runtime import Opened, Runtime, RuntimeRequest, open_runtime
 from edge.spool import Spool
 from edge.student import Student
 from edge.target_places import check_requests
@@ -252,7 +252,9 @@ def _assemble(
 ) -> tuple[Agent, Source, RunOutputs]:
     options = _link_settings(settings, cloud)
     updates_folder = out / "state" / "updates"
-    flown = open_flown(bundle or bundled_student(), updates_folder, _opener(settings), is_linked=options is not None)
+    opener = _Opener(settings)
+    flown = open_flown(bundle or bundled_student(), updates_folder, opener, is_linked=options is not None)
+    stack.callback(flown.close)
     student = flown.student
     look = Look(student.manifest.band_names, settings.pixel_range)
     frames = open_source(source, paced=settings.paced, look=look)
@@ -264,6 +266,7 @@ def _assemble(
     outputs = stack.enter_context(RunOutputs(out, fps=frames.fps, video=settings.video, ground_m=settings.ground_m))
     bank = BankStore(out / "state" / "bank")
     swap = flown.swap(bank, settings.updates)
+    opener.begin_to_log()
     spool = link = None
     if options:
         folder, most = out / "state" / "spool", (settings.spool_max_bytes, settings.spool_max_cases)
@@ -279,15 +282,31 @@ def _assemble(
     return agent, frames, outputs
 
 
-def _opener(settings: RunConfig) -> Callable[[Path], Student]:
-    """Opens the student of a folder as the settings want it run."""
+class _Opener:
+    """Opens the student of a folder as the settings want it run; what was taken is logged from `begin_to_log` on."""
 
-    def opened(folder: Path) -> Student:
-        found = open_runtime(folder, runtime_request(settings))
-        found.log()
-        return open_student(found.bundle, tile_px=settings.tile_px, backend=found.backend)
+    def __init__(self, settings: RunConfig) -> None:
+        self._settings = settings
+        self._unsaid: list[Opened] | None = []
 
-    return opened
+    def __call__(self, folder: Path) -> Student:
+        """The student.
+
+        Raises:
+            ModelError: it cannot be run so.
+        """
+        found = open_runtime(folder, runtime_request(self._settings))
+        if self._unsaid is None:
+            found.log()
+        else:
+            self._unsaid.append(found)
+        return open_student(found.bundle, tile_px=self._settings.tile_px, backend=found.backend)
+
+    def begin_to_log(self) -> None:
+        """Nothing is left that a person may have to mend: a refusal stays one line."""
+        for found in self._unsaid or ():
+            found.log()
+        self._unsaid = None
 
 
 @contextmanager

@@ -17,7 +17,9 @@ MOST_BYTES = 256 * 1024
 QUEUE_S = 0.4
 """How much later than at best bytes may come: so long may a prompt or a receipt wait behind them."""
 
-_GROWTH, _SHRINKAGE = 1.25, 0.7
+_GAIN = 0.25
+"""By how much the window grows or shrinks at most at a time: where there is no queue, or one twice as long."""
+
 _BURST_S = 2.0
 _REMEMBERED = 64
 
@@ -37,7 +39,7 @@ class FetchWindow:
         self._most_left = max(_BURST_S * budget_bytes_per_s, LEAST_BYTES)
         self._left, self._left_s = self._most_left, now_s
         self._asked: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)  # offset up to which was asked, and when
-        self._least_s = float("inf")
+        self._least_s, self._shrunk_s = float("inf"), float("-inf")
 
     def credit(self, now_s: float, *, is_busy: bool) -> int:
         """Bytes that may be under way now.
@@ -64,5 +66,10 @@ class FetchWindow:
             _, asked_s = self._asked.popleft()
             took_s = now_s - asked_s
             self._least_s = min(self._least_s, took_s)
-            factor = _SHRINKAGE if took_s > self._least_s + QUEUE_S else _GROWTH
+            off_target = 1 - (took_s - self._least_s) / QUEUE_S
+            if off_target < 0 and asked_s < self._shrunk_s:  # asked for before the window shrank: it tells nothing new
+                continue
+            if off_target < 0:
+                self._shrunk_s = now_s
+            factor = 1 + _GAIN * max(off_target, -1.0)
             self._window = min(max(self._window * factor, LEAST_BYTES), MOST_BYTES)

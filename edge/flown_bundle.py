@@ -43,6 +43,11 @@ class FlownBundle:
     installed: InstalledBundles | None
     opened: Opener
 
+    def close(self) -> None:
+        """The program ends in order, or refuses to begin: no bundle is to blame."""
+        if self.installed is not None:
+            self.installed.close()
+
     def swap(self, bank: BankStore, settings: UpdateSettings) -> BundleSwap:
         """What the frame loop looks with; in the middle of a trial that goes on."""
         current = self.installed.state.current if self.installed is not None else None

@@ -111,12 +111,12 @@ class InstalledBundles:
         """Read what was noted, and go back from a bundle in the middle of whose trial the program died too often.
 
         Args:
-            folder: for everything.
+            folder: for everything; made when there is something to note.
             given: the bundle that the craft was given by hand; where that is another than before, all that came over
                 the link is forgotten.
 
         Raises:
-            UpdateError: the folder cannot be made, read or written.
+            UpdateError: the folder cannot be read or written.
             ModelError: `given` is no bundle.
         """
         self.folder, self._given = folder, given
@@ -124,9 +124,8 @@ class InstalledBundles:
             given_sha256 = hashlib.sha256((given / MANIFEST_NAME).read_bytes()).hexdigest()
         except OSError as exc:
             raise ModelError(
-                f"{given / MANIFEST_NAME}: cannot be read ({exc.strerror}); give a bundle's folder"
+                f"{given / MANIFEST_NAME}: cannot be read ({exc.strerror}); give the folder of a bundle"
             ) from exc
-        self._on_disk(lambda: make_folder(folder / _BUNDLES))
         self.state = self._load(given_sha256)
         if self.state.trial is not None:
             self._begin_again(self.state.trial)
@@ -257,6 +256,7 @@ class InstalledBundles:
     def _note(self, **changes: object) -> None:
         state = self.state.model_copy(update=changes)
         content = state.model_dump_json(indent=1).encode()
+        self._on_disk(lambda: make_folder(self.folder))
         self._on_disk(lambda: write_durably(self.folder / STATE_NAME, content))
         self.state = state
 

@@ -34,6 +34,7 @@ PINNED_NAME = "updates-root.json"
 
 ARCHIVE_SUFFIX = ".tar"
 TRUSTED_NAME = "trusted.skyloop"
+_NOTED_EVERY_S = 60.0
 _ROLES = ("root", "timestamp", "snapshot", "targets")
 _URL = "link:/"
 """Nothing is fetched from anywhere; python-tuf only wants to build addresses."""
@@ -97,7 +98,11 @@ class TrustStore:
                 target = _refreshed(scratch, self._files.get("root", self._pinned), received, bundle_id)
             finally:
                 self._keep(scratch)
-        self._check_expiry(max(time.time() if now_s is None else now_s, self._newest_s))
+        now_s = max(time.time() if now_s is None else now_s, self._newest_s)
+        self._check_expiry(now_s)
+        # Never a time at which something would have expired: a clock that ran wild once must not shut all out for ever.
+        if now_s - self._newest_s >= _NOTED_EVERY_S:
+            self._write(self._files, now_s)
         return _signed_bundle(target, bundle_id)
 
     def _keep(self, scratch: Path) -> None:
@@ -106,9 +111,10 @@ class TrustStore:
         for role in _ROLES:
             with suppress(FileNotFoundError):
                 files[role] = (scratch / f"{role}.json").read_bytes()
-        newest_s = max(self._newest_s, time.time())
-        if files == self._files:
-            return
+        if files != self._files:
+            self._write(files, self._newest_s)
+
+    def _write(self, files: dict[str, bytes], newest_s: float) -> None:
         content = msgpack.packb(
             {"pinned_sha256": hashlib.sha256(self._pinned).hexdigest(), "newest_s": newest_s, "files": files}
         )

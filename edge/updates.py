@@ -11,7 +11,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
@@ -71,6 +71,16 @@ class Flying:
         return cls(in_use.bundle_id, student.manifest.space_id, student.bundle.variant, student.manifest.labels)
 
 
+@dataclass(frozen=True)
+class _Handed:
+    """A student on its way to the frame loop, for which offer, and how often the prompts changed meanwhile."""
+
+    in_use: InUse
+    is_on_trial: bool
+    offer_id: str
+    turns: int = 0
+
+
 @dataclass
 class _Counts:
     """What became of offers in this run, and what was dropped of what came."""
@@ -114,7 +124,7 @@ class Updates:
         self._gathering = (
             trust if isinstance(trust, str) else Gathering(installed, trust, self._fetch, self._lock, self._clock)
         )
-        self._turns = 0
+        self._handed: _Handed | None = None  # to the frame loop, which has not taken it yet
         self._ready: Installed | None = None  # verified, and waits for a trial to end
         swap.on_outcome = self._hear_outcome
         self._thread = threading.Thread(target=self._run, name="skyloop-updates", daemon=True)
@@ -164,8 +174,8 @@ class Updates:
 
     # --- the perceiving thread ---
 
-    def _hear_outcome(self, outcome: Outcome, reason: str) -> None:
-        self._do(lambda: self._on_outcome(outcome, reason))
+    def _hear_outcome(self, outcome: Outcome, in_use: InUse, reason: str) -> None:
+        self._do(lambda: self._on_outcome(outcome, in_use, reason))
 
     # --- life ---
 
@@ -250,14 +260,11 @@ class Updates:
         except UpdateError:
             raise
         except (SkyloopError, OSError) as exc:
-            raise UpdateError(f"it cannot be flown here: {exc}") from exc
+            told = str(exc).replace(f"{self._installed.path_of(bundle)}/", "")
+            raise UpdateError(f"it cannot be flown here: {told}") from exc
         self._ready = None
         self._installed.put_in_use()
-        self._turns = 0
-        self._swap.hand_over(in_use)
-        self._flying = Flying.of(in_use)
-        self.counts.swaps += 1
-        self._tell(bundle.offer_id, "on_trial")
+        self._hand_over(in_use, is_on_trial=True, offer_id=bundle.offer_id)
 
     def _prepared(self, bundle: Installed) -> InUse:
         """A student that has passed its canaries and looked at all the prompts' chips."""
@@ -270,51 +277,61 @@ class Updates:
         log.info("bundle tried", bundle_id=bundle.bundle_id, pictures=report.pictures, cosine=round(report.cosine, 4))
         return InUse.prepare(student, self._swap.bank(), bundle.bundle_id)
 
-    def _on_outcome(self, outcome: Outcome, reason: str) -> None:
+    def _hand_over(self, in_use: InUse, *, is_on_trial: bool, offer_id: str) -> None:
+        self._handed = _Handed(in_use, is_on_trial, offer_id)
+        self._swap.hand_over(in_use, is_on_trial=is_on_trial)
+
+    def _on_outcome(self, outcome: Outcome, in_use: InUse, reason: str) -> None:
         current = self._installed.state.current
+        is_current = current is not None and current.bundle_id == in_use.bundle_id
         if outcome == "stale":
-            self._hand_over_again()
-        elif current is None:
+            self._hand_over_again(in_use)
+        elif outcome == "taken":
+            self._on_taken(in_use)
+        elif current is None or not is_current:  # it was taken back in the meantime
             return
         elif outcome == "passed":
             self._installed.confirm()
             self._tell(current.offer_id, "in_force")
             self._try_ready()
         else:
-            self._fly_before(current.offer_id, reason)
+            self._installed.go_back(reason)
+            self._flying = Flying.of(self._swap.in_use)
+            self._tell(current.offer_id, "gone_back", reason)
+            self._try_ready()
 
-    def _fly_before(self, offer_id: str, reason: str) -> None:
-        """Note and tell that the bundle in use has given way to the one before it."""
-        self._installed.go_back(reason)
-        self._flying = Flying.of(self._swap.in_use)
-        self._tell(offer_id, "gone_back", reason)
-        self._try_ready()
+    def _on_taken(self, in_use: InUse) -> None:
+        self._flying = Flying.of(in_use)
+        self.counts.swaps += 1
+        handed, self._handed = self._handed, None
+        if handed is not None and handed.is_on_trial:
+            self._tell(handed.offer_id, "on_trial")
+        elif handed is not None:
+            self._tell(handed.offer_id, "gone_back", _TAKEN_BACK)
+            self._try_ready()
 
-    def _hand_over_again(self) -> None:
+    def _hand_over_again(self, in_use: InUse) -> None:
         """The prompts have changed since: look at the new ones' chips, too."""
-        current = self._installed.state.current
-        self._turns += 1
-        if current is None or self._turns > _MAX_TURNS:
-            log.warning("the prompts change faster than a bundle gets ready")
-            if current is not None:
-                self._fly_before(current.offer_id, "the prompts changed too often to rebuild them")
+        handed = self._handed
+        if handed is None or handed.in_use is not in_use:
             return
-        self._swap.hand_over(self._prepared(current))
+        anew = InUse.prepare(in_use.student, self._swap.bank(), in_use.bundle_id)
+        self._handed = replace(handed, in_use=anew, turns=handed.turns + 1)
+        self._swap.hand_over(anew, is_on_trial=handed.is_on_trial, at_once=handed.turns >= _MAX_TURNS)
 
     def _take_back(self, offer: BundleOffer, *, is_flown: bool) -> None:
         """The cloud wants the bundle of an offer flown no more, or never."""
         settled = self._installed.end_of(offer.offer_id)
-        if not is_flown:
-            if settled is None or settled.end == "in_force":
-                self._refuse(offer.offer_id, "taken back before it was flown")
-            else:
-                self._tell(offer.offer_id, settled.end, settled.reason)
-            return
-        in_use = self._before()
-        self._installed.go_back(_TAKEN_BACK)
-        self._swap.hand_over(in_use, is_on_trial=False)
-        self._flying = Flying.of(in_use)
-        self._tell(offer.offer_id, "gone_back", _TAKEN_BACK)
+        if is_flown:
+            in_use = self._before()
+            self._installed.go_back(_TAKEN_BACK)
+            self._hand_over(in_use, is_on_trial=False, offer_id=offer.offer_id)
+        elif settled is None:
+            self._refuse(offer.offer_id, "taken back before it was flown")
+        elif settled.end == "in_force":
+            self._tell(offer.offer_id, "gone_back", "another bundle is flown by now")
+        else:
+            self._tell(offer.offer_id, settled.end, settled.reason)
 
     def _before(self) -> InUse:
         """What was flown before the bundle in use, opened anew; if need be the bundle given by hand."""

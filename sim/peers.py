@@ -34,6 +34,11 @@ LIBRARIES = (
     "packaging==26.3",
     "requests==2.34.2",
     "tqdm==4.70.1",
+    "litserve==0.2.19",  # of the serving benchmark; it asks for the three below
+    "fastapi==0.165.0",
+    "uvicorn==0.54.0",
+    "uvloop==0.23.0",
+    "httptools==0.9.0",
 )
 BARE = ("imagezmq==1.2.0", "vidgear==0.3.6")
 """Installed without what they ask for, so that nothing can put `opencv-python` beside `opencv-contrib-python`; and

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -26,6 +28,7 @@ PROGRAMS = {
     "case-sender": "sim.case_sender",
     "many-edges": "sim.many_edges",
     "flying-agent": "sim.flying_agent",
+    "serving-load": "sim.serving_load",  # of the serving benchmark
 }
 """Module of each program; its function `main` is the entry point."""
 
@@ -55,25 +58,35 @@ def command_of(program: str, *arguments: str) -> list[str]:
 class Child:
     """One running program with its log; leaving the context ends it."""
 
-    def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        *,
+        environment: Mapping[str, str] | None = None,
+        has_children: bool = False,
+    ) -> None:
         """Start it.
 
         Args:
             name: for messages.
             command: program and arguments.
             log: gets its standard output and standard error.
+            environment: variables; None is ours.
+            has_children: whether `stop` ends what it may have left behind, too.
 
         Raises:
             OutputError: the log cannot be written.
             ProcessError: the program cannot be started.
         """
-        self.name, self.log = name, log
+        self.name, self.log, self._has_children = name, log, has_children
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("wb") as file:
                 # A session of its own: Ctrl-C reaches us alone, and we end the children in order.
                 self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
-                    command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
+                    command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, env=environment
                 )
         except FileNotFoundError as exc:
             raise ProcessError(f"{name}: {exc.filename} cannot be started; is Python still installed there?") from exc
@@ -148,6 +161,9 @@ class Child:
                 self._process.wait(grace_s)
             except subprocess.TimeoutExpired:
                 self._process.kill()
+        if self._has_children:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)  # the session that it leads
         return self._process.wait()
 
     def last_words(self) -> str:

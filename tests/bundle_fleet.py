@@ -8,7 +8,7 @@ import time
 import cv2
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from cloud.fleet_bundles import FleetBundles
 from cloud.publishing import publish
@@ -52,7 +52,7 @@ def sibling(folder, out, *, seed=1, change=0.002, only="", name=None):
             model = onnx.load_from_string(content)
             for tensor in model.graph.initializer:
                 weights = numpy_helper.to_array(tensor)
-                if weights.dtype == np.float32 and weights.size > 1 and only in tensor.name:
+                if weights.dtype == np.float32 and weights.ndim == 4 and only in tensor.name:
                     moved = weights + change * weights.std() * rng.normal(size=weights.shape)
                     tensor.CopyFrom(numpy_helper.from_array(moved.astype(np.float32), tensor.name))
             content = model.SerializeToString()
@@ -60,6 +60,31 @@ def sibling(folder, out, *, seed=1, change=0.002, only="", name=None):
         entry |= {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
     manifest["space_id"] = hashlib.sha256(f"{manifest['space_id']}{seed}".encode()).hexdigest()[:32]
     manifest["name"] = name or manifest["name"]
+    (out / "bundle.json").write_text(json.dumps(manifest))
+    return out
+
+
+def blind_in_the_dark(folder, out, name="blind"):
+    """A bundle that sees its canaries well, and gives what is no number for every dark picture."""
+    sibling(folder, out, change=0.0, seed=77, name=name)
+    model = onnx.load(str(out / "fp32.onnx"))
+    dark = numpy_helper.from_array(np.array([80.0], np.float32), "dark")
+    model.graph.initializer.append(dark)
+    embedding = next(node for node in model.graph.node if "embedding" in node.output)
+    embedding.output[0] = "seen"
+    model.graph.node.extend(
+        [
+            helper.make_node("ReduceMean", ["planes"], ["light"], keepdims=1),
+            helper.make_node("Sub", ["light", "dark"], ["over"]),
+            helper.make_node("Sqrt", ["over"], ["root"]),
+            helper.make_node("Sub", ["root", "root"], ["nothing"]),
+            helper.make_node("Add", ["seen", "nothing"], ["embedding"]),
+        ]
+    )
+    onnx.save(model, str(out / "fp32.onnx"))
+    manifest = json.loads((out / "bundle.json").read_text())
+    content = (out / "fp32.onnx").read_bytes()
+    manifest["variants"]["fp32"] |= {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
     (out / "bundle.json").write_text(json.dumps(manifest))
     return out
 
@@ -82,8 +107,9 @@ class Signing:
 class Fleet:
     """One craft and its cloud in a folder."""
 
-    def __init__(self, folder, given, *, more=""):
+    def __init__(self, folder, given):
         self.folder, self.given, self.data = folder, given, folder / "data"
+        self.updates = folder / "out" / "state" / "updates"
         self.cloud_port, self.http_port = free_ports(2)
         new_keys(self.data / "keys", "cloud")
         pair = new_keys(folder / "edge", "edge")
@@ -91,10 +117,14 @@ class Fleet:
         with self.store() as store:
             store.enroll("uav1", pair.public.decode())
         self.signing = Signing(self.data, folder / "signing")
-        (folder / "edge.toml").write_text(
+        self.configure()
+
+    def configure(self, *, budget_bytes_per_s=4e6, trial_s=1.0):
+        (self.folder / "edge.toml").write_text(
             "paced = true\nvideo = false\nthreads = 1\nspool_max_cases = 50\n"
             "[agent.scheduler]\npolicy = 'none'\naudit_share = 0.0\n"
-            "[updates]\nbudget_bytes_per_s = 4e6\n[updates.trial]\nframes = 8\nseconds = 1.0\nslower = 50.0\n" + more
+            f"[updates]\nbudget_bytes_per_s = {budget_bytes_per_s}\n"
+            f"[updates.trial]\nframes = 8\nseconds = {trial_s}\nslower = 50.0\n"
         )
 
     def trust(self):

@@ -4,7 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 
+from cloud.api import add_api
+from cloud.config import CloudSettings
+from cloud.retention_settings import RetentionSettings
 from cloud.teachers.huggingface import FoundationSettings
 from cloud.teachers.onnx_detector import DetectorSettings
 from distill.fine_tune import FineTuning
@@ -25,6 +29,24 @@ def test_configuration_page_edge_file_is_accepted(tmp_path):
     file.write_text(blocks("docs/configuration.md", "toml")[0])
     config = read_toml(file, RunConfig)
     assert config.link is not None
+
+
+def test_data_folder_page_names_every_key_of_retention_with_its_default(tmp_path):
+    file = tmp_path / "cloud.toml"
+    file.write_text(blocks("docs/data-folder.md", "toml")[0])
+    retention = read_toml(file, CloudSettings).retention
+    assert retention.model_fields_set == set(RetentionSettings.model_fields)
+    assert retention == RetentionSettings()
+
+
+def test_api_page_names_every_call():
+    app = FastAPI()
+    app.state.backend = app.state.doorman = None
+    page = (ROOT / "docs/api.md").read_text()
+    told = set(re.findall(r"/[a-z_{}/]+", re.sub(r"\{(name|id)\}", "{}", page)))
+    for path in add_api(app).openapi()["paths"]:
+        plain = re.sub(r"\{(craft|review_id|prompt_id|rollout_id)\}", "{}", path)
+        assert plain in told, path
 
 
 @pytest.mark.parametrize(("number", "model"), [(0, DetectorSettings), (1, FoundationSettings)])

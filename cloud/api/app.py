@@ -5,14 +5,16 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
 
-from cloud.api import cases, craft, events, prompts, reviews, targets
+from cloud.api import bundles, cases, craft, events, prompts, reviews, targets
 from cloud.api.geo import FeatureCollection
 from cloud.api.guard import Guard
-from cloud.api.problems import Problem, answer_with_problems
+from cloud.api.problems import Problem, answer_with_problems, on_http_error
+from cloud.api.strict import only_known_query
 
 BASE = "/api/v1"
 
@@ -25,7 +27,7 @@ Boxes are pixels of the full frame, times Unix seconds, GeoJSON is WGS 84 (RFC 7
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>skyloop API</title><link rel="stylesheet" href="static/swagger-ui.css"></head>
+<title>skyloop API</title><link rel="icon" href="data:,"><link rel="stylesheet" href="static/swagger-ui.css"></head>
 <body><div id="docs"></div><script src="static/swagger-ui-bundle.js"></script><script src="static/docs.js"></script>
 </body></html>
 """
@@ -38,11 +40,18 @@ _PAGE_POLICY = (
 
 def add_api(app: FastAPI) -> FastAPI:
     """Put the API below an app that knows its backend and doorman; returns the API's own app."""
-    api = FastAPI(title="skyloop", version=_version(), description=_ABOUT, docs_url=None, redoc_url=None)
+    api = FastAPI(
+        title="skyloop",
+        version=_version(),
+        description=_ABOUT,
+        docs_url=None,
+        redoc_url=None,
+        dependencies=[Depends(only_known_query)],
+    )
     api.state.backend, api.state.doorman = app.state.backend, app.state.doorman
     api.add_middleware(Guard)
     answer_with_problems(api)
-    for part in (cases, reviews, prompts, craft, targets, events):
+    for part in (cases, reviews, prompts, craft, targets, bundles, events):
         api.include_router(part.router)
 
     @api.get("/docs", include_in_schema=False)
@@ -52,6 +61,7 @@ def add_api(app: FastAPI) -> FastAPI:
     api.mount("/static", StaticFiles(packages=[("cloud.api", "static")]), name="static")
     _describe(api)
     app.mount(BASE, api)
+    app.add_exception_handler(HTTPException, on_http_error)  # an address with a line break never gets below BASE
     return api
 
 
@@ -60,6 +70,8 @@ def _describe(api: FastAPI) -> None:
     make = api.openapi
 
     def openapi() -> dict[str, Any]:
+        if api.openapi_schema:
+            return api.openapi_schema
         described = make()
         schemas = described["components"]["schemas"]
         for model in (Problem, FeatureCollection):

@@ -32,7 +32,7 @@ router = APIRouter(tags=["cases"], dependencies=[Depends(requires("viewer"))])
 _GONE = 410
 
 
-@router.get("/cases", responses=documented(400))
+@router.get("/cases", responses=documented())
 def list_cases(request: Request, query: Annotated[CaseQuery, Query()]) -> Page[CaseOut]:
     """Cases, newest first."""
     store, limit = backend_of(request).store, query.limit
@@ -103,7 +103,7 @@ def answers_to_case(request: Request, case_id: CaseIdPath, craft: OfCraft = None
     return [InterpretationOut.of(answer) for answer in listed]
 
 
-@router.get("/interpretations", responses=documented(400), tags=["interpretations"])
+@router.get("/interpretations", responses=documented(), tags=["interpretations"])
 def list_interpretations(
     request: Request,
     craft: OfCraft = None,

@@ -15,7 +15,7 @@ from cloud.http_access import backend_of, requires
 router = APIRouter(tags=["events"], dependencies=[Depends(requires("operator"))])
 
 
-@router.get("/events", responses=documented(400))
+@router.get("/events", responses=documented())
 def list_events(
     request: Request,
     about: Annotated[

@@ -18,6 +18,9 @@ MAX_BODY_BYTES = 256 * 1024
 BODY_S = 20.0
 """In which a whole body must have come: who drips one byte a second holds a place for no longer."""
 
+MAX_READING = 256
+"""Bodies on their way; a place of their own, so that who drips keeps nobody from reading lists."""
+
 MAX_AT_ONCE = 64
 """Requests in work; more are told to come back. The threads and database connections they share are fewer."""
 
@@ -41,7 +44,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp) -> None:
         """Stand before an app."""
-        self._app, self._in_work = app, 0
+        self._app, self._in_work, self._reading = app, 0, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -56,33 +59,47 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        if self._in_work >= MAX_AT_ONCE:
-            detail = f"{self._in_work} requests are in work, at most {MAX_AT_ONCE}: come back in {RETRY_S} s"
-            await problem_response(503, detail, headers={"Retry-After": str(RETRY_S)})(scope, receive, with_headers)
-            return
-        self._in_work += 1
-        try:
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > MAX_BODY_BYTES:
+            await _too_large(scope, receive, with_headers)
+        elif self._reading >= MAX_READING:
+            await _too_many(self._reading, MAX_READING, scope, receive, with_headers)
+        else:
             await self._serve(scope, receive, with_headers)
-        finally:
-            self._in_work -= 1
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        length = dict(scope["headers"]).get(b"content-length", b"0")
-        too_large = f"the body is over {MAX_BODY_BYTES} bytes: send less at a time"
-        if not length.isdigit() or int(length) > MAX_BODY_BYTES:
-            await problem_response(413, too_large, headers={"Connection": "close"})(scope, receive, send)
-            return
+        self._reading += 1
         try:
             body = await asyncio.wait_for(_whole(receive), BODY_S)
         except _TooLarge:
-            await problem_response(413, too_large, headers={"Connection": "close"})(scope, receive, send)
+            await _too_large(scope, receive, send)
             return
         except asyncio.TimeoutError:
             detail = f"the body did not come within {BODY_S:g} s: send it again on a better link"
             await problem_response(408, detail, headers={"Connection": "close"})(scope, receive, send)
             return
-        if body is not None:
+        finally:
+            self._reading -= 1
+        if body is None:
+            return
+        if self._in_work >= MAX_AT_ONCE:
+            await _too_many(self._in_work, MAX_AT_ONCE, scope, receive, send)
+            return
+        self._in_work += 1
+        try:
             await self._app(scope, _Replayed(body, receive), send)
+        finally:
+            self._in_work -= 1
+
+
+async def _too_large(scope: Scope, receive: Receive, send: Send) -> None:
+    detail = f"the body is over {MAX_BODY_BYTES} bytes: send less at a time"
+    await problem_response(413, detail, headers={"Connection": "close"})(scope, receive, send)
+
+
+async def _too_many(count: int, most: int, scope: Scope, receive: Receive, send: Send) -> None:
+    detail = f"{count} requests are being worked on, at most {most}: come back in {RETRY_S} s"
+    await problem_response(503, detail, headers={"Retry-After": str(RETRY_S)})(scope, receive, send)
 
 
 async def _whole(receive: Receive) -> bytes | None:

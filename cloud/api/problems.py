@@ -55,30 +55,31 @@ def problem_response(
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """These errors for the OpenAPI page, next to those that every call may get."""
-    found = sorted({401, 403, 413, 422, 503, *statuses})
+    found = sorted({400, 401, 403, 408, 413, 422, 503, *statuses})
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in found}
 
 
 def answer_with_problems(app: FastAPI) -> None:
     """Have an app answer every error so."""
-    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, _on_bad_request)
     app.add_exception_handler(SkyloopError, _on_error)
     app.add_exception_handler(Exception, _on_fault)
 
 
-def _on_http_error(_: Request, error: Exception) -> Response:
+def on_http_error(_: Request, error: Exception) -> Response:
+    """The problem that an `HTTPException` means."""
     assert isinstance(error, HTTPException)
     detail = str(error.detail)
-    if detail == HTTPStatus(error.status_code).phrase:  # Starlette's own: it names no cure
-        detail = _CURES.get(error.status_code, detail)
+    detail = _CURES.get(detail, detail)  # the frameworks' own name no cure
     return problem_response(error.status_code, detail, headers=error.headers)
 
 
 _CURES = {
-    404: "there is nothing at this address; see /api/v1/docs",
-    405: "this address does not take that method; see the Allow header and /api/v1/docs",
+    "Not Found": "there is nothing at this address; see /api/v1/docs",
+    "Method Not Allowed": "this address does not take that method; see the Allow header and /api/v1/docs",
+    "There was an error parsing the body": "the body is no JSON in UTF-8, or nested too deeply; see /api/v1/docs",
 }
 
 

@@ -21,7 +21,7 @@ router = APIRouter(tags=["reviews"])
 _viewer = Depends(requires("viewer"))
 
 
-@router.get("/reviews", dependencies=[_viewer], responses=documented(400))
+@router.get("/reviews", dependencies=[_viewer], responses=documented())
 def list_reviews(
     request: Request,
     craft: OfCraft = None,
@@ -86,13 +86,13 @@ def _review_of(body: ReviewIn, stored: StoredCase, call: Call) -> Review:
     question, labels = stored.case.target, tuple(box.label for box in body.boxes)
     if question is not None and (len(body.boxes) > 1 or body.hard_negatives_xyxy or body.prompt_label):
         raise RequestError(f"target {question.target_id} is one thing: send one box of it, or none where it is gone")
+    for x1, y1, x2, y2 in [box.box_xyxy for box in body.boxes] + body.hard_negatives_xyxy:
+        if not (x2 > x1 and y2 > y1):
+            raise RequestError(f"box {x1:g},{y1:g},{x2:g},{y2:g} (corners) has no area; draw it larger")
     for box in body.boxes:
         check_review(stored, box.label, [box.box_xyxy])
     for box_xyxy in body.hard_negatives_xyxy:
         check_shown(box_xyxy, stored)
-    for x1, y1, x2, y2 in [box.box_xyxy for box in body.boxes] + body.hard_negatives_xyxy:
-        if not (x2 > x1 and y2 > y1):
-            raise RequestError(f"box {x1:g},{y1:g},{x2:g},{y2:g} (corners) has no area; draw it larger")
     wanted = body.prompt_label
     if wanted is not None and wanted.casefold() not in {label.casefold() for label in labels}:
         raise RequestError(f"prompt_label {wanted!r}: no box is called so; give it one, or leave prompt_label out")

@@ -11,6 +11,8 @@ from fastapi import Request
 
 from cloud.backend import Backend
 from cloud.preview import Previewer
+from cloud.published_twins import PublishedTwins
+from cloud.registry import Registry
 from cloud.sideline import Sideline
 from cloud.twins import Twins, student_folders
 
@@ -26,12 +28,22 @@ class ReviewDesk:
         """Open nothing yet: a service whose console nobody visits pays nothing for it."""
         self._backend, self._sideline = backend, Sideline()
         self._previewer: Previewer | None = None
+        self._published: PublishedTwins | None = None
         self._labels: tuple[float, list[str]] = (float("-inf"), [])
         self._lock = threading.Lock()
 
     def draft(self, who: str, job: Callable[[Previewer], T]) -> Future[T]:
         """Have something looked at by students of its own; see `Sideline.submit`."""
-        return self._sideline.submit(who, lambda: job(self._opened()))
+
+        def look() -> T:
+            if self._previewer is None:
+                self._open()
+            assert self._previewer is not None
+            assert self._published is not None
+            self._published.look()
+            return job(self._previewer)
+
+        return self._sideline.submit(who, look)
 
     def case_labels(self) -> list[str]:
         """Every name in any case, as of some seconds ago."""
@@ -45,13 +57,12 @@ class ReviewDesk:
         """Finish what is being looked at."""
         self._sideline.close()
 
-    def _opened(self) -> Previewer:
-        if self._previewer is None:
-            settings = self._backend.settings
-            # Of its own: a network that answers a person must not wait for the one that answers crafts.
-            twins = Twins(student_folders(settings.students), threads=1)
-            self._previewer = Previewer(self._backend.store, twins, settings.prompts, self._backend.clock)
-        return self._previewer
+    def _open(self) -> None:
+        settings = self._backend.settings
+        # Of its own: a network that answers a person must not wait for the one that answers crafts.
+        twins = Twins(student_folders(settings.students), threads=1)
+        self._published = PublishedTwins(Registry(settings.data), twins)
+        self._previewer = Previewer(self._backend.store, twins, settings.prompts, self._backend.clock)
 
 
 def desk_of(request: Request) -> ReviewDesk:

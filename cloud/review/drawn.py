@@ -58,7 +58,7 @@ def review_of(sent: Sent, stored: StoredCase, now_s: float) -> Review:
     Raises:
         RequestError: it cannot be about this case, or takes another role; in words.
     """
-    drawn = _parsed(sent.text("boxes", _MOST_CHARS))
+    drawn = parse_drawn(sent.text("boxes", _MOST_CHARS))
     things = [item for item in drawn if item.kind == "thing"]
     question = stored.case.target
     if question is not None:
@@ -102,7 +102,12 @@ def check_labels(sent: Sent, craft: Craft) -> None:
         )
 
 
-def _parsed(text: str) -> tuple[Drawn, ...]:
+def parse_drawn(text: str) -> tuple[Drawn, ...]:
+    """Boxes from a form.
+
+    Raises:
+        RequestError: one cannot be read, or there are too many.
+    """
     try:
         drawn = _DRAWN.validate_json(text)
     except ValidationError as exc:

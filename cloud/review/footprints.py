@@ -47,6 +47,11 @@ class GroundMap:
     scale_m: float
     nowhere: int
 
+    @property
+    def craft(self) -> list[Footprint]:
+        """The newest footprint of each craft: where it was last."""
+        return list({footprint.stored.craft: footprint for footprint in self.footprints}.values())
+
 
 def map_of(cases: Sequence[StoredCase]) -> GroundMap | None:
     """A map of cases, newest first; None where no pose is known.
@@ -103,8 +108,9 @@ def _view(footprints: Sequence[Footprint]) -> tuple[float, float, float, float]:
     points += [item.camera for item in footprints]
     left, right = min(x for x, _ in points), max(x for x, _ in points)
     top, bottom = min(y for _, y in points), max(y for _, y in points)
-    span = max(right - left, bottom - top, _LEAST_SPAN_M) * (1 + 2 * _MARGIN)
-    return (left + right) / 2 - span / 2, (top + bottom) / 2 - span / 2, span, span
+    margin = max(right - left, bottom - top) * _MARGIN
+    width, height = (max(side + 2 * margin, _LEAST_SPAN_M) for side in (right - left, bottom - top))
+    return (left + right) / 2 - width / 2, (top + bottom) / 2 - height / 2, width, height
 
 
 def _round_length(about_m: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 from fastapi import Depends, Request
 
@@ -87,9 +87,10 @@ class Sent:
 
 def sends(role: Role) -> Callable[..., Awaitable[Sent]]:
     """A dependency that gives a form of somebody who has at least a role; see `requires`."""
-    known = requires(role)
+    known = Depends(requires(role))
 
-    async def sent(request: Request, who: Annotated[Principal, Depends(known)]) -> Sent:
+    # As a default: fastapi reads annotations in the module's scope, where `known` is not.
+    async def sent(request: Request, who: Principal = known) -> Sent:
         form = await request.form(max_files=0, max_fields=_MOST_FIELDS)
         return Sent(who, {name: value for name, value in form.multi_items() if isinstance(value, str)})
 

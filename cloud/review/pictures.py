@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -14,6 +14,7 @@ from cloud.case_images import open_case_images
 from cloud.errors import RequestError
 from cloud.http_access import backend_of, requires
 from cloud.review.desk import desk_of
+from cloud.review_shelf import BoxXyxy
 from protocols.imagery import encode_image
 
 router = APIRouter()
@@ -42,10 +43,23 @@ def picture(
 
 @dataclass(frozen=True)
 class Like:
-    """What a map compares with: drawn boxes, x,y,w,h in full-frame pixels, or a prompt of the craft."""
+    """What a map compares with.
 
-    box: Annotated[list[str], Query(max_length=_MOST_BOXES)] = field(default_factory=list)
-    prompt: Annotated[str, Query(max_length=64)] = ""
+    Attributes:
+        boxes_xyxy: drawn things, full-frame pixels.
+        prompt: the id of one of the craft's; empty goes by the boxes.
+    """
+
+    boxes_xyxy: tuple[BoxXyxy, ...]
+    prompt: str
+
+
+def like_of(
+    box: Annotated[list[str] | None, Query(max_length=_MOST_BOXES)] = None,
+    prompt: Annotated[str, Query(max_length=64)] = "",
+) -> Like:
+    """What an address asks for; boxes are x,y,w,h."""
+    return Like(tuple(map(parse_box, box or ())), prompt)
 
 
 @router.get("/cases/{craft}/{case_id}/similarity/{part}")
@@ -54,15 +68,14 @@ async def similarity(
     craft: str,
     case_id: str,
     part: int,
-    like: Annotated[Like, Depends()],
+    like: Annotated[Like, Depends(like_of)],
     who: Annotated[Principal, Depends(requires("viewer"))],
 ) -> Response:
     """Where the craft's student sees what is like drawn boxes or a prompt; cosines in the headers."""
     store = backend_of(request).store
     stored = await asyncio.to_thread(store.load_case, case_id, craft)
-    boxes = [parse_box(text) for text in like.box]
     job = desk_of(request).draft(
-        f"{who.name} map {part}", lambda previewer: previewer.similarity(stored, part, boxes, like.prompt)
+        f"{who.name} map {part}", lambda previewer: previewer.similarity(stored, part, like.boxes_xyxy, like.prompt)
     )
     found = await asyncio.wrap_future(job)
     told = {"X-Low": f"{found.low:.3f}", "X-High": f"{found.high:.3f}"}

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import RedirectResponse
-from pydantic import TypeAdapter, ValidationError
 
 from cloud.accounts import Principal
 from cloud.backend import Backend
 from cloud.errors import RequestError
 from cloud.http_access import backend_of, requires
+from cloud.review.drawn import parse_drawn
 from cloud.review.forms import Sent, sends
 from cloud.review.rendering import BASE, is_part, page
 from cloud.store import StoredCase
 from cloud.target_shelf import FINISHED
 from cloud.track_orders import PLACE_LIFE_S, order_of
-from edge.config import first_problem
 from edge.target_requests import TargetRequest
-from protocols.fields import Box
 
 router = APIRouter()
 
-_BOX = TypeAdapter(Box)
 _KEY_DIGITS = 12
 _FINISHED_SHOWN = 20
 
@@ -103,13 +99,7 @@ def _told(request: Request, sent: Sent, told: str, craft: str) -> Response:
 
 def _drawn(sent: Sent) -> tuple[float, float, float, float]:
     """The one box of the form."""
-    try:
-        drawn = json.loads(sent.text("boxes", 4000))
-        boxes = [_BOX.validate_python(item["box"]) for item in drawn]
-    except ValidationError as exc:
-        raise RequestError(f"the box cannot be read ({first_problem(exc)}): draw it again") from exc
-    except (ValueError, TypeError, KeyError) as exc:
-        raise RequestError("the box cannot be read: draw it again") from exc
+    boxes = [item.box for item in parse_drawn(sent.text("boxes", 4000))]
     if len(boxes) != 1:
         raise RequestError(f"{len(boxes)} boxes are drawn, one wanted: a target is one thing")
     return boxes[0]

@@ -36,6 +36,24 @@ class FixedClock:
         return 1000.0
 
 
+class MovingClock(FixedClock):
+    """Moves when it is told to."""
+
+    def __init__(self):
+        self.now_s = 1000.0
+
+    def monotonic_s(self):
+        return self.now_s
+
+    def advance(self, seconds):
+        self.now_s += seconds
+
+
+@pytest.fixture
+def fake_clock():
+    return MovingClock()
+
+
 class FakeTeacher:
     """Names what is painted green `debris`; raises what it is told to."""
 

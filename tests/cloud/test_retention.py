@@ -25,7 +25,15 @@ from protocols.messages import RefineRequest, TrackTarget
 from protocols.values import FrameRef
 
 DAY_S = 86400.0
-NOTHING = {"imagery_days": 0, "imagery_bytes": 0, "case_days": 0, "cases": 0, "event_days": 0, "digest_days": 0}
+NOTHING = {
+    "imagery_days": 0,
+    "imagery_bytes": 0,
+    "case_days": 0,
+    "cases": 0,
+    "event_days": 0,
+    "events": 0,
+    "digest_days": 0,
+}
 """Settings without a bound."""
 
 
@@ -157,6 +165,17 @@ def test_digests_go_when_no_craft_can_offer_the_case_any_more(store):
         session.connection().exec_driver_sql("UPDATE forgotten_cases SET forgotten_at_s = 0")
     assert prune(store, digest_days=1) == {"digest": 1}
     assert store.kept_digest("uav", case_id) is None
+
+
+def test_events_go_by_age_and_by_number(store):
+    for number in range(10):
+        store.note_event("ann", "look", str(number))
+    with store._db.writing() as session:
+        session.connection().exec_driver_sql("UPDATE events SET at_s = 0 WHERE about IN ('0', '1')")
+    settings = RetentionSettings(**NOTHING | {"event_days": 5, "events": 6})
+    assert sum(step.gone.count for step in Retention(store, settings, Now()).plan()) == 4
+    assert prune(store, event_days=5, events=6) == {"event": 4}
+    assert [event.about for event in store.events()] == ["9", "8", "7", "6", "5", "4"]
 
 
 ALL = {"imagery_days": 1, "imagery_bytes": 1, "case_days": 1, "cases": 1}

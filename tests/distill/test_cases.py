@@ -182,3 +182,12 @@ def test_last_reviewed_frame_comes_last(store):
     for number, label in ((0, "A"), (1, "B"), (2, "C"), (0, "D")):
         answer(store, ids[number], label, (110, 70, 150, 90))
     assert [item.judged for item in read_data_set(store.data_dir, "all")] == [("B",), ("C",), ("A", "D")]
+
+
+def test_case_whose_imagery_retention_dropped_is_left_out(store):
+    dropped, kept = add_case(store)[0], add_case(store)[0]
+    for case_id in (dropped, kept):
+        answer(store, case_id, "Debris", (150, 100, 200, 140))
+    with store._db.writing() as session:
+        session.connection().exec_driver_sql("UPDATE cases SET imagery_bytes = 0 WHERE case_id = ?", (dropped,))
+    assert [item.path.name for item in read_data_set(store.data_dir, "all")] == [f"uav-{kept}"]

@@ -3,12 +3,15 @@
 
 const SAME_IOU = 0.55;
 const MOST_STEPS = 200;
+const LEAST_SHOWN = 0.8; // of a box, in one picture: the server takes no less
+
+const overlap = (a, b) => Math.max(Math.min(a[2], b[2]) - Math.max(a[0], b[0]), 0) * Math.max(Math.min(a[3], b[3]) - Math.max(a[1], b[1]), 0);
+const area = (box) => (box[2] - box[0]) * (box[3] - box[1]);
+const shownShare = (box, region) => overlap(box, region) / Math.max(area(box), 1e-6);
 
 export function iou(a, b) {
-  const w = Math.min(a[2], b[2]) - Math.max(a[0], b[0]), h = Math.min(a[3], b[3]) - Math.max(a[1], b[1]);
-  if (w <= 0 || h <= 0) return 0;
-  const area = (box) => (box[2] - box[0]) * (box[3] - box[1]);
-  return (w * h) / (area(a) + area(b) - w * h);
+  const both = overlap(a, b);
+  return both ? both / (area(a) + area(b) - both) : 0;
 }
 
 export class Boxes extends EventTarget {
@@ -19,7 +22,10 @@ export class Boxes extends EventTarget {
     this.count = 0;
     this.chosen = null;
     this.hidden = new Set();
-    this.suggested = ["edge", "teacher"].flatMap((kind) => data[kind].map((item) => ({ ...item, kind, id: this.#id() })));
+    const regions = data.parts.map((part) => part.region);
+    this.suggested = ["edge", "teacher"].flatMap((kind) => data[kind]
+      .filter((item) => regions.some((region) => shownShare(item.box, region) >= LEAST_SHOWN))
+      .map((item) => ({ ...item, kind, id: this.#id() })));
     this.items = data.person.map((item) => ({ ...item, box: [...item.box], id: this.#id() }));
     this.settled = new Set();
     for (const item of this.items) this.#settle(item.box);
@@ -110,6 +116,15 @@ export class Boxes extends EventTarget {
       const own = this.isOwn(item) ? item : this.#take(item);
       own.box = box.map((value) => Math.round(value * 10) / 10);
     }, merge);
+  }
+
+  /** Take a suggestion for the one thing that is meant. */
+  only(item) {
+    this.change(() => {
+      this.items = [];
+      this.settled = new Set();
+      this.#take(item);
+    });
   }
 
   replace(drawn) {

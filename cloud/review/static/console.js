@@ -88,6 +88,9 @@ document.addEventListener("htmx:afterRequest", (event) => {
   const field = event.detail.elt.closest?.("form")?.elements.namedItem("nonce");
   if (fresh && field) field.value = fresh;
 });
+document.addEventListener("htmx:afterSettle", (event) => {
+  if (event.detail.target.id === "preview") event.detail.target.scrollIntoView({ block: "nearest" });
+});
 document.addEventListener("htmx:sendError", () => showNotice("The server does not answer. What you did was not sent; try again."));
 
 export function showNotice(text) {
@@ -105,7 +108,7 @@ const KEYS_OFF = "skyloop-keys-off";
 const isTyping = (target) => target.closest("input:not([type=checkbox]):not([type=radio]), textarea, select, dialog") !== null;
 
 document.addEventListener("keydown", (event) => {
-  if (event.altKey || event.metaKey || event.isComposing) return;
+  if (event.altKey || event.metaKey || event.isComposing || document.querySelector("dialog[open]")) return;
   const name = (event.ctrlKey ? "Ctrl+" : "") + event.key;
   const always = event.key === "?" || event.key === "Escape" || event.ctrlKey;
   if (isTyping(event.target) && !(event.key === "Escape")) return;

@@ -105,6 +105,7 @@ function edit(editor) {
     key(["U", "Ctrl+y", "Ctrl+Z"], "redo", "Redo", () => { boxes.redo(); say("Done again."); }, edits);
     key("s", "send", "Send", () => $("send").click(), "Answer");
   }
+  if (isOne) key("c", "confirm", "Take the chosen box", onChosen((item) => { boxes.only(item); say(`${item.label} is taken.`); }), edits);
   if (mode === "review") {
     key("c", "confirm", "Confirm", onChosen((item) => { boxes.confirm(item); say(`${item.label} is confirmed.`); }), edits);
     key("C", "confirm-all", "Confirm all of the teacher", () => say(`${boxes.confirmAll("teacher")} boxes are confirmed.`), edits);
@@ -117,7 +118,7 @@ function edit(editor) {
   if (document.querySelector('button[data-act="refine"]')) key("b", "refine", "Ask for a better picture", () => document.querySelector('button[data-act="refine"]').click(), "Answer");
   if ($("not-there")) key("g", "not-there", "Not in the picture", () => $("not-there").click(), "Answer");
   key("w", "look-at-picture", "To the picture", () => svg.focus(), shows);
-  document.addEventListener("keydown", (event) => { if (event.key === "Escape" && !document.querySelector("dialog[open]")) { setDrawing(false); boxes.choose(null); if (event.target.closest("input")) svg.focus(); } });
+  document.addEventListener("keydown", (event) => { if (event.key === "Escape" && !document.querySelector("dialog[open]")) { setDrawing(false); boxes.choose(null); if (event.target.closest("input, select")) svg.focus({ preventScroll: true }); } });
 
   // --- pointer ---
   svg.addEventListener("pointerdown", (event) => {
@@ -187,7 +188,8 @@ function edit(editor) {
       pick.setAttribute("aria-pressed", String(isChosen));
       line.append(pick);
       if (mode === "review" && !boxes.isOwn(item)) line.append(button("✓", `Confirm ${item.label}`, () => { boxes.choose(item.id); boxes.confirm(item); }));
-      if (canEdit) line.append(button("✕", `Delete ${item.label}`, () => boxes.remove(item)));
+      if (isOne && !boxes.isOwn(item)) line.append(button("✓", `Take ${item.label}`, () => { boxes.choose(item.id); boxes.only(item); }));
+      if (canEdit && (!isOne || boxes.isOwn(item))) line.append(button("✕", `Delete ${item.label}`, () => boxes.remove(item)));
       return line;
     }));
     if (!boxes.shown.length) list.append(Object.assign(document.createElement("li"), { className: "none", textContent: canEdit ? "None yet: draw one (d)." : "None." }));

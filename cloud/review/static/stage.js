@@ -2,7 +2,6 @@
 
 const NS = "http://www.w3.org/2000/svg";
 const CORNERS = [["nw", 0, 1], ["n", null, 1], ["ne", 2, 1], ["e", 2, null], ["se", 2, 3], ["s", null, 3], ["sw", 0, 3], ["w", 0, null]];
-const KIND_WORDS = { edge: "craft", teacher: "teacher", thing: "", negative: "not" };
 
 export function make(name, attributes = {}, ...children) {
   const node = document.createElementNS(NS, name);
@@ -30,7 +29,8 @@ export class Stage {
   draw() {
     const px = 1 / this.view.scale;
     const shown = [...this.boxes.shown].sort((a, b) => this.#depth(a) - this.#depth(b));
-    const nodes = shown.map((item) => this.#box(item, px));
+    const named = this.#namable(shown, px);
+    const nodes = shown.map((item) => this.#box(item, px, named.get(item.id)));
     if (this.data.question) nodes.unshift(this.#ghost(this.data.question.box, "question"));
     this.layer.replaceChildren(...nodes);
   }
@@ -39,7 +39,21 @@ export class Stage {
 
   #ghost(box, kind) { return make("g", {}, make("rect", { class: "halo", ...rectOf(box) }), make("rect", { class: `line ${kind}`, ...rectOf(box) })); }
 
-  #box(item, px) {
+  /** Names that hide no other: those of the chosen box and of people's come first, then the surest. */
+  #namable(shown, px) {
+    const placed = [], named = new Map();
+    const order = [...shown].sort((a, b) => this.#depth(b) - this.#depth(a) || (b.score ?? 1) - (a.score ?? 1));
+    for (const item of order) {
+      const tag = this.#tag(item, px), [x1, y1, x2, y2] = tag.at;
+      const hides = placed.some((other) => x1 < other[2] && x2 > other[0] && y1 < other[3] && y2 > other[1]);
+      if (hides && item.id !== this.boxes.chosen) continue;
+      placed.push(tag.at);
+      named.set(item.id, tag.node);
+    }
+    return named;
+  }
+
+  #box(item, px, tag) {
     const isChosen = item.id === this.boxes.chosen, [x1, y1, x2, y2] = item.box;
     const group = make("g", { class: `box ${isChosen ? "chosen movable" : ""}`, "data-id": item.id });
     const grip = 6 * px;
@@ -49,19 +63,20 @@ export class Stage {
       make("rect", { class: `line ${item.kind}`, ...rectOf(item.box) }),
     );
     if (item.kind === "negative") group.append(make("path", { class: "cross", d: `M${x1} ${y1}L${x2} ${y2}M${x2} ${y1}L${x1} ${y2}` }));
-    group.append(this.#tag(item, px));
+    if (tag) group.append(tag);
     if (isChosen && this.canEdit) group.append(...this.#handles(item.box, px));
     return group;
   }
 
   #tag(item, px) {
-    const words = [KIND_WORDS[item.kind], item.label, item.score === undefined ? "" : item.score.toFixed(2)].filter(Boolean).join(" ");
+    const words = [item.kind === "negative" ? "not" : "", item.label, item.score === undefined ? "" : item.score.toFixed(2)].filter(Boolean).join(" ");
     const size = 12 * px, width = (words.length * 6.7 + 10) * px, height = 17 * px;
     const y = item.box[1] - height - 2 * px > this.view.box[1] ? item.box[1] - height - 2 * px : item.box[3] + 2 * px;
     const text = make("text", { class: "name", x: item.box[0] + 5 * px, y: y + 12.6 * px, "font-size": size, textLength: width - 10 * px, lengthAdjust: "spacingAndGlyphs" });
     text.style.fontSize = `${size}px`;
     text.textContent = words;
-    return make("g", { class: "name-tag" }, make("rect", { class: "plate", x: item.box[0], y, width, height, rx: 3 * px }), text);
+    const node = make("g", { class: "name-tag" }, make("rect", { class: "plate", x: item.box[0], y, width, height, rx: 3 * px }), text);
+    return { node, at: [item.box[0], y, item.box[0] + width, y + height] };
   }
 
   #handles([x1, y1, x2, y2], px) {

@@ -39,6 +39,12 @@ from edge.student import Student
 
 CASES_FOLDER, PLAN_NAME = "cases", "fine_tuning.json"
 
+LOSS_WEIGHTS: dict[LossName, LossWeight] = {
+    "heat": 1.0, "box": 4.0, "embedding": 0.2, "kd_heat": 3.0, "kd_box": 1.0, "kd_embedding": 1.0,
+}  # fmt: skip
+"""What a bundle is trained with, and what holds it to the answers of the one it starts from. Of kd_heat, 60 let nothing
+new in (AP50 of bicycles 0.036 after 400 steps, 0.037 before), 1 let cars fall by three points of AP50."""
+
 _OF_TRAINING = {"steps", "batch", "crop_px", "learning_rate", "ema_decay", "seed", "bf16", "frozen", "freeze_norms"}
 _OF_THE_RECIPE = _OF_TRAINING | {"keep_init", "novel_kinds", "loss_weights"}
 
@@ -64,7 +70,7 @@ class FineTuning(Settings):
     replay: tuple[Source, ...] = ()
     held_out: tuple[Source, ...] = ()
     cases_share: float = Field(default=0.4, gt=0, lt=1)
-    steps: PositiveInt = 600
+    steps: PositiveInt = 500
     batch: PositiveInt = 12
     crop_px: PositiveInt = 256
     learning_rate: float = Field(default=5e-4, gt=0)
@@ -75,7 +81,7 @@ class FineTuning(Settings):
     frozen: tuple[PartName, ...] = ()
     freeze_norms: bool = True
     novel_kinds: int = Field(default=4, ge=0)
-    loss_weights: dict[LossName, LossWeight] = Field(default={"heat": 1.0, "box": 4.0, "embedding": 0.2})
+    loss_weights: dict[LossName, LossWeight] = Field(default=LOSS_WEIGHTS)
 
 
 @dataclass(frozen=True)

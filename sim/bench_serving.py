@@ -9,6 +9,7 @@ none either. Rounds are interleaved, medians compared.
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import sys
 import tempfile
@@ -28,6 +29,7 @@ from edge.keys import CLOUD_NAME, new_keys
 from sim.batch_axis import batched_bundle
 from sim.bench import render_pictures
 from sim.display import Display
+from sim.errors import ProcessError
 from sim.peers import PEERS_FOLDER, environment, peers_python
 from sim.processes import LOOPBACK, Child, ask_program, command_of, free_ports, wait_ready
 
@@ -75,7 +77,7 @@ def bench_serving(
     """Measure; by concurrency and system `rps`, `p50_ms`, `p99_ms` and `errors`.
 
     Raises:
-        ProcessError: a program failed, or the peers' environment is not there.
+        ProcessError: a program failed or answered nothing, or the peers' environment is not there.
         SkyloopError: the bundle is missing or damaged.
     """
     if "litserve" in systems:
@@ -98,6 +100,10 @@ def bench_serving(
                     for system in systems[number % len(systems) :] + systems[: number % len(systems)]:
                         request = {**common, **told[system], "system": system, "concurrency": concurrency}
                         answer = json.loads(ask_program("serving-load", json.dumps(request, default=str)))
+                        if math.isnan(answer["p50_ms"]):
+                            raise ProcessError(
+                                f"{system}: no request was answered in {options.seconds:g} s; is it overloaded?"
+                            )
                         found.setdefault((concurrency, system), []).append(answer)
                         advance(sum(map(len, found.values())), system)
     return {

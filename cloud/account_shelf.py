@@ -164,6 +164,11 @@ class AccountShelf:
         with self._db.writing() as session:
             session.execute(delete(LoginRow).where(LoginRow.secret_sha256 == _digest(secret)))
 
+    def close_logins(self) -> None:
+        """Log every browser out."""
+        with self._db.writing() as session:
+            session.execute(delete(LoginRow))
+
     def add_token(self, name: str, role: Role, now_s: float, life_s: float) -> str:
         """A new token's secret, which cannot be read again.
 

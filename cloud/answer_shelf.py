@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from cloud.case_value import labels_in, labels_text
 from cloud.database import Database
 from protocols.values import Interpretation
 
@@ -17,8 +18,13 @@ _KEEP_ANSWER = (
     " ON CONFLICT DO NOTHING"
 )
 _SET_STATE = (
-    "UPDATE cases SET state = ?, reason = ?, confidence = coalesce(?, confidence) "
-    "WHERE craft = ? AND case_id = ? AND state != 'reviewed'"
+    "UPDATE cases SET state = ?1, reason = ?2, confidence = coalesce(?3, confidence), "
+    "value = expected_value(?1, json_extract(case_json, '$.hardness'), coalesce(?3, confidence)) "
+    "WHERE craft = ?4 AND case_id = ?5 AND state != 'reviewed'"
+)
+_ADD_LABELS = (
+    "UPDATE cases SET labels_json = (SELECT json_group_array(value) FROM "
+    "(SELECT value FROM json_each(labels_json) UNION SELECT value FROM json_each(?))) WHERE craft = ? AND case_id = ?"
 )
 _MARK_DELIVERED = "UPDATE interpretations SET is_delivered = 1 WHERE craft = ? AND case_id = ? AND by = ?"
 _MAX_REASON_CHARS = 1000
@@ -61,6 +67,9 @@ class AnswerShelf:
             for craft, answer in answers:
                 row = (craft, answer.case_id, answer.model_dump_json())
                 kept.append(connection.exec_driver_sql(_KEEP_ANSWER, row).rowcount > 0)
+                if kept[-1] and answer.detections:
+                    labels = labels_text(labels_in(answer.detections))
+                    connection.exec_driver_sql(_ADD_LABELS, (labels, craft, answer.case_id))
             if outcomes:
                 connection.exec_driver_sql(_SET_STATE, [_row(outcome) for outcome in outcomes])
         return kept

@@ -74,6 +74,15 @@ class BankShelf:
         with self._db.reading() as session:
             return {craft: (epoch, revision) for craft, epoch, revision in session.execute(query)}
 
+    def bank_refs(self, craft: str | None = None) -> dict[str, BankRef]:
+        """The name of every craft's bank, or of one's, without reading the banks themselves."""
+        newest = select(func.max(BankRow.id)).group_by(BankRow.craft)
+        newest = newest if craft is None else newest.where(BankRow.craft == craft)
+        query = select(BankRow.craft, BankRow.epoch, BankRow.revision, BankRow.digest).where(BankRow.id.in_(newest))
+        with self._db.reading() as session:
+            rows = session.execute(query).all()
+        return {name: BankRef(epoch=epoch, revision=revision, digest=digest) for name, epoch, revision, digest in rows}
+
     def bank_at(self, craft: str, ref: BankRef) -> PromptBank | None:
         """The craft's bank as it was at a recent revision; None when it is gone or its digest is another."""
         with self._db.reading() as session:

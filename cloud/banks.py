@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from cloud.errors import BankMoved, RequestError
+from cloud.errors import BankMoved, NotThere
 from cloud.store import CaseStore, Craft
 from edge.prompting import worth
 from protocols import limits
@@ -99,7 +99,7 @@ def withdraw(store: CaseStore, prompt_id: str) -> list[str]:
         if any(prompt.prompt_id == prompt_id for prompt in store.bank(craft.name).prompts)
     ]
     if not holders and not any(prompt.prompt_id == prompt_id for prompt in store.fleet_prompts()):
-        raise RequestError(f"no bank holds a prompt {prompt_id[:70]!r}; see skyloop-cloud prompts list")
+        raise NotThere(f"no bank holds a prompt {prompt_id[:70]!r}; see skyloop-cloud prompts list")
     store.forbid_prompt(prompt_id)  # first: a server building it right now must not bring it back
     for name in holders:
         issue(store, name, lambda held: (p for p in held if p.prompt_id != prompt_id))

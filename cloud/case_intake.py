@@ -76,9 +76,9 @@ class CaseIntake:
         upload = desk.uploads.find(self._craft, case.case_id)
         # Where all of it is here, the store finds out by itself whether it has it already.
         is_asked = upload is None and len(blob) < case.payload_bytes
-        known = desk.store.case_state(self._craft, case.case_id) if is_asked else None
+        known = desk.store.kept_digest(self._craft, case.case_id) if is_asked else None
         if known is not None:
-            await self._tell_verdict(case, "duplicate" if known[0] == case.payload_sha256 else "conflict")
+            await self._tell_verdict(case, "duplicate" if known == case.payload_sha256 else "conflict")
             return
         if upload is None and not await self._is_admitted(case):
             return

@@ -12,23 +12,25 @@ from typing import Annotated, Any, cast, get_args
 
 import structlog
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 
 from cloud import banks
 from cloud.accounts_cli import tokens_app, users_app
 from cloud.asking import check_review, parse_box, public_key, review_label
-from cloud.config import CloudSettings
+from cloud.backup_cli import backup, restore
+from cloud.bundles_cli import bundles_app
+from cloud.config import CloudSettings, read_settings
+from cloud.doctor_cli import doctor
 from cloud.errors import RequestError
+from cloud.export_cli import export_cases
+from cloud.keep_cli import prune
 from cloud.listings import case_record, case_table, print_table, prompt_record, prompt_table, write_images
 from cloud.options import AsJson, Data, opened_store, outcome
 from cloud.refine_cli import refine
 from cloud.review_shelf import Scope
 from cloud.store import CaseStore, Review
 from cloud.track_cli import targets, track
-from edge.config import first_problem, read_toml
 from edge.entry import run_program
-from edge.errors import ConfigError
 from edge.keys import CLOUD_NAME, load_keys, new_keys
 
 app = typer.Typer(
@@ -42,9 +44,15 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(prompts_app, name="prompts")
 app.add_typer(users_app, name="users")
 app.add_typer(tokens_app, name="tokens")
+app.add_typer(bundles_app, name="bundles")
 app.command()(track)
 app.command()(targets)
 app.command()(refine)
+app.command()(doctor)
+app.command()(prune)
+app.command("export")(export_cases)
+app.command()(backup)
+app.command()(restore)
 error_console = Console(stderr=True, soft_wrap=True)
 
 
@@ -89,7 +97,7 @@ def serve(
     """
     configure_logging(as_json=json_logs)
     given = {"bind": bind, "http": http, "data": data, "keys": keys, "teacher": teacher, "students": student}
-    settings = _settings(config, {name: value for name, value in given.items() if value})
+    settings = read_settings(config, {name: value for name, value in given.items() if value})
     pair = load_keys(settings.keys_folder, CLOUD_NAME)
     asyncio.run(_serve(settings, pair))
 
@@ -228,14 +236,6 @@ def configure_logging(*, as_json: bool) -> None:
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
-
-
-def _settings(config: Path | None, given: dict[str, Any]) -> CloudSettings:
-    base = read_toml(config, CloudSettings) if config else CloudSettings()
-    try:
-        return CloudSettings.model_validate({**base.model_dump(), **given})
-    except ValidationError as exc:
-        raise ConfigError(first_problem(exc)) from exc
 
 
 def _scope(text: str) -> Scope:

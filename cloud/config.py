@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from cloud.account_shelf import Role
 from cloud.admission import AdmissionSettings
 from cloud.gateway_settings import GatewaySettings
-from edge.config import Settings
+from cloud.retention_settings import RetentionSettings
+from edge.config import Settings, first_problem, read_toml
+from edge.errors import ConfigError
 from protocols import limits
 
 
@@ -163,6 +165,7 @@ class CloudSettings(GatewaySettings):
         targets: how questions about targets are answered.
         refine: when the craft is asked for a better picture.
         web: log-ins, and how a reverse proxy or TLS guards them.
+        retention: how long and how much is kept.
         poll_s: how often the work of other processes (reviews, revocations) is looked for.
     """
 
@@ -184,9 +187,27 @@ class CloudSettings(GatewaySettings):
     targets: TargetAnswerSettings = TargetAnswerSettings()
     refine: RefineSettings = RefineSettings()
     web: WebSettings = WebSettings()
+    retention: RetentionSettings = RetentionSettings()
     poll_s: float = Field(default=0.2, gt=0, le=10)
 
     @property
     def keys_folder(self) -> Path:
         """Where the server's key pair lies."""
         return self.keys or self.data / "keys"
+
+
+def read_settings(path: Path | None, given: dict[str, Any] | None = None) -> CloudSettings:
+    """Settings of a file, or the defaults, with options over them.
+
+    Args:
+        path: of the TOML file.
+        given: fields that win over the file's.
+
+    Raises:
+        ConfigError: the file or a field is bad.
+    """
+    base = read_toml(path, CloudSettings) if path else CloudSettings()
+    try:
+        return CloudSettings.model_validate({**base.model_dump(), **(given or {})})
+    except ValidationError as exc:
+        raise ConfigError(first_problem(exc)) from exc

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from cloud.bank_sender import BankSender
+from cloud.bundle_sender import BundleSender
 from cloud.case_intake import CaseIntake
 from cloud.desk import Desk
 from cloud.errors import CloudError, StoreError
@@ -26,6 +27,7 @@ from protocols.limits import MAX_CHUNK_BYTES
 from protocols.messages import (
     KINDS,
     AnyMessage,
+    BundleReceipt,
     CaseChunk,
     CaseOffer,
     Heartbeat,
@@ -99,6 +101,7 @@ class CraftSession:
             on_verdict=self._wake.set,
         )
         self._targets, self._better = TargetSender(desk, craft, self._send), RefineSender(desk, craft, self._send)
+        self._bundles = BundleSender(desk, craft, self._send)
         self._inbox: deque[tuple[AnyMessage, bytes]] = deque()
         self._inbox_bytes = 0
         self._outbox: deque[list[bytes]] = deque()
@@ -210,7 +213,7 @@ class CraftSession:
         heartbeat_s = self._desk.settings.heartbeat_s
         if self._banks is None:
             return heartbeat_s / 2
-        if self._outbox or self._banks.is_sending:
+        if self._outbox or self._banks.is_sending or self._bundles.is_sending:
             return _STEP_S
         due_s = min(self._sent_s, self._looked_s) + heartbeat_s - self._desk.clock.monotonic_s()
         return min(max(due_s, _LEAST_PAUSE_S), heartbeat_s)
@@ -242,6 +245,8 @@ class CraftSession:
             await self._targets.on_status(message)
         elif isinstance(message, Problem):
             await self._better.on_problem(message)
+        elif isinstance(message, BundleReceipt):
+            await self._on_bundle_receipt(message)
         elif isinstance(message, Heartbeat):
             self.live.spool_cases, self.live.spool_bytes = message.spool_cases, message.spool_bytes
         else:
@@ -263,6 +268,7 @@ class CraftSession:
         self._fresh.clear()
         self._targets.greet(hello)
         self._better.greet(hello)
+        await self._bundles.greet(hello)
         welcome = Welcome(
             server_software=desk.software,
             session_id=hello.session_id,
@@ -276,6 +282,13 @@ class CraftSession:
         )
         await self._send(welcome)
         self.notify()
+
+    async def _on_bundle_receipt(self, receipt: BundleReceipt) -> None:
+        if self.live.hello is not None and receipt.state != "fetching":
+            flown = {name: getattr(receipt, name) for name in ("bundle_id", "space_id", "variant", "labels")}
+            self.live.hello = self.live.hello.model_copy(update=flown)
+        if await self._bundles.on_receipt(receipt):
+            self.notify()
 
     def _on_prompt_receipt(self, receipt: PromptReceipt) -> None:
         assert self._banks is not None
@@ -325,6 +338,7 @@ class CraftSession:
                 await self._targets.look()
             if is_news or seen[3] != before[3] or self._better.is_due:
                 await self._better.look()
+                await self._bundles.look()
         except StoreError as exc:
             self._is_news = True
             log.warning("store error", craft=self.craft, reason=str(exc))
@@ -361,9 +375,23 @@ class CraftSession:
         if self._banks is None or self._outbox or self.ended:
             return
         item = self._banks.next_slice()
-        if item is not None and await self._transmit(encode(*item)):
-            self._desk.stats.messages["cloud_to_edge", item[0].kind] += 1
-            self._banks.sent(item[1])
+        if item is not None:
+            if await self._transmit(encode(*item)):
+                self._desk.stats.messages["cloud_to_edge", item[0].kind] += 1
+                self._banks.sent(item[1])
+        elif not self._inbox:
+            await self._send_bundle_slice()
+
+    async def _send_bundle_slice(self) -> None:
+        """Send one slice of a bundle, after everything else."""
+        try:
+            slice_ = await self._bundles.next_slice()
+        except OSError as exc:
+            log.warning("a published archive cannot be read", craft=self.craft, reason=str(exc))
+            return
+        if slice_ is not None and not self._outbox and await self._transmit(encode(*slice_)):
+            self._desk.stats.messages["cloud_to_edge", slice_[0].kind] += 1
+            self._bundles.sent(slice_[1])
 
     async def _keep_alive(self) -> None:
         now_s, settings = self._desk.clock.monotonic_s(), self._desk.settings

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cloud.database import Database
-from cloud.errors import RequestError
+from cloud.errors import NotThere, RequestError
 from cloud.tables import CraftRow
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
@@ -123,7 +123,7 @@ def _check_identity(name: str, public_key_z85: str) -> None:
 def _craft_row(session: Session, name: str) -> CraftRow:
     row = session.get(CraftRow, name)
     if row is None:
-        raise RequestError(f"no craft is enrolled as {name[:70]!r}; see skyloop-cloud enroll --help")
+        raise NotThere(f"no craft is enrolled as {name[:70]!r}; see skyloop-cloud enroll --help")
     return row
 
 

@@ -1,15 +1,20 @@
-"""One server for a data folder; command lines may work beside it."""
+"""One server for a data folder, and nothing taken away while a backup is made; command lines may work beside both."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from cloud.errors import CloudError
 
-_NAME = "server.lock"
+_NAME, _KEEP_NAME = "server.lock", "keep.lock"
+LOCK_NAMES = (_NAME, _KEEP_NAME)
+
+_STEP_WAIT_S = 10.0
 
 
 @contextlib.contextmanager
@@ -34,3 +39,34 @@ def is_served(data_dir: Path) -> bool:
             return False
     except CloudError:
         return True
+
+
+@contextlib.contextmanager
+def keeping(data_dir: Path) -> Iterator[None]:
+    """Have retention take nothing away from a data folder meanwhile, in whatever process: for a backup.
+
+    Raises:
+        CloudError: another backup is being made.
+    """
+    with (data_dir / _KEEP_NAME).open("w") as file:
+        deadline_s = time.monotonic() + _STEP_WAIT_S
+        while not _locked(file, fcntl.LOCK_EX):  # a step of retention takes milliseconds
+            if time.monotonic() > deadline_s:
+                raise CloudError(f"{data_dir}: another backup is being made; wait for its end")
+            time.sleep(0.01)
+        yield
+
+
+@contextlib.contextmanager
+def taking_away(data_dir: Path) -> Iterator[bool]:
+    """Whether a step of retention may take things away; while it does, no backup begins."""
+    with (data_dir / _KEEP_NAME).open("w") as file:
+        yield _locked(file, fcntl.LOCK_SH)
+
+
+def _locked(file: IO[str], kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

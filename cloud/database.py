@@ -13,6 +13,7 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from cloud.case_value import expected_value
 from cloud.errors import StoreError
 from cloud.schema import prepare
 
@@ -118,6 +119,7 @@ def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
     # FULL: a commit survives power loss, also in WAL mode (https://sqlite.org/pragma.html#pragma_synchronous).
     for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_TIMEOUT_MS}"):
         connection.execute(f"PRAGMA {pragma}")
+    connection.create_function("expected_value", 3, expected_value, deterministic=True)
 
 
 def _on_begin(connection: Connection) -> None:

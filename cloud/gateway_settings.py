@@ -56,6 +56,7 @@ class GatewayStats:
         interpretations_sent, interpretations_delivered: answers to cases.
         targets: crafts' words about targets, by state.
         refinements: refusals to show a case again, by problem code.
+        bundles: crafts' words about bundles, by state.
         faults: exceptions nobody expected, each in the log with its traceback.
         crafts_online: connected and welcomed now.
     """
@@ -72,6 +73,7 @@ class GatewayStats:
     interpretations_delivered: int = 0
     targets: Counter[str] = field(default_factory=Counter)
     refinements: Counter[str] = field(default_factory=Counter)
+    bundles: Counter[str] = field(default_factory=Counter)
     faults: int = 0
     crafts_online: int = 0
 

@@ -11,9 +11,11 @@ from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from cloud.accounts import Doorman
+from cloud.api import add_api
 from cloud.backend import Backend
 from cloud.config import WebSettings
 from cloud.errors import CloudError
+from cloud.review import add_console
 from edge.errors import ConfigError
 
 _SHUTDOWN_S = 2
@@ -44,6 +46,8 @@ def create_app(backend: Backend, registry: CollectorRegistry, not_ready: Callabl
     def metrics() -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
+    app.state.review_desk = add_console(app)
+    add_api(app)
     return app
 
 

@@ -78,6 +78,15 @@ class ImageryFiles:
             path.unlink(missing_ok=True)
             path.with_name(path.name + _PARTIAL).unlink(missing_ok=True)
 
+    def older_files(self, prefix: str, older_than_s: float) -> list[Path]:
+        """The files in one of the folders that were written before a wall time, by name; none where there is none."""
+        try:
+            with os.scandir(self.folder / prefix) as entries:
+                old = [Path(entry.path) for entry in entries if entry.stat().st_mtime < older_than_s]
+        except OSError:  # no such folder, or a file went while we looked: the next round sees what is left
+            return []
+        return sorted(old)
+
     def _make_folder(self, folder: str) -> None:
         if folder not in self._made:  # there are 256 of them
             make_folder(Path(folder))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import structlog
 
+from cloud.agreement import case_agreement, sample_of
 from cloud.answer_shelf import CaseOutcome, CaseState
 from cloud.answers import findings_of, interpretation_of, open_question
 from cloud.case_images import CaseImage, open_case_images
@@ -154,6 +155,7 @@ class Interpreter:
     def _draft(self, opened: OpenedCase) -> _Draft:
         stored, case = opened.stored, opened.stored.case
         answer = interpretation_of(case.case_id, opened.seen, self._teacher.name, self._desk.clock.wall_s())
+        self.metrics.agreement.labels(sample_of(case)).observe(case_agreement(case, answer))
         if case.refines is not None:
             answer = self._stand_in(stored, case.refines, answer)
         has_asked = self._ask_again(stored, answer)

@@ -18,6 +18,12 @@ from protocols.values import Chip, Prompt, Vectors
 
 _MAX_CHIPS = 3
 
+_OVER = 1e-3
+"""So far over a hard negative's cosine a threshold is out of its reach."""
+
+_MAX_TURNS = 32
+"""Each turn takes one hard negative below the threshold, and may lift another a little."""
+
 
 def merge_prompts(old: Prompt, new: Prompt, background: Sequence[FloatArray], settings: PromptSettings) -> Prompt:
     """The new prompt extended by what the old one knew, under the old one's id.
@@ -76,6 +82,34 @@ def add_negatives(prompt: Prompt, vectors: FloatArray, issued_at_s: float) -> Pr
     if len(negatives) == len(known) and np.allclose(np.sort(negatives, axis=0), np.sort(known, axis=0), atol=1e-3):
         return prompt
     return prompt.model_copy(update={"negatives": Vectors.from_array(negatives), "issued_at_s": issued_at_s})
+
+
+def shun(prompt: Prompt, vectors: FloatArray, issued_at_s: float) -> Prompt:
+    """The prompt with hard negatives, each of which a person pointed at: unlike a teacher's, all are to be heeded.
+
+    A direction turns away from one after the other, the most alike first, until none is above its threshold or it
+    turns no more. Prototypes take them for negatives, and a stricter threshold where one is too alike for that, as far
+    as the thing's own chips still reach it.
+    """
+    if not prompt.direction_cases:
+        return _stricter(add_negatives(prompt, vectors, issued_at_s), vectors, issued_at_s)
+    for _ in range(_MAX_TURNS):
+        worst = vectors[int((vectors @ prompt.positives.to_array()[0]).argmax())]
+        turned = _turned_away(prompt, worst[None], issued_at_s)
+        if turned is prompt:
+            return prompt
+        prompt = turned
+    return prompt
+
+
+def _stricter(prompt: Prompt, vectors: FloatArray, issued_at_s: float) -> Prompt:
+    known = Knowledge(prompt.positives.to_array(), prompt.negatives.to_array(), prompt.threshold, prompt.temperature, 0)
+    fooled = vectors[known.margins(vectors) > 0]
+    if not len(fooled):
+        return prompt
+    wanted = float(best_cosine(fooled, known.positives).max()) + _OVER
+    threshold = max(known.threshold, min(wanted, _reached(known, prompt.chips)))
+    return prompt.model_copy(update={"threshold": threshold, "issued_at_s": issued_at_s})
 
 
 def _turned_away(prompt: Prompt, vectors: FloatArray, issued_at_s: float) -> Prompt:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -22,6 +22,13 @@ class CloudMetrics:
         self.prompts = Counter("skyloop_prompts", "Prompts by origin and outcome", ["origin", "outcome"], registry=r)
         self.reviews = Counter("skyloop_reviews", "People's answers used, by outcome", ["outcome"], registry=r)
         self.failures = Counter("skyloop_failures", "Unforeseen errors, by task", ["task"], registry=r)
+        self.dropped = Counter("skyloop_retention_dropped", "What retention let go, by kind", ["kind"], registry=r)
+        self.dropped_bytes = Counter("skyloop_retention_dropped_bytes", "Imagery that retention let go", registry=r)
+        self.kept_bytes = Gauge("skyloop_imagery_bytes", "Imagery kept, as the last round found", registry=r)
+        self.kept_cases = Gauge("skyloop_cases_kept", "Cases kept, as the last round found", registry=r)
+        self.over = Gauge(
+            "skyloop_retention_over", "Over a bound of retention, of what may not go", ["bound"], registry=r
+        )
         self.batch_size = Histogram(
             "skyloop_batch_size", "Cases in one teacher run", buckets=(1, 2, 4, 8, 16, 32, 64, 128), registry=r
         )
@@ -29,6 +36,13 @@ class CloudMetrics:
             "skyloop_queue_delay_seconds",
             "From a case's receipt to the teacher's run",
             buckets=(0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300),
+            registry=r,
+        )
+        self.agreement = Histogram(
+            "skyloop_agreement",
+            "Of craft and teacher about a case, symmetric F1, by why it was sent (docs/api.md)",
+            ["sample"],
+            buckets=(0.0, 0.25, 0.5, 0.75, 0.9, 1.0),
             registry=r,
         )
         self.teacher_s = Histogram(

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cloud.data_lock import is_served
 from cloud.errors import RequestError
@@ -42,6 +44,15 @@ def opened_store(data: Path, *, make: bool = False) -> Iterator[CaseStore]:
         yield store
     finally:
         store.close()
+
+
+@contextmanager
+def progress_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on standard error; yields what to call with how much is done, and of how much: None where nobody knows."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(name, total=None)
+        yield lambda done, of: progress.update(task, completed=done, total=of)
 
 
 def outcome(store: CaseStore, ask: Callable[[], Found], is_waiting: Callable[[Found], bool]) -> Found:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -18,8 +19,8 @@ from cloud.case_images import CaseImage
 from cloud.config import PromptSettings
 from cloud.errors import PromptRefused
 from cloud.evidence import Evidence, background_of, look
-from cloud.merging import add_negatives, merge_prompts
-from cloud.prompting import Finding, build_prompt, false_rows, replay
+from cloud.merging import add_negatives, merge_prompts, shun
+from cloud.prompting import Finding, build_prompt, false_rows, negative_views, replay
 from cloud.store import CaseStore
 from cloud.twins import Twins
 from edge.clock import Clock
@@ -41,12 +42,13 @@ class Outcome:
     """What became of one finding.
 
     Attributes:
-        state: `issued`, `enough` (the craft's prompts already find all of it) or `refused`.
-        reason: for refused why, for issued which prompts gave way to it; readable.
+        state: `issued`, `enough` (the craft's prompts already find all of it), `refused`, or `kept` (no prompt was
+            asked for).
+        reason: for refused why, for issued which prompts gave way to it and what it still mistakes; readable.
         crafts: whose bank changed.
     """
 
-    state: Literal["issued", "enough", "refused"]
+    state: Literal["issued", "enough", "refused", "kept"]
     reason: str = ""
     crafts: tuple[str, ...] = ()
 
@@ -78,7 +80,7 @@ class PromptDesk:
                 self._store.allow_prompt(prompt_id)
             elif self._store.is_forbidden(prompt_id):
                 raise PromptRefused(f"a person took prompt {prompt_id} back; review a case to teach it anew")
-            return self._issue(twin, craft, evidence, finding, prompt_id)
+            return self._issue(twin, craft, evidence, finding)
         except PromptRefused as exc:
             log.info("prompt refused", craft=craft, label=finding.label, case_id=finding.case_id, reason=exc.reason)
             return Outcome("refused", exc.reason)
@@ -153,21 +155,68 @@ class PromptDesk:
             banks.upsert(self._store, craft, better, now_s)
         return bool(better)
 
-    def _issue(self, twin: Student, craft: str, evidence: Evidence, finding: Finding, prompt_id: str) -> Outcome:
+    def _issue(self, twin: Student, craft: str, evidence: Evidence, finding: Finding) -> Outcome:
         space = twin.manifest.space_id
         bank = self._store.bank(craft).prompts
         held = [p for p in bank if p.label == finding.label and p.space_id == space]
         if finding.origin == "teacher" and held and replay(tuple(held), evidence, finding).is_perfect:
             return Outcome("enough")
-        now_s = self.clock.wall_s()
-        background = tuple(self._recent(craft, space))
-        prompt = build_prompt(twin, evidence, finding, background, (prompt_id, now_s), self._settings)
-        old = next((p for p in held if p.prompt_id == prompt_id), None)
-        if old is not None:
-            near = evidence.seen.embeddings[false_rows(evidence, finding)]
-            prompt = merge_prompts(old, prompt, (*background, near), self._settings)
-        _check_consistent(prompt, [p for p in bank if p.expires_at_s is None or p.expires_at_s > now_s])
-        return self._put_in_force(craft, prompt, now_s)
+        prompt = self.draft(twin, craft, evidence, finding)
+        outcome = self._put_in_force(craft, prompt, self.clock.wall_s())
+        fooled = int(replay((prompt,), evidence, finding).fooled.sum())
+        if fooled:
+            told = f"{fooled} of {len(finding.negatives_xyxy)} hard negatives still look like it"
+            outcome = replace(outcome, reason="; ".join(filter(None, (outcome.reason, told))))
+        return outcome
+
+    def draft(
+        self, twin: Student, craft: str, evidence: Evidence, finding: Finding, before: Sequence[Prompt] = ()
+    ) -> Prompt:
+        """The prompt that a finding would become, merged with what the craft holds; in force nowhere.
+
+        Args:
+            twin: the craft's student.
+            craft: whose case it was.
+            evidence: what the twin sees in it.
+            finding: what is there.
+            before: further prompts to take for held, such as the draft of the same case's picture before.
+
+        Raises:
+            PromptRefused: it would not help, or contradicts one in force.
+        """
+        prompt_id, now_s = prompt_id_for(craft, finding), self.clock.wall_s()
+        bank = {p.prompt_id: p for p in (*self._store.bank(craft).prompts, *before)}
+        background = tuple(self._recent(craft, twin.manifest.space_id))
+        shunned = negative_views(twin, evidence, finding)
+
+        def made(settings: PromptSettings) -> Prompt:
+            prompt = build_prompt(twin, evidence, finding, background, (prompt_id, now_s), settings)
+            old = bank.get(prompt_id)
+            if old is not None and (old.label, old.space_id) == (prompt.label, prompt.space_id):
+                near = evidence.seen.embeddings[false_rows(evidence, finding)]
+                prompt = merge_prompts(old, prompt, (*background, near), settings)
+            return shun(prompt, shunned, now_s) if len(shunned) else prompt
+
+        prompt = made(self._settings) if not len(shunned) else self._least_fooled(made, evidence, finding)
+        _check_consistent(prompt, [p for p in bank.values() if p.expires_at_s is None or p.expires_at_s > now_s])
+        return prompt
+
+    def _least_fooled(self, made: Callable[[PromptSettings], Prompt], evidence: Evidence, finding: Finding) -> Prompt:
+        """Of both forms of a prompt the one that hard negatives fool less, then that which finds more."""
+        forms: tuple[Literal["prototypes", "direction"], ...] = ("prototypes", "direction")
+        tried: list[tuple[int, int, Prompt]] = []
+        refusals: list[PromptRefused] = []
+        for form in forms if self._settings.form == "replayed" else (self._settings.form,):
+            try:
+                prompt = made(self._settings.model_copy(update={"form": form}))
+            except PromptRefused as exc:
+                refusals.append(exc)
+                continue
+            told = replay((prompt,), evidence, finding)
+            tried.append((int(told.found.sum()) - int(told.fooled.sum()), -len(told.false_rows), prompt))
+        if not tried:
+            raise refusals[0]
+        return max(tried, key=lambda found: found[:2])[2]
 
     def _put_in_force(self, craft: str, prompt: Prompt, now_s: float) -> Outcome:
         """Issue a prompt; a full bank says which one gave way, if it is not this one."""
@@ -189,9 +238,14 @@ class PromptDesk:
 
 def prompt_id_for(craft: str, finding: Finding) -> str:
     """The id of the one prompt that a label has per origin and craft, or per origin and wider scope."""
-    owner = craft if finding.scope == "craft" else f"/{finding.scope}"
-    digest = hashlib.sha256(f"{owner}\n{finding.label}".encode()).hexdigest()
-    return f"{finding.origin}-{digest[:16]}"
+    return prompt_id_of(craft, finding.label, finding.origin, finding.scope)
+
+
+def prompt_id_of(craft: str, label: str, origin: str, scope: str) -> str:
+    """The same of a finding that is not at hand."""
+    owner = craft if scope == "craft" else f"/{scope}"
+    digest = hashlib.sha256(f"{owner}\n{label}".encode()).hexdigest()
+    return f"{origin}-{digest[:16]}"
 
 
 def _check_consistent(prompt: Prompt, held: list[Prompt]) -> None:

@@ -8,7 +8,7 @@ of the thing reaches, and the prompt is replayed on its own case before it leave
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -49,6 +49,7 @@ class Finding:
         case_id: where it was seen.
         masks: (B, H, W) bool, the pixels of the thing in each box, on whatever raster covers the evidence's image; None
             where nobody drew them.
+        negatives_xyxy: (H, 4) hard negatives: what looks like it and is none, as a person says.
     """
 
     label: str
@@ -59,6 +60,7 @@ class Finding:
     scope: Scope
     case_id: str
     masks: NDArray[np.bool_] | None = None
+    negatives_xyxy: Boxes = field(default_factory=lambda: np.zeros((0, 4), np.float32))
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,13 @@ class Replay:
         found: (B,) for each of the finding's boxes whether it is found.
         relevant: how many matches have to do with one of the boxes, however loosely they lie on it.
         false_rows: candidates that match although nothing of the label is there.
+        fooled: (H,) for each hard negative whether it is found, too.
     """
 
     found: NDArray[np.bool_]
     relevant: int
     false_rows: NDArray[np.int64]
+    fooled: NDArray[np.bool_]
 
     @property
     def is_perfect(self) -> bool:
@@ -139,20 +143,35 @@ def replay(prompts: tuple[Prompt, ...], evidence: Evidence, finding: Finding) ->
         finding: what is really there.
     """
     if not prompts:
-        return Replay(np.zeros(len(finding.boxes_xyxy), bool), 0, np.zeros(0, np.int64))
+        none = np.zeros(len(finding.boxes_xyxy), bool), np.zeros(len(finding.negatives_xyxy), bool)
+        return Replay(none[0], 0, np.zeros(0, np.int64), none[1])
     matcher = PromptMatcher(PromptBank(epoch="replay", revision=0, prompts=prompts), prompts[0].space_id)
     match = matcher.match(evidence.seen, max(p.issued_at_s for p in prompts), evidence.gsd_m, evidence.known)
     match = match.only(match.sure)  # a faint match needs a track, and one image has none
     matched = evidence.seen.boxes_xyxy[match.rows]
-    found = (box_iou(finding.boxes_xyxy, matched) >= _FOUND_IOU).any(axis=1)
+    found, fooled = (
+        np.asarray((box_iou(boxes, matched) >= _FOUND_IOU).any(axis=1), dtype=np.bool_)
+        for boxes in (finding.boxes_xyxy, finding.negatives_xyxy)
+    )
     false = np.intersect1d(match.rows, false_rows(evidence, finding))
-    return Replay(np.asarray(found, dtype=np.bool_), len(match.rows) - len(false), false.astype(np.int64))
+    return Replay(found, len(match.rows) - len(false), false.astype(np.int64), fooled)
 
 
 def false_rows(evidence: Evidence, finding: Finding) -> NDArray[np.int64]:
     """Candidates that would be false alarms if they matched: strong enough, and away from all of the kind."""
     far = background_rows(evidence.seen, np.concatenate([finding.boxes_xyxy, finding.ignore_xyxy]))
     return far[evidence.seen.is_object[far]]
+
+
+def negative_views(twin: Student, evidence: Evidence, finding: Finding) -> FloatArray:
+    """(K, D) unit vectors of a finding's hard negatives: of the candidates that show them, and of their cells."""
+    height, width = evidence.image.image.shape[:2]
+    boxes = clip_boxes(finding.negatives_xyxy, width, height)
+    boxes = boxes[((boxes[:, 2:] - boxes[:, :2]) >= _MIN_SIDE_PX).all(axis=1)]
+    if not len(boxes):
+        return evidence.seen.embeddings[:0]
+    shown = evidence.seen.embeddings[true_rows(evidence.seen, boxes) >= 0]
+    return np.concatenate([shown, pool_things(evidence, boxes, None, twin.manifest.stride_px)])
 
 
 def size_range(boxes_xyxy: Boxes, unit: float = 1.0) -> tuple[float, float]:

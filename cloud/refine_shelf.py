@@ -157,6 +157,7 @@ def _stand_in(session: Session, craft: str, first_id: str, new_id: str) -> None:
     first = session.scalar(select(CaseRow).where(CaseRow.craft == craft, CaseRow.case_id == first_id))
     if first is not None and first.state == "unsure":
         first.state, first.reason = "interpreted", f"case {new_id[:12]} shows it better"
+        first.value = 0.0
     told = select(InterpretationRow).where(
         InterpretationRow.craft == craft, InterpretationRow.case_id == first_id, InterpretationRow.by == "teacher"
     )

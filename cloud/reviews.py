@@ -1,17 +1,22 @@
-"""A person's answer put to use: an interpretation for the craft, and a prompt."""
+"""A person's answer put to use: an interpretation for the craft, and a prompt where the person wants one."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import structlog
 
-from cloud.case_images import LEAST_SHOWN, open_case_image, open_case_images
+from cloud.case_images import LEAST_SHOWN, CaseImage, open_case_image, open_case_images
 from cloud.errors import PromptRefused
 from cloud.evidence import Evidence, look
 from cloud.prompt_desk import Outcome, PromptDesk
 from cloud.prompting import Finding
+from cloud.review_shelf import BoxXyxy
 from cloud.store import CaseStore, Review, StoredCase
 from cloud.target_answers import Told, answer_of
+from cloud.twins import Twins
+from edge.student import Student
 from protocols.arrays import Boxes
 from protocols.boxes import box_inside
 from protocols.target_questions import TargetQuestion
@@ -57,47 +62,80 @@ def _place(review: Review, stored: StoredCase, question: TargetQuestion, store: 
 
 
 def _prompt(review: Review, stored: StoredCase, store: CaseStore, desk: PromptDesk) -> Outcome:
-    case, drawn = stored.case, _boxes(review)
+    if not review.makes_prompt:
+        return Outcome("kept", "no prompt was asked for")
+    images = open_case_images(stored.case, store.read_imagery(stored))
     try:
-        twin = desk.twins.student(case.space_id, case.variant)
+        twin = flown_twin(stored, store, desk.twins)
+        shown = pictures_of(review, images)
     except PromptRefused as exc:
         return Outcome("refused", exc.reason)
     outcomes = []
-    images = open_case_images(case, store.read_imagery(stored))
-    is_shown = box_inside(drawn, np.asarray([part.region_xyxy for part in case.parts], np.float32)) >= LEAST_SHOWN
-    if len(drawn) and not is_shown.any():
-        return Outcome("refused", f"no box lies within the picture: draw at least {LEAST_SHOWN:.0%} of one inside it")
-    for column, image in enumerate(images):
-        shown = drawn[is_shown[:, column]]
-        if len(shown) or not len(drawn):
-            evidence = look(twin, image, case.frame.pose.gsd_m if case.frame.pose else None)
-            outcomes.append(desk.answer(twin, review.craft, evidence, _finding(review, evidence, shown)))
+    for image in shown:
+        evidence = look(twin, image, stored.case.frame.pose.gsd_m if stored.case.frame.pose else None)
+        outcomes.append(desk.answer(twin, review.craft, evidence, finding_in(review, evidence)))
     issued = [outcome for outcome in outcomes if outcome.state != "refused"]
     return (issued or outcomes)[-1]
 
 
-def _finding(review: Review, evidence: Evidence, shown_xyxy: Boxes) -> Finding:
-    """What a person found in one picture, given in pixels of the frame."""
+def flown_twin(stored: StoredCase, store: CaseStore, twins: Twins) -> Student:
+    """The student that a case's craft flies now, or that it flew then where the new one is not known here.
+
+    Raises:
+        PromptRefused: neither is known here, or its bands do not fit into a case.
+        ModelError: the bundle is damaged.
+    """
+    profile = store.craft(stored.craft)
+    if profile.space_id in twins.space_ids and profile.variant is not None:
+        return twins.student(profile.space_id, profile.variant)
+    return twins.student(stored.case.space_id, stored.case.variant)
+
+
+def pictures_of(review: Review, images: Sequence[CaseImage]) -> list[CaseImage]:
+    """The pictures of a case that show any box of the thing that a prompt is made of.
+
+    Raises:
+        PromptRefused: none does.
+    """
+    drawn = as_boxes(review.boxes_of(review.label))
+    if not len(drawn):
+        return list(images)
+    shown = [image for image in images if (box_inside(drawn, image.region_xyxy)[:, 0] >= LEAST_SHOWN).any()]
+    if not shown:
+        raise PromptRefused(f"no box lies within the picture: draw at least {LEAST_SHOWN:.0%} of one inside it")
+    return shown
+
+
+def finding_in(review: Review, evidence: Evidence) -> Finding:
+    """What a person found in one picture; boxes that another picture shows are left to it."""
+    image = evidence.image
+
+    def within(boxes: Sequence[BoxXyxy]) -> Boxes:
+        drawn = as_boxes(boxes)
+        return image.from_frame(drawn[box_inside(drawn, image.region_xyxy)[:, 0] >= LEAST_SHOWN])
+
     return Finding(
         label=review.label,
-        boxes_xyxy=evidence.image.from_frame(shown_xyxy),
+        boxes_xyxy=within(review.boxes_of(review.label)),
         ignore_xyxy=np.zeros((0, 4), np.float32),
         origin="person",
         confidence=1.0,
         scope=review.scope,
         case_id=review.case_id,
+        negatives_xyxy=within(review.negatives_xyxy),
     )
 
 
-def _boxes(review: Review) -> Boxes:
-    return np.asarray(review.boxes_xyxy, np.float32).reshape(-1, 4)
+def as_boxes(boxes: Sequence[BoxXyxy]) -> Boxes:
+    """(N, 4) float32."""
+    return np.asarray(boxes, np.float32).reshape(-1, 4)
 
 
 def _interpretation(review: Review, now_s: float) -> Interpretation:
     return Interpretation(
         case_id=review.case_id,
         detections=tuple(
-            Detection(box_xyxy=box, label=review.label, score=1.0, provenance="person") for box in review.boxes_xyxy
+            Detection(box_xyxy=box, label=label, score=1.0, provenance="person") for label, box in review.named
         ),
         confidence=1.0,
         by="person",

@@ -12,7 +12,6 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import structlog
 
@@ -22,16 +21,19 @@ from cloud.config import CloudSettings
 from cloud.data_lock import serving
 from cloud.engine import Engine
 from cloud.errors import StoreError
+from cloud.fleet_metrics import FleetCollector
 from cloud.gateway import Gateway
 from cloud.http import HttpServer, create_app, listen
 from cloud.interpreter import Interpreter
+from cloud.janitor import Janitor
 from cloud.metrics import CloudMetrics, GatewayCollector
 from cloud.prompt_desk import PromptDesk
+from cloud.published_twins import PublishedTwins
+from cloud.registry import Registry
 from cloud.store import CaseStore
 from cloud.teachers import Teacher, open_teacher
-from cloud.twins import Twins
+from cloud.twins import Twins, student_folders
 from cloud.watcher import Watcher
-from edge.bundle import bundled_student
 from edge.clock import SystemClock
 from edge.keys import KeyPair
 from protocols.values import Interpretation
@@ -59,17 +61,21 @@ class CloudService:
         """
         self.settings, self.metrics = settings, CloudMetrics()
         teacher = teacher or open_teacher(settings.teacher, threads=settings.threads)
-        twins = Twins(_student_folders(settings), threads=settings.threads)
+        twins = Twins(student_folders(settings.students), threads=settings.threads)
         self.store = CaseStore(settings.data)
+        self._published = PublishedTwins(Registry(settings.data), twins)
+        self._published.look()
         desk = PromptDesk(self.store, twins, settings.prompts, SystemClock())
         # One thread: prompts of one craft build on each other, and the networks use all cores by themselves.
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="teacher")
         admission = Admission(settings.admission, SystemClock())
         self.gateway = Gateway(settings, self.store, keys, admission=admission)
         self.metrics.registry.register(GatewayCollector(self.gateway))
+        self.metrics.registry.register(FleetCollector(self.gateway.live, self.store, SystemClock()))
         interpreter = Interpreter(self.store, teacher, desk, settings, self.metrics)
         self._engine = Engine(self.store, interpreter, settings, self._worker, self, admission=admission)
         self._watcher = Watcher(self.store, desk, self.metrics)
+        self._janitor = Janitor(self.store, settings.retention, self.metrics)
         self.gateway.on_cases_stored = self._engine.arrive
         self._stop, self._look = asyncio.Event(), asyncio.Event()
         self._not_ready = "starting"
@@ -140,6 +146,7 @@ class CloudService:
         finally:
             server.should_exit = True
             await task
+            app.state.review_desk.close()
 
     @contextlib.asynccontextmanager
     async def _gateway(self) -> AsyncIterator[None]:
@@ -151,8 +158,9 @@ class CloudService:
 
     @contextlib.asynccontextmanager
     async def _tasks(self) -> AsyncIterator[None]:
-        """The engine and the watcher; when one of them dies, the service stops rather than limps."""
-        tasks = [asyncio.create_task(self._engine.run()), asyncio.create_task(self._watch())]
+        """The engine, the watcher and the janitor; when one of them dies, the service stops rather than limps."""
+        works = self._engine.run(), self._watch(), self._janitor.run(self._stop)
+        tasks = [asyncio.create_task(work) for work in works]
         for task in tasks:
             task.add_done_callback(lambda _: self.stop())
         try:
@@ -165,19 +173,14 @@ class CloudService:
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
         while not self._stop.is_set():
+            self._look.clear()  # first: what wakes us while we look is looked at next
             try:
+                self._published.look()
                 if self._watcher.is_due:
                     for craft in await loop.run_in_executor(self._worker, self._watcher.look):
                         self.notify(craft)
             except StoreError as exc:
                 log.warning("store failed, trying again", error=str(exc))
                 self.metrics.failures.labels("watch").inc()
-            self._look.clear()
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._look.wait(), self.settings.poll_s)
-
-
-def _student_folders(settings: CloudSettings) -> list[Path]:
-    """Bundles that crafts may fly: the one in the package where it is there, and those the settings name."""
-    bundled = bundled_student()
-    return [*([bundled] if bundled.is_dir() else []), *settings.students]

@@ -7,9 +7,10 @@ here; the `*_shelf.py` hold the rest of `CaseStore`.
 
 from __future__ import annotations
 
+import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
@@ -22,12 +23,17 @@ from cloud.account_shelf import AccountShelf
 from cloud.answer_shelf import AnswerShelf, CaseState
 from cloud.background_shelf import BackgroundShelf
 from cloud.bank_shelf import BankShelf
+from cloud.bundle_shelf import BundleShelf
+from cloud.case_value import expected_value, labels_in, labels_text
 from cloud.craft_shelf import Craft, CraftShelf
 from cloud.database import Database
-from cloud.errors import RequestError, StoreError
+from cloud.errors import NotThere, RequestError, StoreError
 from cloud.event_shelf import EventShelf
 from cloud.imagery_files import ImageryFiles
+from cloud.page_shelf import PageShelf
+from cloud.queue_shelf import QueueShelf
 from cloud.refine_shelf import RefineShelf, answer_request
+from cloud.retention_shelf import RetentionShelf
 from cloud.review_shelf import Review, ReviewShelf
 from cloud.tables import CaseRow, InterpretationRow
 from cloud.target_shelf import TargetShelf
@@ -39,9 +45,13 @@ Kept: TypeAlias = Literal["stored", "duplicate", "conflict"]
 
 # Written out: where cases come fast, what SQLAlchemy makes of each row takes longer than the row.
 _INSERT_CASE = (
-    "INSERT INTO cases (craft, case_id, payload_sha256, case_json, received_at_s, state, reason) "
-    "VALUES (?, ?, ?, ?, ?, 'stored', '')"
+    "INSERT INTO cases "
+    "(craft, case_id, payload_sha256, case_json, received_at_s, imagery_bytes, state, reason, value, labels_json) "
+    "VALUES (?, ?, ?, ?, ?, ?, 'stored', '', ?, ?)"
 )
+
+_PAGE = 200
+"""Cases that are read at a time where all of them are."""
 
 _CASE_PREFIX = re.compile(r"[0-9a-f]{6,32}")
 
@@ -58,6 +68,9 @@ class StoredCase:
         reason: for `unsure` and `failed`, readable.
         confidence: of the teacher's answer, where there is one.
         received_at_s: wall time.
+        has_imagery: False once retention has dropped it.
+        value: what a person's look at it is worth, 0..1.
+        row_id: its number in the store.
     """
 
     craft: str
@@ -66,6 +79,9 @@ class StoredCase:
     reason: str
     confidence: float | None
     received_at_s: float
+    has_imagery: bool = True
+    value: float = 0.0
+    row_id: int = 0
 
 
 class CaseStore(
@@ -73,11 +89,15 @@ class CaseStore(
     CraftShelf,
     BankShelf,
     BackgroundShelf,
+    BundleShelf,
     ReviewShelf,
+    QueueShelf,
     TargetShelf,
     RefineShelf,
     AccountShelf,
     EventShelf,
+    RetentionShelf,
+    PageShelf,
 ):
     """Crafts, cases, answers, banks, reviews, targets, accounts and events of one data folder."""
 
@@ -144,6 +164,15 @@ class CaseStore(
         rows = self._db.fetch(query, (craft, case_id))
         return (rows[0][0], cast(CaseState, rows[0][1])) if rows else None
 
+    def kept_digest(self, craft: str, case_id: str) -> str | None:
+        """The payload_sha256 of a case that is here, or was until retention took it away; None of one never kept."""
+        query = (
+            "SELECT payload_sha256 FROM cases WHERE craft = ?1 AND case_id = ?2 UNION ALL "
+            "SELECT payload_sha256 FROM forgotten_cases WHERE craft = ?1 AND case_id = ?2"
+        )
+        rows = self._db.fetch(query, (craft, case_id))
+        return str(rows[0][0]) if rows else None
+
     def set_case_state(
         self, craft: str, case_id: str, state: CaseState, reason: str = "", confidence: float | None = None
     ) -> None:
@@ -151,10 +180,11 @@ class CaseStore(
         with self._db.writing() as session:
             row = _case_of(session, craft, case_id)
             if row is None:
-                raise RequestError(f"no case {case_id} of {craft}")
+                raise NotThere(f"no case {case_id} of {craft}")
             if row.state != "reviewed":
                 row.state, row.reason = state, reason[:1000]
             row.confidence = row.confidence if confidence is None else confidence
+            row.value = expected_value(row.state, float(json.loads(row.case_json)["hardness"]), row.confidence)
 
     def waiting_cases(self, limit: int) -> list[StoredCase]:
         """Cases that no teacher has interpreted yet, those worth most now, in the order in which they came.
@@ -188,6 +218,24 @@ class CaseStore(
         with self._db.reading() as session:
             return [_stored(row) for row in session.scalars(query)]
 
+    def cases_in_state(self, state: CaseState, craft: str | None = None) -> Iterator[StoredCase]:
+        """Every case of a state, oldest first, read some hundred at a time.
+
+        Args:
+            state: see `StoredCase`.
+            craft: only its cases.
+        """
+        last = 0
+        query = select(CaseRow).where(CaseRow.state == state).order_by(CaseRow.id).limit(_PAGE)
+        query = query if craft is None else query.where(CaseRow.craft == craft)
+        while True:
+            with self._db.reading() as session:
+                rows = session.scalars(query.where(CaseRow.id > last)).all()
+            yield from map(_stored, rows)
+            if len(rows) < _PAGE:
+                return
+            last = rows[-1].id
+
     def count_cases(self) -> dict[str, int]:
         """How many cases of each craft are kept; a craft that sent none is missing."""
         query = select(CaseRow.craft, func.count()).group_by(CaseRow.craft)
@@ -212,15 +260,33 @@ class CaseStore(
             rows = session.scalars(query).all()
         if len(rows) != 1:
             fault = "several cases start" if rows else "no case starts"
-            raise RequestError(f"{fault} with {case_id!r}; see skyloop-cloud cases --all")
+            raise NotThere(f"{fault} with {case_id!r}; see skyloop-cloud cases --all")
         return _stored(rows[0])
+
+    def cases_at(self, row_ids: Sequence[int]) -> list[StoredCase]:
+        """Cases by their numbers in the store, in the order given; those that are gone are left out."""
+        with self._db.reading() as session:
+            rows = {row.id: row for row in session.scalars(select(CaseRow).where(CaseRow.id.in_(row_ids)))}
+        return [_stored(rows[row_id]) for row_id in row_ids if row_id in rows]
+
+    def newest_cases(self, craft: str | None, limit: int) -> list[StoredCase]:
+        """The newest cases of a craft, or of all, newest first."""
+        query = select(CaseRow).order_by(CaseRow.id.desc()).limit(limit)
+        query = query if craft is None else query.where(CaseRow.craft == craft)
+        with self._db.reading() as session:
+            return [_stored(row) for row in session.scalars(query)]
 
     def read_imagery(self, stored: StoredCase) -> bytes:
         """The encoded imagery of a case.
 
         Raises:
-            StoreError: the file is gone or cannot be read.
+            StoreError: retention dropped it, or the file is gone or cannot be read.
         """
+        if not stored.has_imagery:
+            raise StoreError(
+                f"the imagery of case {stored.case.case_id} was dropped for its age or to make room; keep more with "
+                "[retention] imagery_days and imagery_bytes"
+            )
         return self._files.read(stored.craft, stored.case.case_id)
 
     def imagery_path(self, stored: StoredCase) -> Path:
@@ -262,6 +328,9 @@ class CaseStore(
                 session.delete(row)
                 session.flush()
             session.add(InterpretationRow(craft=craft, case_id=case_id, by=by, interpretation_json=packed))
+            case = _case_of(session, craft, case_id)
+            if case is not None:
+                case.labels_json = labels_text(json.loads(case.labels_json), labels_in(interpretation.detections))
         return True
 
     def news(self) -> dict[str, tuple[int, int, int, int]]:
@@ -269,7 +338,8 @@ class CaseStore(
 
         Returns:
             (newest bank's row, newest unacknowledged answer's row, how many of these, unanswered orders' rows added up,
-            twice where they are to stop, and those of unanswered requests for better pictures); 0 where there is none.
+            twice where they are to stop, those of unanswered requests for better pictures, and changes of rollouts, for
+            any craft may be in one); 0 where there is none.
         """
         query = (
             "SELECT craft, max(bank), max(answer), sum(answers), sum(orders) FROM ("
@@ -279,7 +349,10 @@ class CaseStore(
             "UNION ALL "
             "SELECT craft, 0, 0, 0, sum(id * (1 + is_stopping)) FROM targets WHERE NOT is_answered GROUP BY craft "
             "UNION ALL "
-            "SELECT craft, 0, 0, 0, sum(id) << 20 FROM refinements WHERE NOT is_answered GROUP BY craft) "
+            "SELECT craft, 0, 0, 0, sum(id) << 20 FROM refinements WHERE NOT is_answered GROUP BY craft "
+            "UNION ALL "
+            "SELECT name, 0, 0, 0, (SELECT sum(changes) << 40 FROM rollouts) FROM crafts "
+            "WHERE EXISTS (SELECT 1 FROM rollouts)) "
             "GROUP BY craft"
         )
         return {
@@ -319,10 +392,13 @@ def _verdict(held: str | None, offered: str) -> Kept:
 
 
 def _digests(connection: Connection, case_ids: Sequence[str]) -> dict[tuple[str, str], str]:
-    """Digests of the cases of these ids that are kept, by craft and id."""
+    """Digests of the cases of these ids that are or were kept, by craft and id."""
     places = ", ".join("?" * len(case_ids))
-    query = f"SELECT craft, case_id, payload_sha256 FROM cases WHERE case_id IN ({places})"  # noqa: S608 - of our own
-    rows = connection.exec_driver_sql(query, tuple(case_ids))
+    query = (
+        f"SELECT craft, case_id, payload_sha256 FROM cases WHERE case_id IN ({places}) "  # noqa: S608 - of our own
+        f"UNION ALL SELECT craft, case_id, payload_sha256 FROM forgotten_cases WHERE case_id IN ({places})"
+    )
+    rows = connection.exec_driver_sql(query, (*case_ids, *case_ids))
     return {(craft, case_id): digest for craft, case_id, digest in rows}
 
 
@@ -330,9 +406,11 @@ def _case_of(session: Session, craft: str, case_id: str) -> CaseRow | None:
     return session.scalar(select(CaseRow).where(CaseRow.craft == craft, CaseRow.case_id == case_id))
 
 
-def _case_row(craft: str, case: Case) -> tuple[str, str, str, str, float]:
+def _case_row(craft: str, case: Case) -> tuple[str | float, ...]:
     """Values of `_INSERT_CASE`."""
-    return craft, case.case_id, case.payload_sha256, case.model_dump_json(), time.time()
+    value, labels = expected_value("stored", case.hardness, None), labels_text(labels_in(case.detections))
+    head = (craft, case.case_id, case.payload_sha256, case.model_dump_json(), time.time(), case.payload_bytes)
+    return *head, value, labels
 
 
 def _stored(row: CaseRow) -> StoredCase:
@@ -343,4 +421,7 @@ def _stored(row: CaseRow) -> StoredCase:
         reason=row.reason,
         confidence=row.confidence,
         received_at_s=row.received_at_s,
+        has_imagery=row.imagery_bytes > 0,
+        value=row.value,
+        row_id=row.id,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import LargeBinary, UniqueConstraint
+from sqlalchemy import Index, LargeBinary, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -25,10 +25,17 @@ class CraftRow(Base):
 
 
 class CaseRow(Base):
-    """A case; its imagery lies in a file. (craft, case_id) is what makes delivery once and only once."""
+    """A case; its imagery lies in a file. (craft, case_id) is what makes delivery once and only once.
+
+    `imagery_bytes` is 0 once retention has dropped the file.
+    """
 
     __tablename__ = "cases"
-    __table_args__ = (UniqueConstraint("craft", "case_id"),)
+    __table_args__ = (
+        UniqueConstraint("craft", "case_id"),
+        Index("ix_cases_queue", "state", "value"),
+        Index("ix_cases_state_received", "state", "received_at_s"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     craft: Mapped[str]
@@ -39,6 +46,30 @@ class CaseRow(Base):
     state: Mapped[str] = mapped_column(index=True)
     reason: Mapped[str] = mapped_column(default="")
     confidence: Mapped[float | None] = mapped_column(default=None)
+    value: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    labels_json: Mapped[str] = mapped_column(default="[]", server_default="[]")
+    imagery_bytes: Mapped[int] = mapped_column(default=0)
+
+
+Index("ix_cases_craft", CaseRow.craft)
+Index(
+    "ix_cases_imagery",
+    CaseRow.state,
+    CaseRow.received_at_s,
+    CaseRow.imagery_bytes,
+    sqlite_where=CaseRow.imagery_bytes > 0,
+)
+
+
+class ForgottenRow(Base):
+    """The digest of a case whose row retention took away: offered again, it is one that was answered."""
+
+    __tablename__ = "forgotten_cases"
+
+    case_id: Mapped[str] = mapped_column(primary_key=True)
+    craft: Mapped[str] = mapped_column(primary_key=True)
+    payload_sha256: Mapped[str]
+    forgotten_at_s: Mapped[float] = mapped_column(index=True)
 
 
 class InterpretationRow(Base):
@@ -106,7 +137,7 @@ class ReviewRow(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     craft: Mapped[str]
-    case_id: Mapped[str]
+    case_id: Mapped[str] = mapped_column(index=True)
     label: Mapped[str]
     boxes_json: Mapped[str]
     scope: Mapped[str]
@@ -114,6 +145,9 @@ class ReviewRow(Base):
     made_at_s: Mapped[float]
     state: Mapped[str] = mapped_column(default="waiting", index=True)
     reason: Mapped[str] = mapped_column(default="")
+    labels_json: Mapped[str] = mapped_column(default="[]", server_default="[]")
+    negatives_json: Mapped[str] = mapped_column(default="[]", server_default="[]")
+    makes_prompt: Mapped[bool] = mapped_column(default=True, server_default="1")
 
 
 class RefinementRow(Base):
@@ -214,3 +248,46 @@ class DoneRequestRow(Base):
     who: Mapped[str] = mapped_column(primary_key=True)
     at_s: Mapped[float] = mapped_column(index=True)
     outcome: Mapped[str]
+
+
+class RolloutRow(Base):
+    """A published bundle that some share of the fleet is to fly."""
+
+    __tablename__ = "rollouts"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    rollout_id: Mapped[str] = mapped_column(unique=True)
+    bundle_id: Mapped[str]
+    percent: Mapped[float]
+    crafts_json: Mapped[str]
+    state: Mapped[str]
+    by: Mapped[str]
+    made_at_s: Mapped[float]
+    changes: Mapped[int]
+
+
+class CraftBundleRow(Base):
+    """How far a rollout has come on one craft."""
+
+    __tablename__ = "craft_bundles"
+    __table_args__ = (UniqueConstraint("craft", "rollout_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    craft: Mapped[str] = mapped_column(index=True)
+    rollout_id: Mapped[str] = mapped_column(index=True)
+    bundle_id: Mapped[str]
+    state: Mapped[str]
+    reason: Mapped[str] = mapped_column(default="")
+    fetched_bytes: Mapped[int] = mapped_column(default=0)
+    total_bytes: Mapped[int] = mapped_column(default=0)
+    heard_at_s: Mapped[float]
+
+
+class FlownBundleRow(Base):
+    """The published bundle that a craft says it flies; none is one that it was given by hand."""
+
+    __tablename__ = "flown_bundles"
+
+    craft: Mapped[str] = mapped_column(primary_key=True)
+    bundle_id: Mapped[str | None] = mapped_column(default=None)
+    told_at_s: Mapped[float]

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Select, delete, or_, select
 from sqlalchemy.orm import Session
 
 from cloud.database import Database
-from cloud.errors import RequestError
+from cloud.errors import NotThere, RequestError
 from cloud.tables import CraftRow, TargetRow
 from protocols.limits import MAX_TARGETS
 from protocols.messages import TargetStatus, TrackTarget
@@ -195,13 +195,13 @@ def _state(row: TargetRow, now_s: float) -> str:
 
 def _found(session: Session, craft: str, key: str) -> TargetRow:
     if session.get(CraftRow, craft) is None:
-        raise RequestError(f"no craft is enrolled as {craft[:70]!r}; see skyloop-cloud enroll --help")
+        raise NotThere(f"no craft is enrolled as {craft[:70]!r}; see skyloop-cloud enroll --help")
     if not _KEY_PREFIX.fullmatch(key):
         raise RequestError(f"target {key[:40]!r} is not 6..32 hex digits; see skyloop-cloud targets")
     rows = session.scalars(_of(craft, TargetRow.target_key.startswith(key))).all()
     if len(rows) != 1:
         fault = "several targets" if rows else "no target"
-        raise RequestError(f"{fault} of {craft} start with {key!r}; see skyloop-cloud targets --craft {craft}")
+        raise NotThere(f"{fault} of {craft} start with {key!r}; see skyloop-cloud targets --craft {craft}")
     return rows[0]
 
 

@@ -15,13 +15,8 @@ from cloud.listings import print_table, target_record, target_table
 from cloud.options import AsJson, Data, opened_store, outcome
 from cloud.store import CaseStore
 from cloud.target_shelf import FINISHED, QUEUED, StoredTarget
-from cloud.track_orders import order_of, parse_place
+from cloud.track_orders import KEY_DIGITS, LABEL_LIFE_S, PLACE_LIFE_S, order_of, parse_place
 from protocols.limits import MAX_DURATION_S
-
-PLACE_LIFE_S, LABEL_LIFE_S = 60.0, 3600.0
-"""What stands at a place is elsewhere a minute later; a label may be seen any time in a flight."""
-
-_KEY_DIGITS = 12
 
 
 def track(
@@ -57,7 +52,7 @@ def track(
             request = parse_place(box, point, label)
             seen = store.load_case(case, craft) if case else None
             is_place = request.box_xywh is not None or request.point_xy is not None
-            key, now_s = uuid.uuid4().hex[:_KEY_DIGITS], time.time()
+            key, now_s = uuid.uuid4().hex[:KEY_DIGITS], time.time()
             life_s = expires or (PLACE_LIFE_S if is_place else LABEL_LIFE_S)
             order = order_of(key, request, seen)
             store.add_target(craft, order, by=getpass.getuser()[:128], now_s=now_s, expires_at_s=now_s + life_s)

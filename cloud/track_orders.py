@@ -14,6 +14,12 @@ from edge.target_requests import TargetRequest, parse_target
 from protocols.messages import TrackTarget
 from protocols.values import FrameRef
 
+PLACE_LIFE_S, LABEL_LIFE_S = 60.0, 3600.0
+"""What stands at a place is elsewhere a minute later; a label may be seen any time in a flight."""
+
+KEY_DIGITS = 12
+"""Of the cloud's name for a target."""
+
 
 def parse_place(box: str | None, point: str | None, label: str | None) -> TargetRequest:
     """What a person typed.

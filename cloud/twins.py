@@ -9,7 +9,7 @@ import structlog
 
 from cloud.chips import CHIP_BANDS
 from cloud.errors import PromptRefused
-from edge.bundle import load_bundle, read_manifest
+from edge.bundle import bundled_student, load_bundle, read_manifest
 from edge.student import Student
 
 log = structlog.get_logger()
@@ -30,11 +30,19 @@ class Twins:
         self._bundles: dict[str, tuple[Path, tuple[str, ...]]] = {}
         self._bands: dict[str, int] = {}
         for folder in folders:
-            manifest = read_manifest(folder)
-            self._bundles[manifest.space_id] = (folder, tuple(manifest.variants))
-            self._bands[manifest.space_id] = manifest.bands
+            self.know(folder)
         self._threads = threads
         self._open: dict[tuple[str, str], Student] = {}
+
+    def know(self, folder: Path) -> None:
+        """Know one more bundle, from any thread; of one space the first that was known is the twin.
+
+        Raises:
+            ModelError: its manifest is missing or malformed.
+        """
+        manifest = read_manifest(folder)
+        self._bands.setdefault(manifest.space_id, manifest.bands)
+        self._bundles.setdefault(manifest.space_id, (folder, tuple(manifest.variants)))
 
     @property
     def space_ids(self) -> tuple[str, ...]:
@@ -69,3 +77,9 @@ class Twins:
             self._open[space_id, chosen] = Student.open(load_bundle(folder, chosen), threads=self._threads)
             log.info("twin opened", space_id=space_id, variant=chosen, craft_variant=variant)
         return self._open[space_id, chosen]
+
+
+def student_folders(further: Sequence[Path]) -> list[Path]:
+    """Bundles that crafts may fly: the one in the package where it is there, and those the settings name."""
+    bundled = bundled_student()
+    return [*([bundled] if bundled.is_dir() else []), *further]

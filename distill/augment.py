@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -22,6 +22,11 @@ PASTED_KIND_BASE = 1_000_000
 LABEL_KIND_BASE, LABEL_KINDS = 10_000_000, 1_000_000
 """Labels outside the class list (ships to a model of cars) are kinds of their own, numbered by their name."""
 
+REFUTED, DOUBT = 1, 2
+"""The numbers of `distill.labelled.Mark`."""
+
+_MARK_NUMBERS = {"": 0, "refuted": REFUTED, "doubt": DOUBT}
+
 _FILTER_PX = 4
 
 _MIN_VISIBLE = 0.4
@@ -30,12 +35,23 @@ _MIN_VISIBLE = 0.4
 
 @dataclass(frozen=True)
 class Objects:
-    """What stands in one crop: (N, 4) float32 boxes, class index (-1: none), kind number, ignore flag."""
+    """What stands in one crop, and what is known of the rest of it.
+
+    Attributes:
+        boxes_xyxy: (N, 4) float32 pixels.
+        classes: (N,) index in the class list, -1 for none.
+        kinds: (N,) number of the kind.
+        ignore: (N,) whether it neither teaches nor counts.
+        marks: (N,) of `REFUTED` and `DOUBT`, 0 for most; only ignored boxes have one.
+        judged: (C,) whether whatever is not boxed is known to be none of a class; None where that is so of all.
+    """
 
     boxes_xyxy: Boxes
     classes: np.ndarray[Any, np.dtype[np.int64]]
     kinds: np.ndarray[Any, np.dtype[np.int64]]
     ignore: np.ndarray[Any, np.dtype[np.bool_]]
+    marks: np.ndarray[Any, np.dtype[np.int64]] | None = None
+    judged: np.ndarray[Any, np.dtype[np.bool_]] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +67,9 @@ def objects_of(item: LabelledImage, labels: tuple[str, ...]) -> Objects:
     classes = np.array([labels.index(name) if name in labels else -1 for name in item.labels], np.int64)
     named = np.array([LABEL_KIND_BASE + zlib.crc32(name.encode()) % LABEL_KINDS for name in item.labels], np.int64)
     kinds = np.where(item.kinds >= 0, item.kinds + 1000, np.where(classes >= 0, classes, named))
-    return Objects(item.boxes_xyxy, classes, kinds, item.ignore)
+    marks = np.array([_MARK_NUMBERS[mark] for mark in item.marks], np.int64) if any(item.marks) else None
+    judged = None if item.judged is None else np.array([label in item.judged for label in labels], bool)
+    return Objects(item.boxes_xyxy, classes, kinds, item.ignore, marks, judged)
 
 
 def random_crop(
@@ -139,7 +157,8 @@ def _clipped(objects: Objects, boxes: Boxes, size_px: int) -> Objects:
     share = np.prod(inside[:, 2:] - inside[:, :2], axis=1) / area
     kept = share > 0.02
     ignore = objects.ignore | (share < _MIN_VISIBLE)
-    return Objects(inside[kept], objects.classes[kept], objects.kinds[kept], ignore[kept])
+    marks = None if objects.marks is None else objects.marks[kept]
+    return Objects(inside[kept], objects.classes[kept], objects.kinds[kept], ignore[kept], marks, objects.judged)
 
 
 def _symmetry(rng: np.random.Generator) -> int:
@@ -156,8 +175,7 @@ def _turn(crop: ImageArray, objects: Objects, choice: int) -> tuple[ImageArray, 
         crop, boxes = crop[::-1], boxes[:, [0, 3, 2, 1]] * [1, -1, 1, -1] + [0, size, 0, size]
     if choice & 4:
         crop, boxes = crop.transpose(1, 0, 2), boxes[:, [1, 0, 3, 2]]
-    turned = Objects(boxes.astype(np.float32), objects.classes, objects.kinds, objects.ignore)
-    return np.ascontiguousarray(crop), turned
+    return np.ascontiguousarray(crop), replace(objects, boxes_xyxy=boxes.astype(np.float32))
 
 
 def _paste(
@@ -178,11 +196,14 @@ def _paste(
         classes.append(np.int64(-1))
         numbers.append(np.int64(PASTED_KIND_BASE + kind))
         ignore.append(np.False_)
+    pasted = len(boxes) - len(objects.ignore)
     return Objects(
         np.array(boxes, np.float32).reshape(-1, 4),
         np.array(classes, np.int64),
         np.array(numbers, np.int64),
         np.array(ignore, bool),
+        None if objects.marks is None else np.pad(objects.marks, (0, pasted)),
+        objects.judged,
     )
 
 
@@ -208,7 +229,7 @@ class Targets:
         heat: (C + 1, h, w) float32 Gaussians around object centres; the last channel is objectness.
         box_ltrb: (4, h, w) float32 natural log of the distances in cells, where `weight` > 0.
         weight: (h, w) float32 weight of the box loss.
-        care: (h, w) float32, 0 in ignored regions.
+        care: (C + 1, h, w) float32, 0 where nothing is known of a class or, in the last channel, of objects.
         cells: (M, 3) int64 rows y, x, kind of cells that lie well inside an object.
     """
 
@@ -224,15 +245,19 @@ def make_targets(objects: Objects, classes: int, size_px: int, rng: np.random.Ge
     side = size_px // STRIDE_PX
     heat = np.zeros((classes + 1, side, side), np.float32)
     ltrb = np.zeros((4, side, side), np.float32)
-    weight, care = np.zeros((side, side), np.float32), np.ones((side, side), np.float32)
+    weight, care = np.zeros((side, side), np.float32), np.ones_like(heat)
+    unjudged = np.zeros(0, np.int64) if objects.judged is None else np.flatnonzero(~objects.judged)
+    care[unjudged] = 0
     grid = np.arange(side, dtype=np.float32) + 0.5
     cells = []
     boxes = objects.boxes_xyxy / STRIDE_PX
     for i in np.argsort(-np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)):
         x1, y1, x2, y2 = (float(v) for v in boxes[i])
+        inside = care[:, int(y1) : int(np.ceil(y2)), int(x1) : int(np.ceil(x2))]
         if objects.ignore[i]:
-            care[int(y1) : int(np.ceil(y2)), int(x1) : int(np.ceil(x2))] = 0
+            _forget(inside, 0 if objects.marks is None else int(objects.marks[i]), int(objects.classes[i]))
             continue
+        inside[unjudged] = 1  # it is called something, and so nothing else
         cx, cy, sx, sy = (
             (x1 + x2) / 2,
             (y1 + y2) / 2,
@@ -258,3 +283,15 @@ def make_targets(objects: Objects, classes: int, size_px: int, rng: np.random.Ge
         pick = rng.integers(0, len(ys), 2)
         cells += [(py, px, objects.kinds[i]), (ys[pick[0]], xs[pick[0]], objects.kinds[i])]
     return Targets(heat, ltrb, weight, care, np.array(cells, np.int64).reshape(-1, 3))
+
+
+def _forget(care: FloatArray, mark: int, number: int) -> None:
+    """Ask nothing inside an ignored box, (C + 1, h, w), but what its mark tells."""
+    if mark == DOUBT:
+        care[-1] = 0
+    elif mark != REFUTED:
+        care[:] = 0
+    elif number >= 0:
+        care[number] = 1
+    else:
+        care[:-1] = 1

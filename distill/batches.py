@@ -38,7 +38,7 @@ class Batch:
         heat: (B, C + 1, h, w) float32; the last channel is objectness.
         box_ltrb: (B, 4, h, w) float32 log distances in cells.
         weight: (B, h, w) float32, 0 away from objects.
-        care: (B, 1, h, w) float32, 0 where nothing is asked.
+        care: (B, C + 1, h, w) float32, 0 where nothing is asked of a class or, in the last channel, of objects.
         cells: (M, 4) int64 rows image, y, x, kind.
         luck: (B, h * w) float32 uniform noise that picks the background cells.
     """
@@ -68,7 +68,7 @@ def make_batch(recipe: Recipe, sets: list[DataSet], step: int) -> Batch:
             crops.append(random_crop(data, index, recipe.labels, recipe.crop_px, kinds, rng))
     crops = crops[: recipe.batch]
     targets = [make_targets(c.objects, len(recipe.labels), recipe.crop_px, rng) for c in crops]
-    return _collate(recipe.network, crops, targets, rng.random((len(targets), targets[0].care.size), np.float32))
+    return _collate(recipe.network, crops, targets, rng.random((len(targets), targets[0].weight.size), np.float32))
 
 
 def _collate(network: NetworkConfig, crops: list[Crop], targets: list[Targets], luck: FloatArray) -> Batch:
@@ -80,7 +80,7 @@ def _collate(network: NetworkConfig, crops: list[Crop], targets: list[Targets], 
         torch.from_numpy(np.stack([t.heat for t in targets])),
         torch.from_numpy(np.stack([t.box_ltrb for t in targets])),
         torch.from_numpy(np.stack([t.weight for t in targets])),
-        torch.from_numpy(np.stack([t.care for t in targets]))[:, None],
+        torch.from_numpy(np.stack([t.care for t in targets])),
         torch.from_numpy(np.concatenate(cells)),
         torch.from_numpy(luck),
     )

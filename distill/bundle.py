@@ -27,6 +27,7 @@ LICENSE = "Apache-2.0"
 ATTRIBUTION = {
     "hit_uav": "HIT-UAV, Suo et al., Scientific Data 2023, doi 10.1038/s41597-023-02066-6, CC BY 4.0",
     "renders": "skyloop-sim renders, Apache-2.0",
+    "runs": "cases reviewed by the operator, as kept beside the run",
     "aerial_rgb/aerial_cars": "aerial-cars-dataset, jekhor, CC BY 3.0 (KIT AIS part) and CC BY-SA",
     "aerial_rgb/brighton_beach": "drone_dataset_brighton_beach, pierotofy, BSD-2-Clause",
     "aerial_rgb/neon_trees": "DeepForest's images of NEON, weecology, MIT",
@@ -160,7 +161,7 @@ def make_manifest(
 
 def attribution_of(sources: Iterable[Source]) -> list[str]:
     """What a manifest says about the data sets of a recipe, each once."""
-    paths = {source.path if source.root == "data" else "renders" for source in sources}
+    paths = {source.path if source.root == "data" else source.root for source in sources}
     said = {path: [line for name, line in ATTRIBUTION.items() if f"{path}/".startswith(f"{name}/")] for path in paths}
     return sorted({line for path, lines in said.items() for line in lines or [f"{path}: not recorded"]})
 

@@ -1,36 +1,36 @@
 """Cases that a person reviewed, as a data set: read from a cloud's data folder, also while the cloud runs.
 
-What a person says of a label counts for the whole picture, since `skyloop-cloud review` asks for every thing of that
-label: the newest answer's boxes are the truth, and what the craft or the teacher called so elsewhere is background.
-What they called by another label, and the person did not box, was judged by nobody and is an ignore region. The rest is
-background.
+What a person says of a label counts for the whole picture (`cloud/reviewed.py`): the boxes are the truth, and what the
+craft or the teacher called so elsewhere is background. Of other labels nothing is known where no box is (`judged`), and
+what a machine called by one of them is an ignore region.
+
+Pictures of one frame may overlap. Where answers to them contradict each other, the newest wins.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cloud.case_images import CaseImage, open_case_images
-from cloud.store import CaseStore, Review, StoredCase
+from cloud.case_images import CaseImage
+from cloud.reviewed import SAME_IOU, KnownPicture, SaidBox, Truth, known_pictures, reviewed_cases
+from cloud.store import CaseStore
 from distill.dataset import IGNORED_LABEL
 from distill.errors import DataSetError
 from distill.labelled import LabelledImage, Reading, fitted
 from edge.raster import Picture
 from protocols.arrays import Boxes
-from protocols.boxes import box_iou, clip_boxes
+from protocols.boxes import box_iou
 from protocols.errors import ImageryError
-from protocols.values import Detection
-
-_SAME_IOU = 0.4
-"""A machine's box that overlaps a person's so much was judged with it."""
 
 
 def read_cases(folder: Path, reading: Reading) -> tuple[list[LabelledImage], dict[Path, Picture]]:
-    """The reviewed cases of a cloud's data folder, oldest review first, and their pixels.
+    """The reviewed cases of a cloud's data folder, last reviewed last, and their pixels at the scale of the frame.
 
     Args:
         folder: `--data` of the cloud.
@@ -43,66 +43,88 @@ def read_cases(folder: Path, reading: Reading) -> tuple[list[LabelledImage], dic
     items: list[LabelledImage] = []
     pixels: dict[Path, Picture] = {}
     with closing(CaseStore(folder)) as store:
-        for answers in _by_case(store.reviews()):
-            stored = store.load_case(answers[0].case_id, answers[0].craft)
-            file = store.imagery_path(stored)
-            machine = [*stored.case.detections, *store.teacher_detections(stored)]
-            for number, image in enumerate(_images(store, stored, file), 1):
-                path = file if number == 1 else file.with_name(f"{file.name}-{number}")
-                items.append(_labelled(len(items), path, image, stored, _truth(image, answers, machine)))
+        truths = sorted(reviewed_cases(store), key=lambda truth: truth.said_at_s)
+        for number, truth in enumerate(truths):
+            for picture in _pictures(store, _corrected(truth, truths[number + 1 :])):
+                path, image = _path_of(store, picture), picture.image.at_frame_scale()
+                items.append(_labelled(len(items), path, picture, image))
                 pixels[path] = fitted(path, image.image, reading)
     if not items:
         raise DataSetError(f"{folder}: no case is reviewed; answer some with `skyloop-cloud review`")
     return items, pixels
 
 
-def _by_case(reviews: Iterable[Review]) -> Iterable[list[Review]]:
-    """For each case the newest answer to each label."""
-    cases: dict[tuple[str, str], dict[str, Review]] = {}
-    for review in reviews:
-        cases.setdefault((review.craft, review.case_id), {})[review.label.casefold()] = review
-    return [list(answers.values()) for answers in cases.values()]
+def _path_of(store: CaseStore, picture: KnownPicture) -> Path:
+    """Where the imagery lies; of a case of several pictures each has a name of its own."""
+    file = store.imagery_path(picture.truth.stored)
+    return file if picture.number == 1 else file.with_name(f"{file.name}-{picture.number}")
 
 
-def _images(store: CaseStore, stored: StoredCase, path: Path) -> list[CaseImage]:
+def _pictures(store: CaseStore, truth: Truth) -> list[KnownPicture]:
+    """Of a case of which retention dropped the imagery, none."""
+    if not truth.stored.has_imagery:
+        return []
     try:
-        return open_case_images(stored.case, store.read_imagery(stored))
+        return known_pictures(store, truth)
     except ImageryError as exc:
-        raise DataSetError(f"{path}: imagery of case {stored.case.case_id}: {exc}; restore the data folder") from exc
+        where, case_id = store.imagery_path(truth.stored), truth.stored.case.case_id
+        raise DataSetError(f"{where}: imagery of case {case_id}: {exc}; restore the data folder") from exc
 
 
-def _truth(image: CaseImage, answers: list[Review], machine: list[Detection]) -> Iterator[tuple[Boxes, str]]:
-    """Boxes in pixels of the image with their label; unjudged ones are `IGNORED_LABEL`."""
-    judged = {review.label.casefold() for review in answers}
-    drawn = _boxes(box for review in answers for box in review.boxes_xyxy)
-    for review in answers:
-        yield image.from_frame(_boxes(review.boxes_xyxy)), review.label
-    others = _boxes(found.box_xyxy for found in machine if found.label.casefold() not in judged)
-    apart = box_iou(others, drawn).max(axis=1, initial=0.0) < _SAME_IOU
-    yield image.from_frame(others[apart]), IGNORED_LABEL
+def _frame_of(truth: Truth) -> tuple[str, str, int, float]:
+    frame = truth.stored.case.frame
+    return truth.stored.craft, frame.source_id, frame.index, frame.captured_at_s
+
+
+def _corrected(truth: Truth, newer: Iterable[Truth]) -> Truth:
+    """What is known of a case, as far as newer answers to other pictures of its frame do not know better."""
+    for other in newer:
+        if _frame_of(other) == _frame_of(truth) and other.judged:
+            truth = replace(truth, boxes=_merged(truth, other))
+    return truth
+
+
+def _merged(truth: Truth, newer: Truth) -> tuple[SaidBox, ...]:
+    regions = _boxes(part.region_xyxy for part in newer.stored.case.parts)
+    things = [box for box in newer.boxes if box.role == "thing"]
+    ours, theirs = ({label.casefold() for label in labels} for labels in (truth.judged, newer.judged))
+    boxes = _boxes(box.box_xyxy for box in truth.boxes)
+    seen_again = _within(boxes, regions)
+    named_again = box_iou(boxes, _boxes(thing.box_xyxy for thing in things)).max(axis=1, initial=0.0) >= SAME_IOU
+    kept = [
+        box
+        for box, again, named in zip(truth.boxes, seen_again, named_again, strict=True)
+        if not (again and (named or box.label.casefold() in theirs))
+    ]
+    return (*kept, *(thing for thing in things if thing.label.casefold() in ours))
+
+
+def _within(boxes: Boxes, regions: Boxes) -> NDArray[np.bool_]:
+    """(N,) whether the middle of each box lies in one of the regions."""
+    middles = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
+    inside = np.logical_and.reduce((middles >= regions[None, :, :2]) & (middles <= regions[None, :, 2:]), axis=2)
+    return np.asarray(np.logical_or.reduce(inside, axis=1), dtype=np.bool_)
 
 
 def _boxes(boxes: Iterable[tuple[float, float, float, float]]) -> Boxes:
     return np.array(list(boxes), np.float32).reshape(-1, 4)
 
 
-def _labelled(
-    number: int, path: Path, image: CaseImage, stored: StoredCase, truth: Iterable[tuple[Boxes, str]]
-) -> LabelledImage:
-    parts = list(truth)
-    height, width = image.image.shape[:2]
-    boxes = clip_boxes(np.concatenate([boxes for boxes, _ in parts]), width, height)
-    labels = tuple(label for boxes, label in parts for _ in range(len(boxes)))
-    visible = (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
-    ignored = np.array([label == IGNORED_LABEL for label in labels], bool)
-    pose = stored.case.frame.pose
+def _labelled(number: int, path: Path, picture: KnownPicture, image: CaseImage) -> LabelledImage:
+    """A picture with what people and machines told about it; `image` is the same at the scale of the frame."""
+    said: Sequence[SaidBox] = picture.boxes
+    things = [box.role == "thing" for box in said]
+    pose = picture.truth.stored.case.frame.pose
     return LabelledImage(
         path=path,
-        boxes_xyxy=boxes,
-        labels=labels,
-        kinds=np.full(len(labels), -1, np.int64),
-        ignore=ignored | ~visible,
+        boxes_xyxy=image.from_frame(picture.image.to_frame(_boxes(box.box_xyxy for box in said))),
+        labels=tuple(IGNORED_LABEL if box.role == "unjudged" else box.label for box in said),
+        kinds=np.full(len(said), -1, np.int64),
+        ignore=~np.array(things, bool),
         image_id=number,
         bands=1 if image.image.ndim == 2 else 3,
         gsd_m=pose.gsd_m / image.scale_xy[0] if pose and pose.gsd_m else None,
+        judged=picture.truth.judged,
+        marks=tuple("refuted" if box.role == "hard_negative" else "" for box in said),
+        said_at_s=picture.truth.said_at_s,
     )

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from distill.cases_cli import from_cases
 from distill.display import (
     error_console,
     print_ablation,
@@ -36,6 +37,8 @@ app = typer.Typer(
     "then quantize and bundle.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.command("from-cases")(from_cases)
 
 Config = Annotated[Path, typer.Argument(help="Recipe, for example distill/recipes/student.toml")]
 DataRoot = Annotated[Path, typer.Option("--data", help="Folder that holds the real data sets (hit_uav, …)")]

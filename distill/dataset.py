@@ -23,6 +23,7 @@ from distill.errors import DataSetError
 from distill.labelled import (
     PLAIN,
     LabelledImage,
+    Mark,
     Reading,
     clipped,
     facts_of,
@@ -43,6 +44,8 @@ CASES_NAME = "skyloop.sqlite"
 
 IGNORED_LABEL = "DontCare"
 """HIT-UAV's label of things that are neither right nor wrong to detect."""
+
+_MARKS: dict[str, Mark] = {"refuted": "refuted", "doubt": "doubt"}
 
 NOVEL_LABEL = "Novel"
 """Rendered random objects: they teach objectness, boxes and the embedding, never a class."""
@@ -112,6 +115,11 @@ class DataSet:
         forbidden = set(left_out)
         kept = tuple(item for item in self.items if forbidden.isdisjoint(item.labels))
         return replace(self, items=kept)
+
+    def judging(self, labels: Collection[str]) -> DataSet:
+        """This set with the truth of each image known to be whole for these labels alone, where it does not say so."""
+        whole = tuple(labels)
+        return replace(self, items=tuple(i if i.judged is not None else replace(i, judged=whole) for i in self.items))
 
     def of_scale(self, least_m: float, most_m: float) -> DataSet:
         """The images of so many metres per pixel.
@@ -279,6 +287,7 @@ def _labelled(
     ignore = np.array(marked, bool) | np.array([name == IGNORED_LABEL for name in labels], bool) | unseen
     kinds = [a.get("kind", -1) if name == NOVEL_LABEL else -1 for a, name in zip(annotations, labels, strict=True)]
     bands, gsd_m = known_of(path)
+    judged = image.get("judged")
     # Renders number the things of each world.
     told = "world" in image and all("object_id" in a for a in annotations)
     return LabelledImage(
@@ -291,4 +300,8 @@ def _labelled(
         bands=image.get("bands", bands),
         gsd_m=image.get("gsd_m", gsd_m),
         things=tuple(f"{image['world']}/{a['object_id']}" for a in annotations) if told else (),
+        judged=None if judged is None else tuple(map(str, judged)),
+        marks=tuple(_MARKS.get(a.get("mark", ""), "") for a in annotations),
+        scale=float(image.get("image_scale", 1.0)),
+        said_at_s=image.get("said_at_s"),
     )

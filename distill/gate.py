@@ -22,6 +22,7 @@ from onnxruntime.quantization.qdq_loss_debug import (
 )
 
 from cloud.chips import CHIP_BANDS
+from cloud.parity import MAX_AP_LOSS, MIN_MEAN_COSINE, MIN_P01_COSINE
 from distill.dataset import IGNORED_LABEL, NOVEL_LABEL, DataSet
 from distill.errors import DataSetError, GateError
 from distill.evaluate import coco_scores, detect_all, truths_of
@@ -30,11 +31,6 @@ from edge.bundle import Bundle, Manifest
 from edge.runtime.onnx import OnnxBackend
 from edge.student import Student, unit_rows
 from protocols.arrays import ImageArray
-
-MIN_MEAN_COSINE = 0.99
-MIN_P01_COSINE = 0.95
-MAX_AP_LOSS = 0.01
-"""Of mAP50 and of few-shot AP50 against FP32."""
 
 SHOTS, DRAWS = 5, 10
 _WORST_LAYERS = 5

@@ -43,5 +43,5 @@ def _image_loss(student: Student, data: DataSet, index: int) -> float:
         for item in (wanted.heat, wanted.box_ltrb, wanted.weight, wanted.care)
     )
     logits = torch.from_numpy(np.concatenate([raw.class_logits, raw.objectness[None]]))[None]
-    loss: Tensor = heat_loss(logits, heat, care[:, None]) + box_loss(torch.from_numpy(raw.box_ltrb)[None], box, weight)
+    loss: Tensor = heat_loss(logits, heat, care) + box_loss(torch.from_numpy(raw.box_ltrb)[None], box, weight)
     return float(loss)

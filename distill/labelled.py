@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import cv2
 import numpy as np
@@ -19,6 +19,10 @@ from edge.errors import CaptureError
 from edge.raster import Picture, RasterImage, is_raster, open_picture, read_header, to_bytes
 from protocols.arrays import AnyImage, Boxes, ImageArray
 from protocols.boxes import clip_boxes
+
+Mark: TypeAlias = Literal["", "refuted", "doubt"]
+"""Of an ignored box: `refuted` says that none of its label is there, `doubt` that perhaps some object is, of a kind
+that nobody judged. Without a mark the box says nothing."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,11 @@ class LabelledImage:
         gsd_m: metres on the ground per pixel, where known.
         things: N names of the very things, where the data tell them apart: the same name in another image of the set
             is another view of the same thing. Empty where they do not.
+        judged: the labels of which every thing in the image is boxed; None where that is so of all. Where a label was
+            not judged, what is not boxed may be one.
+        marks: N of `Mark`, what else is known of the ignored boxes; empty where nothing is.
+        scale: pixels of the image per pixel of the frame it was cut from.
+        said_at_s: wall time of the newest word on it, where known.
     """
 
     path: Path
@@ -47,6 +56,10 @@ class LabelledImage:
     bands: int | None = None
     gsd_m: float | None = None
     things: tuple[str, ...] = ()
+    judged: tuple[str, ...] | None = None
+    marks: tuple[Mark, ...] = ()
+    scale: float = 1.0
+    said_at_s: float | None = None
 
 
 def image_files(folder: Path) -> list[Path]:

@@ -13,7 +13,7 @@ def heat_loss(logits: Tensor, heat: Tensor, care: Tensor) -> Tensor:
     Args:
         logits: (N, C, h, w).
         heat: (N, C, h, w) in [0, 1], 1 at the centres.
-        care: (N, 1, h, w), 0 where nothing is asked.
+        care: (N, 1 or C, h, w), 0 where nothing is asked.
     """
     p = logits.sigmoid()
     peak = (heat > 0.999).float()
@@ -69,7 +69,9 @@ def contrastive_loss(objects: Tensor, kinds: Tensor, background: Tensor, tempera
     return (per_anchor * useful).sum() / useful.sum().clamp(min=1e-6)
 
 
-def taught_heat_loss(logits: Tensor, taught: Tensor, truth: Tensor, objects: Tensor) -> Tensor:
+def taught_heat_loss(
+    logits: Tensor, taught: Tensor, truth: Tensor, objects: Tensor, knows: Tensor | None = None
+) -> Tensor:
     """Squared difference of probabilities, summed over cells and divided by the objects.
 
     Args:
@@ -77,8 +79,13 @@ def taught_heat_loss(logits: Tensor, taught: Tensor, truth: Tensor, objects: Ten
         taught: (N, C + 1, h, w) the teacher's probabilities.
         truth: (N, 1, h, w) objectness, which weighs the cells: near objects 1, elsewhere by the teacher's own belief.
         objects: () how many there are.
+        knows: (C + 1, 1, 1), 0 for channels that the teacher has not learnt. Then it has not learnt all objects either,
+            and is not heard where the truth sees more of one than it does.
     """
     weight = 0.1 + torch.maximum(taught[:, -1:], truth)
+    if knows is not None:
+        held = torch.cat([torch.ones_like(taught[:, :-1]), (truth <= taught[:, -1:]).to(taught.dtype)], dim=1)
+        weight = weight * knows * held
     return ((logits.sigmoid() - taught) ** 2 * weight).sum() / objects.clamp(min=1.0)
 
 

@@ -68,7 +68,7 @@ class Step:
     def background(self) -> Tensor:
         """(K, 3) rows image, y, x: half of them random, half where the student wrongly believes in objects."""
         batch, count = self.batch, _BACKGROUND_CELLS // 2
-        free = ((batch.heat[:, -1:] < 0.02) & (batch.care > 0)).float().flatten(1)
+        free = ((batch.heat[:, -1:] < 0.02) & (batch.care[:, -1:] > 0)).float().flatten(1)
         with torch.no_grad():
             hard = (self.outputs.objectness.sigmoid().flatten(1) * free).topk(count, dim=1).indices
         chosen = torch.cat([hard, (batch.luck * free).topk(count, dim=1).indices], dim=1)
@@ -79,7 +79,7 @@ class Step:
     def taught_cells(self) -> Tensor:
         """(M, 4) rows image, y, x, kind: what the teacher sees where nobody labelled."""
         heat = self.lesson.heat
-        return self.batch.cells[:0] if heat is None else taught_cells(heat, self.batch.care)
+        return self.batch.cells[:0] if heat is None else taught_cells(heat, self.batch.care[:, -1:])
 
     @cached_property
     def shared_grid(self) -> tuple[Tensor, Tensor]:
@@ -128,13 +128,16 @@ def _kd_heat(step: Step) -> Tensor:
     assert step.lesson.heat is not None
     truth = step.batch.heat
     objects = (truth > 0.999).sum() + len(step.taught_cells)
-    return taught_heat_loss(step.logits, step.lesson.heat, truth[:, -1:], objects)
+    return taught_heat_loss(step.logits, step.lesson.heat, truth[:, -1:], objects, step.lesson.knows)
 
 
 def _kd_box(step: Step) -> Tensor:
     assert step.lesson.heat is not None
     assert step.lesson.box_ltrb is not None
-    return taught_box_loss(step.outputs.box_ltrb, step.lesson.box_ltrb, step.lesson.heat[:, -1:])
+    belief = step.lesson.heat[:, -1:]
+    if step.lesson.knows is not None:  # where the truth has boxes, there may be things that it has not learnt
+        belief = belief * (step.batch.weight[:, None] == 0)
+    return taught_box_loss(step.outputs.box_ltrb, step.lesson.box_ltrb, belief)
 
 
 def _kd_embedding(step: Step) -> Tensor:

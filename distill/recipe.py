@@ -25,6 +25,9 @@ INPUT_MULTIPLE_PX = 32
 
 BandName = Annotated[str, Field(pattern="^[a-z0-9_]+$")]
 LossName = Literal["heat", "box", "embedding", "prompt", "kd_heat", "kd_box", "kd_embedding", "kd_dense", "kd_angle"]
+PartName = Literal[
+    "stem", "stages", "laterals", "detect", "describe", "objectness", "box_ltrb", "class_logits", "embedding"
+]
 LossWeight = Annotated[float, Field(ge=0)]
 
 SCORES_NAME = "scores.json"
@@ -70,7 +73,8 @@ class Source(Settings):
     """One data set of a run, and how often it is drawn.
 
     Attributes:
-        root: `data` (real data, `--data`) or `renders` (made by `skyloop-sim render`, under `--runs`).
+        root: `data` (real data, `--data`), `renders` (made by `skyloop-sim render`, under `--runs`) or `runs` (what a
+            run keeps in its own folder, under `--runs`).
         path: folder below that root.
         split: see `distill.dataset.read_data_set`.
         only: shell patterns of the file names that are used; without any, all are.
@@ -78,9 +82,11 @@ class Source(Settings):
         leave_out: every image of this set that holds one of these labels is dropped.
         pixel_range: the values that become 0 and 255; needed where pixels have more than 8 bits.
         gsd_m: least and most metres per pixel of the images that are used.
+        judges: the labels that its truth is whole for; empty is all of the recipe's. Of other labels what is not boxed
+            is not taught to be background. Images that say so themselves (reviewed cases) stay as they are.
     """
 
-    root: Literal["data", "renders"] = "data"
+    root: Literal["data", "renders", "runs"] = "data"
     path: str
     split: str = "train"
     only: tuple[str, ...] = ()
@@ -88,6 +94,7 @@ class Source(Settings):
     leave_out: tuple[str, ...] = ()
     pixel_range: tuple[float, float] | None = None
     gsd_m: tuple[float, float] | None = None
+    judges: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _check_ranges(self) -> Self:
@@ -117,6 +124,10 @@ class Recipe(Settings):
         steps, batch, crop_px, learning_rate, weight_decay, ema_decay, seed: the optimiser's constants.
         bf16: compute the network's convolutions in bfloat16 (torch's autocast; weights, losses and optimiser stay in
             float32): about twice as fast where the CPU has AVX512-BF16 or AMX, slower where it has neither.
+        frozen: parts of the network that stay as `init` has them, of stem, stages, laterals, detect, describe,
+            objectness, box_ltrb, class_logits and embedding.
+        freeze_norms: leave the statistics of the batch norms as `init` has them: what a few new pictures are like on
+            average must not change what the old ones are.
         novel_kinds: how many kinds of random objects a batch may paste; 0 switches pasting off.
         loss_weights: of the losses of `distill/objectives.py`; what is 0 or absent is not computed.
         score_floor: known-class score from which the bundle reports a detection, chosen on dev.
@@ -139,6 +150,8 @@ class Recipe(Settings):
     ema_decay: float = Field(0.995, ge=0, lt=1)
     seed: int = Field(0, ge=0)
     bf16: bool = False
+    frozen: tuple[PartName, ...] = ()
+    freeze_norms: bool = False
     novel_kinds: int = Field(4, ge=0)
     loss_weights: dict[LossName, LossWeight] = Field({"heat": 1.0, "box": 2.0, "embedding": 0.5})
     score_floor: float = Field(0.3, ge=0, le=1)
@@ -161,6 +174,11 @@ class Recipe(Settings):
             raise ValueError(f"run {self.name!r} cannot start or learn from itself; name another run")
         if self.keep_init and self.init is None:
             raise ValueError("keep_init: there is no init to keep anything of; name one, or leave keep_init out")
+        for name in ("frozen", "freeze_norms"):
+            if getattr(self, name) and self.init is None:
+                raise ValueError(
+                    f"{name}: a fresh network has nothing worth keeping; name an init, or leave {name} out"
+                )
         return self
 
     @model_validator(mode="after")
@@ -246,11 +264,12 @@ def open_source(source: Source, workspace: Workspace, bands: tuple[str, ...]) ->
     Raises:
         DataSetError: it is missing or nothing is left of it.
     """
-    roots = {"data": workspace.data, "renders": workspace.runs / "renders"}
+    roots = {"data": workspace.data, "renders": workspace.runs / "renders", "runs": workspace.runs}
     folder = roots[source.root] / source.path
     reading = Reading(bands, source.pixel_range)
     data = read_data_set(folder, source.split, reading).named(source.only).without_labels(source.leave_out)
     data = data if source.gsd_m is None else data.of_scale(*source.gsd_m)
+    data = data.judging(source.judges) if source.judges else data
     if not len(data):
         raise DataSetError(f"{folder}: leave_out {', '.join(source.leave_out)} leaves no image; leave out less")
     return data

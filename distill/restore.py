@@ -1,4 +1,4 @@
-"""A bundle as the run it came from: its FP32 file as weights that can be trained on, quantized or learnt from."""
+"""A bundle as the run it came from: its file as weights that can be trained on, quantized or learnt from."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
@@ -17,12 +18,13 @@ from torch import Tensor, nn
 from distill.batches import make_batch
 from distill.bundle import curves_of
 from distill.checkpoints import CHECKPOINT_NAME
+from distill.dataset import DataSet
 from distill.errors import DistillError
 from distill.export import export_onnx, fold_batch_norms
 from distill.files import write_whole
 from distill.network import SkyNet
 from distill.recipe import Recipe, Workspace, open_sources
-from edge.bundle import Bundle, load_bundle
+from edge.bundle import Bundle, load_bundle, read_manifest
 from edge.config import first_problem
 
 _LEAST_CROPS = 256
@@ -31,6 +33,10 @@ _FILTER_NORM = 1.5
 whatever the weight. Those of our runs are 1 to 2 long after some thousand steps; folded, some are 0.04, and the first
 hundred steps at the usual learning rate would undo what was learnt."""
 _PREFIX = "network."
+_READABLE = ("fp32", "u8s8", "s8s8")
+"""Files that hold the weights, best first; those of INT8 are rounded to one of 255 steps a filter."""
+
+_DEQUANTIZED = "_DequantizeLinear_Output"
 
 
 def restore(folder: Path, workspace: Workspace) -> tuple[Recipe, Path]:
@@ -41,25 +47,23 @@ def restore(folder: Path, workspace: Workspace) -> tuple[Recipe, Path]:
     answers as the file does, and goes on training as one that never was folded.
 
     Args:
-        folder: a bundle with an FP32 file.
+        folder: a bundle; without an FP32 file the weights are those of an INT8 file, as far as it rounded them.
         workspace: where the recipe's training data lie; the run is written there.
 
     Returns:
         The recipe that stands in the manifest, and the weights.
 
     Raises:
-        DistillError: a run of that name is there, the bundle holds no FP32 file of one of our networks, or the disk is
+        DistillError: a run of that name is there, the bundle holds no ONNX file of one of our networks, or the disk is
             full.
         DataSetError: the training data are not there.
     """
-    bundle = load_bundle(folder, "fp32")
-    recipe = _recipe_of(bundle)
+    bundle = open_weights(folder)
+    recipe = recipe_of(bundle)
     weights = workspace.weights(recipe.name)
     if weights.exists() or (weights.parent / CHECKPOINT_NAME).exists():
         raise DistillError(f"{weights.parent}: a run of that name is there; move it away, then restore")
-    network = SkyNet(recipe.network, len(recipe.labels)).eval()
-    _fill(network, _tensors(bundle.model_path), bundle.model_path)
-    _measure_batch_norms(network, recipe, workspace)
+    network = network_of(bundle, recipe, open_sources(recipe, workspace))
     for name, content in curves_of(folder).items():
         write_whole(weights.with_name(name), content)
     export_onnx(network, weights.with_name("fp32.onnx"))
@@ -70,7 +74,43 @@ def restore(folder: Path, workspace: Workspace) -> tuple[Recipe, Path]:
     return recipe, weights
 
 
-def _recipe_of(bundle: Bundle) -> Recipe:
+def open_weights(folder: Path) -> Bundle:
+    """A bundle, opened at the file that holds its weights best.
+
+    Raises:
+        DistillError: it has no ONNX file.
+        ModelError: it is damaged.
+    """
+    held = read_manifest(folder).variants
+    for name in _READABLE:
+        if name in held:
+            return load_bundle(folder, name)
+    raise DistillError(f"{folder}: holds {', '.join(held)} alone; a bundle with {' or '.join(_READABLE)} is wanted")
+
+
+def network_of(bundle: Bundle, recipe: Recipe, sets: list[DataSet]) -> SkyNet:
+    """The network of a bundle, its batch norms parted again from the convolutions.
+
+    Args:
+        bundle: opened at the file to read.
+        recipe: whose crops the batch norms are measured on; its network is the bundle's.
+        sets: the recipe's.
+
+    Raises:
+        DistillError: the file is of another network.
+    """
+    network = SkyNet(recipe.network, len(bundle.manifest.labels)).eval()
+    _fill(network, _tensors(bundle.model_path), bundle.model_path)
+    _measure_batch_norms(network, recipe, sets)
+    return network
+
+
+def recipe_of(bundle: Bundle) -> Recipe:
+    """The recipe that a bundle's manifest holds.
+
+    Raises:
+        DistillError: it holds none.
+    """
     try:
         return Recipe.model_validate(bundle.manifest.training.get("recipe"))
     except ValidationError as exc:
@@ -89,16 +129,26 @@ def _record(bundle: Bundle, recipe: Recipe) -> dict[str, Any]:
         "recipe": recipe.model_dump(mode="json"),
         "data": bundle.manifest.training.get("data", {}),
         "torch": torch.__version__,
-        "restored_from_sha256": bundle.manifest.variants["fp32"].sha256,
+        "restored_from_sha256": bundle.manifest.variants[bundle.variant].sha256,
         "finished_at_s": time.time(),
     }
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
+    """The weights and biases in a file; quantized ones times their scale, which is one a filter or one for all."""
+    graph = onnx.load(path).graph
+    held = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
+    found = {name: values for name, values in held.items() if name.endswith((".weight", ".bias"))}
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear" and set(node.input) <= held.keys():
+            steps, scale, zero = (held[name].astype(np.float32) for name in node.input)
+            shape = (-1,) + (1,) * (steps.ndim - 1)
+            name = node.output[0].removesuffix(_DEQUANTIZED)
+            found[name] = (steps - zero.reshape(shape)) * scale.reshape(shape)
     return {
-        item.name.removeprefix(_PREFIX): torch.from_numpy(numpy_helper.to_array(item).copy())
-        for item in onnx.load(path).graph.initializer
-        if item.name.startswith(_PREFIX)
+        name.removeprefix(_PREFIX): torch.from_numpy(values.copy())
+        for name, values in found.items()
+        if name.startswith(_PREFIX)
     }
 
 
@@ -131,13 +181,12 @@ def _fill(network: SkyNet, given: dict[str, Tensor], path: Path) -> None:
 
 
 @torch.no_grad()
-def _measure_batch_norms(network: SkyNet, recipe: Recipe, workspace: Workspace) -> None:
+def _measure_batch_norms(network: SkyNet, recipe: Recipe, sets: list[DataSet]) -> None:
     """Give every batch norm the mean and variance of what its convolution says, and the scale that undoes them."""
     norms = _normed(network)
     moments = {name: _Moments() for name in norms}
     modules = dict(network.named_modules())
     hooks = [modules[name].register_forward_hook(moment) for name, moment in moments.items()]
-    sets = open_sources(recipe, workspace)
     for number in range(-(-_LEAST_CROPS // recipe.batch)):
         network(make_batch(recipe, sets, recipe.steps + number).images)  # steps that no training comes to
     for hook in hooks:

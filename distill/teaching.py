@@ -24,7 +24,7 @@ from distill.dataset import DataSet
 from distill.errors import TrainingError
 from distill.phi_s import FILE_NAME, PhiS, estimate, load_phi_s, save_phi_s
 from distill.recipe import NetworkConfig, Recipe, Workspace
-from distill.weights import check_unfamiliar, load_network
+from distill.weights import check_unfamiliar, load_network, read_card
 
 MAP_LOSSES, FEATURE_LOSSES = {"kd_heat", "kd_box"}, {"kd_dense", "kd_angle"}
 
@@ -41,12 +41,14 @@ class Lesson:
         box_ltrb: (B, 4, h, w) float32 log distances in cells, where objectness is high.
         embedding: (B, D, h, w) float32, a run's own embedding.
         features: (B, C', h', w') float32 on a grid of the teacher's own: normalised once it leaves `Teaching`.
+        knows: (C + 1, 1, 1) float32, 1 where the teacher has learnt what a channel of `heat` is; None where it has all.
     """
 
     heat: Tensor | None = None
     box_ltrb: Tensor | None = None
     embedding: Tensor | None = None
     features: Tensor | None = None
+    knows: Tensor | None = None
 
 
 class _Tutor(Protocol):
@@ -164,13 +166,16 @@ class _RunTutor:
                 "kd_dense instead of kd_embedding"
             )
         self._network, self._class_map = network, [labels.index(label) for label in recipe.labels]
+        unlearnt = set(read_card(weights).get("unlearnt", ()))
+        knows = torch.tensor([*(float(label not in unlearnt) for label in recipe.labels), 1.0])
+        self._knows = knows[:, None, None] if unlearnt else None
         self.features = hashlib.sha256(weights.read_bytes()).hexdigest()
 
     def lesson(self, batch: Batch) -> Lesson:
         """Its maps."""
         found = self._network(batch.images)
         heat = torch.cat([found.class_logits[:, self._class_map], found.objectness], dim=1).sigmoid()
-        return Lesson(heat, found.box_ltrb, found.embedding, found.embedding)
+        return Lesson(heat, found.box_ltrb, found.embedding, found.embedding, self._knows)
 
 
 class _OpenedTutor:

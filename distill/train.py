@@ -52,7 +52,12 @@ class Run:
     history: list[dict[str, float]]
 
 
-def train(recipe: Recipe, workspace: Workspace, on_step: Callable[[int, dict[str, float]], None] | None = None) -> Path:
+def train(
+    recipe: Recipe,
+    workspace: Workspace,
+    on_step: Callable[[int, dict[str, float]], None] | None = None,
+    sets: list[DataSet] | None = None,
+) -> Path:
     """Train to the recipe's last step and return the path of the averaged weights (`model.safetensors`).
 
     Checkpoints go to the run's folder every 200 steps; a run that finds one goes on from there.
@@ -61,6 +66,7 @@ def train(recipe: Recipe, workspace: Workspace, on_step: Callable[[int, dict[str
         recipe: what to train.
         workspace: where data lies and runs are kept.
         on_step: called after each step with its number and losses.
+        sets: the recipe's sources where they are open already, perhaps with more known of them than their files say.
 
     Raises:
         TrainingError: a loss is not finite, a checkpoint belongs to another recipe, or weights to start or learn from
@@ -70,7 +76,7 @@ def train(recipe: Recipe, workspace: Workspace, on_step: Callable[[int, dict[str
     """
     torch.manual_seed(recipe.seed)
     folder = workspace.folder(recipe.name)
-    sets = open_sources(recipe, workspace)
+    sets = sets or open_sources(recipe, workspace)
     labels_without_boxes(recipe, sets)
     relatives = [read_config(workspace.weights(name)) for name in (recipe.teacher_run, recipe.init) if name]
     recipe = with_band_statistics(recipe, sets, relatives)
@@ -155,10 +161,22 @@ def _begin(recipe: Recipe, network: SkyNet, teaching: Teaching | None) -> Run:
     projection: nn.Module | None = None
     if teaching and teaching.phi_s and "kd_dense" in recipe.losses:
         projection = nn.Conv2d(recipe.network.embedding_dim, teaching.phi_s.channels, 1)
-    trained = [*network.parameters(), *(projection.parameters() if projection else ())]
+    trained = [*(p for p in network.parameters() if p.requires_grad), *(projection.parameters() if projection else ())]
+    _freeze(recipe, network)
     optimiser = torch.optim.AdamW(trained, recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     start, average = ({name: value.clone() for name, value in network.state_dict().items()} for _ in range(2))
     return Run(start, network, projection, average, optimiser, 0, [])
+
+
+def _freeze(recipe: Recipe, network: SkyNet) -> None:
+    """Keep the parts, and the statistics of the batch norms, that the recipe says."""
+    for name, module in network.named_modules():
+        is_frozen = name.split(".")[0] in recipe.frozen
+        if is_frozen:
+            for parameter in module.parameters(recurse=False):
+                parameter.requires_grad_(False)
+        if isinstance(module, nn.BatchNorm2d) and (recipe.freeze_norms or is_frozen):
+            module.eval()
 
 
 def _initialise(network: SkyNet, labels: tuple[str, ...], weights: Path) -> None:

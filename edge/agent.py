@@ -21,6 +21,7 @@ import structlog
 
 from edge.ahead import run_ahead
 from edge.bank import BankStore
+from edge.bundle_swap import BundleSwap, InUse
 from edge.capture import Frame, Source
 from edge.chip_check import ChipCheck
 from edge.config import Settings
@@ -74,7 +75,7 @@ class Agent:
     def __init__(
         self,
         *,
-        student: Student,
+        student: Student | BundleSwap,
         bank: BankStore,
         spool: Spool | None = None,
         link: Link | None = None,
@@ -84,7 +85,7 @@ class Agent:
         """Put a craft together.
 
         Args:
-            student: what looks at every frame.
+            student: what looks at every frame; or a swap that may bring another one between two.
             bank: the durable prompt bank.
             spool: where cases wait; None never makes a case.
             link: delivers them; None flies alone.
@@ -92,13 +93,15 @@ class Agent:
             settings: see `AgentSettings`.
         """
         self.settings = settings or AgentSettings()
+        self._bank_store, self._spool, self._link, self._outputs = bank, spool, link, outputs
+        self._swap = student if isinstance(student, BundleSwap) else self._only(student)
+        self._in_use = self._swap.in_use
+        student = self._in_use.student
         self.pipeline = FramePipeline(student, self.settings.pipeline)
         self.pipeline.remembers = link is not None
         self.scheduler = PolicyScheduler(self.settings.scheduler, student.manifest.space_id, student.bundle.variant)
         self.statistics = LoopStatistics()
-        self._bank_store, self._spool, self._link, self._outputs = bank, spool, link, outputs
         self._bank: PromptBank | None = None
-        self._chips = ChipCheck(student, bank.current)
         self._flown: PromptBank | None = None  # what is matched: the bank, or with prompts rebuilt
         self._captured_s: OrderedDict[str, float] = OrderedDict()
 
@@ -118,7 +121,8 @@ class Agent:
         """
         try:
             with closing(run_ahead(self._perceive(source), 1, source.stopped, "perceive")) as perceived:
-                for frame, seen in perceived:
+                for frame, seen, in_use in perceived:
+                    self._fly(in_use)
                     result = self.step(frame, seen)
                     if on_frame is not None and not on_frame(frame, result):
                         break
@@ -129,18 +133,35 @@ class Agent:
         self._deliver()
         return self.summary(source)
 
-    def _perceive(self, source: Source) -> Iterator[tuple[Frame, Perception]]:
-        """Each frame with what the student sees in it."""
+    def _perceive(self, source: Source) -> Iterator[tuple[Frame, Perception, InUse]]:
+        """Each frame with what the student sees in it, and which student that was."""
         # A decoder that is still running when the interpreter ends would abort the process: an error here ends it, too.
         with closing(iter(source)) as frames:
             for frame in frames:
-                yield frame, self._look(frame)
+                yield (frame, *self._swap.look(frame.image))
 
     def _look(self, frame: Frame) -> Perception:
-        """What the student sees in a frame; then, in the same thread, it looks at a prompt's chip that waits."""
-        seen = self.pipeline.student.perceive(frame.image)
-        self._chips.embed_next()
+        """What the student sees in a frame, by the thread of the loop itself."""
+        seen, in_use = self._swap.look(frame.image)
+        self._fly(in_use)
         return seen
+
+    def _fly(self, in_use: InUse) -> None:
+        """Go on with the student that looked at the next frame, if that is another one."""
+        if in_use is self._in_use:
+            return
+        self._in_use = in_use
+        self._bank = self._bank_store.current
+        in_use.chips.use(self._bank)
+        self._flown = in_use.chips.flown
+        self.pipeline.use_student(in_use.student, self._flown)
+        self.scheduler.use_student(in_use.student.manifest.space_id, in_use.student.bundle.variant)
+        log.info("student in use", bundle_id=in_use.bundle_id, space_id=in_use.student.manifest.space_id)
+
+    def _only(self, student: Student) -> BundleSwap:
+        """A swap that brings nobody else."""
+        bank = self._bank_store
+        return BundleSwap(InUse(student, ChipCheck(student, bank.current), bank.current), lambda: bank.current)
 
     def step(self, frame: Frame, seen: Perception | None = None) -> FrameResult:
         """One frame: newest bank, perception (unless made ahead), perhaps a case, one line of output.
@@ -236,14 +257,14 @@ class Agent:
         now_s = time.monotonic()
         if self._bank_store.current is not self._bank:
             self._bank = self._bank_store.current
-            self._chips.use(self._bank)
+            self._in_use.chips.use(self._bank)
             for prompt in self._bank.prompts:
                 captured_s = self._captured_s.pop(prompt.case_id, None) if prompt.case_id else None
                 if captured_s is not None:
                     self.statistics.loops.append((prompt.case_id or "", (now_s - captured_s) * 1000))
             log.info("prompt bank in use", revision=self._bank.revision, prompts=len(self._bank.prompts))
-        if self._chips.flown is not self._flown:
-            self._flown = self._chips.flown
+        if self._in_use.chips.flown is not self._flown:
+            self._flown = self._in_use.chips.flown
             self.pipeline.use_bank(self._flown)
             for prompt_id, reason in self.pipeline.matcher.silenced.items():
                 log.warning("prompt silent", prompt_id=prompt_id, reason=reason)
@@ -330,12 +351,13 @@ class Agent:
             }
             if self._bank
             else None,
-            "chips": asdict(self._chips.counts),
+            "chips": asdict(self._in_use.chips.counts),
             "bundle": {
                 "name": student.manifest.name,
                 "space_id": student.manifest.space_id,
                 "variant": student.bundle.variant,
                 "backend": student.backend.name,
+                "bundle_id": self._in_use.bundle_id,
             },
             # By module: the package that brings it is also called onnxruntime-gpu, -openvino or comes with the system.
             "versions": {

@@ -113,6 +113,13 @@ class Audit:
             self._was_drifted = report.has_drifted
             log.warning("edge and cloud agree", drifted=report.has_drifted, agreement=report.agreement)
 
+    def begin_anew(self) -> None:
+        """Another student looks from now on: what was compared says nothing about it."""
+        self._waiting.clear()
+        self._agreements.clear()
+        self._lessons.clear()
+        self._is_changing = self._was_drifted = False
+
     def lesson(self) -> tuple[FloatArray, FloatArray] | None:
         """What the reward is to be fitted on anew: (N, F) features and (N,) gains; None but for once in each change.
 

@@ -114,6 +114,11 @@ class ChipCheck:
             self._own[_key(chip)] = found
         self._is_due = True
 
+    def embed_all(self) -> None:
+        """Embed every chip that waits: for whoever is not in a hurry, before a student takes over."""
+        while self._waiting:
+            self.embed_next()
+
     @property
     def flown(self) -> PromptBank:
         """The bank to match: rebuilt prompts in place of their own; the very same object while nothing changes.

@@ -20,22 +20,30 @@ from threadpoolctl import threadpool_limits
 
 from edge.agent import Agent, AgentSettings
 from edge.bank import BankStore
-from edge.bundle import bundled_student
+from edge.bundle import bundled_student, read_manifest
+from edge.bundle_swap import BundleSwap
 from edge.capture import Frame, Look, Source, open_source
+from edge.checks import has_problem
+from edge.clock import SystemClock
 from edge.config import Settings, parse_range, read_toml
-from edge.doctor import examine
+from edge.doctor import examine, told
 from edge.entry import run_program
 from edge.errors import ConfigError
+from edge.flown_bundle import FlownBundle, open_flown
 from edge.keys import EDGE_NAME, KeyPair, load_keys, load_server_key, new_keys, trust_server
 from edge.link import HelloProfile, Link, LinkSettings, check_security
 from edge.opencv_trackers import open_short_term
 from edge.outputs import RunOutputs, draw
 from edge.pipeline import FrameResult
-from edge.runtime import Runtime, RuntimeRequest, open_runtime
+from edge.preflight import Flight, preflight
+from edge.runtime import Opened, Runtime, RuntimeRequest, open_runtime
 from edge.spool import Spool
+from edge.student import Student
 from edge.target_places import check_requests
 from edge.target_requests import TargetRequest, parse_target
 from edge.tiling import MIN_TILE_PX, open_student
+from edge.trust import PINNED_NAME, pin_root
+from edge.updates import Updates, UpdateSettings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -65,6 +73,7 @@ class RunConfig(Settings):
         paced: give recorded frames at their recorded times instead of as fast as they are taken.
         video: write the annotated video.
         ground_m: height of the ground above the WGS 84 ellipsoid, metres, for the map of targets.
+        updates: bundles over the air; see `docs/updates.md`.
     """
 
     agent: AgentSettings = AgentSettings()
@@ -81,6 +90,7 @@ class RunConfig(Settings):
     paced: bool = False
     video: bool = True
     ground_m: float = Field(default=0.0, ge=-1000, le=10_000)
+    updates: UpdateSettings = UpdateSettings()
 
 
 def main() -> None:
@@ -103,6 +113,19 @@ def trust(
     """Pin the one cloud this craft talks to. Example: skyloop-edge trust cloud-keys/cloud.pub --keys edge-keys."""
     trust_server(server_public_key, keys)
     typer.echo(f"trusted; pinned in {keys / 'server.pub'}")
+
+
+@app.command("trust-updates")
+def trust_updates(
+    root: Annotated[Path, typer.Argument(help="root.json of those who sign bundles, brought by hand")],
+    keys: Annotated[Path, typer.Option(help="The craft's key folder")],
+) -> None:
+    """Pin whose bundles this craft takes over the air.
+
+    Example: skyloop-edge trust-updates root.json --keys edge-keys
+    """
+    version = pin_root(root, keys)
+    typer.echo(f"trusted; root version {version} pinned in {keys / PINNED_NAME}")
 
 
 @app.command()
@@ -171,17 +194,37 @@ def run(
 @app.command()
 def doctor(
     bundle: Annotated[Path | None, typer.Option(help="Student bundle; by default the one in the package")] = None,
+    keys: Annotated[Path | None, typer.Option(help="Look at this key folder, too")] = None,
+    cloud: Annotated[str | None, typer.Option(help="Say Hello to this cloud; not while an agent flies")] = None,
+    source: Annotated[str | None, typer.Option(help="Take a picture of this source")] = None,
+    out: Annotated[Path, typer.Option(help="Where results would go")] = Path("out"),
+    config: Annotated[Path | None, typer.Option(help="TOML file of the flight, see docs/configuration.md")] = None,
     threads: Annotated[int, typer.Option(min=0, help="ONNX Runtime threads, 0 for all cores")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
 ) -> None:
-    """Say what this computer has, and try every runtime on the bundle: what works, how fast, and why not.
+    """Say what this computer has, try every runtime on the bundle, and check what a flight needs.
+
+    Each check is ok, a warning or a problem with what cures it; the exit code is 1 where there is a problem.
 
     Example: skyloop-edge doctor
+
+    Before a flight: skyloop-edge doctor --keys edge-keys --cloud tcp://GROUND:7600 --source 0
     """
     configure_logging()
     folder = bundle or bundled_student()
-    found = examine(folder, runtime_request(RunConfig(threads=threads)))
-    typer.echo(json.dumps(found) if as_json else _told(found, folder))
+    settings = read_toml(config, RunConfig) if config else RunConfig(threads=threads)
+    found = examine(folder, runtime_request(settings))
+    manifest = read_manifest(folder)
+    variant = next((tried["variant"] for tried in found["runtimes"].values() if tried["works"]), "none")
+    link, look = _link_settings(settings, cloud), Look(manifest.band_names, settings.pixel_range)
+    flight = Flight(out, settings.spool_max_bytes, keys, link, source, look)
+    checks = preflight(flight, found, HelloProfile(manifest.space_id, variant, manifest.labels))
+    if as_json:
+        typer.echo(json.dumps(found | {"checks": [check.record() for check in checks]}))
+    else:
+        typer.echo("\n".join([told(found, folder), *(check.line() for check in checks)]))
+    if has_problem(checks):
+        raise typer.Exit(1)
 
 
 def configure_logging() -> None:
@@ -207,31 +250,78 @@ def _assemble(
     bundle: Path | None,
     out: Path,
 ) -> tuple[Agent, Source, RunOutputs]:
-    opened = open_runtime(bundle or bundled_student(), runtime_request(settings))
-    student = open_student(opened.bundle, tile_px=settings.tile_px, backend=opened.backend)
-    look = Look(opened.bundle.manifest.band_names, settings.pixel_range)
+    options = _link_settings(settings, cloud)
+    updates_folder = out / "state" / "updates"
+    opener = _Opener(settings)
+    flown = open_flown(bundle or bundled_student(), updates_folder, opener, is_linked=options is not None)
+    stack.callback(flown.close)
+    student = flown.student
+    look = Look(student.manifest.band_names, settings.pixel_range)
     frames = open_source(source, paced=settings.paced, look=look)
     open_short_term(settings.agent.pipeline.targets.tracker)
     if requests:
         check_requests(requests, frames.peek(), settings.agent.pipeline.targets.most)
-    options = _link_settings(settings, cloud)
     identity = _identity(keys, options) if options else (None, None)
     # What the user may have to mend is looked at above, so that a refused run leaves the last one's results alone.
     outputs = stack.enter_context(RunOutputs(out, fps=frames.fps, video=settings.video, ground_m=settings.ground_m))
     bank = BankStore(out / "state" / "bank")
+    swap = flown.swap(bank, settings.updates)
+    opener.begin_to_log()
     spool = link = None
     if options:
         folder, most = out / "state" / "spool", (settings.spool_max_bytes, settings.spool_max_cases)
         spool = Spool(folder, *most, max_age_s=settings.spool_max_age_s)
         hello = HelloProfile(student.manifest.space_id, student.bundle.variant, student.manifest.labels)
         keep = outputs.write_interpretation
-        link = Link(options, *identity, spool, bank, hello, on_interpretation=keep)
+        updates = stack.enter_context(_updating(flown, swap, keys, settings.updates))
+        link = Link(options, *identity, spool, bank, hello, on_interpretation=keep, updates=updates)
         stack.enter_context(_started(link))
-    opened.log()
-    agent = Agent(student=student, bank=bank, spool=spool, link=link, outputs=outputs, settings=settings.agent)
+    agent = Agent(student=swap, bank=bank, spool=spool, link=link, outputs=outputs, settings=settings.agent)
     for request in requests:
         agent.pipeline.follow(request)
     return agent, frames, outputs
+
+
+class _Opener:
+    """Opens the student of a folder as the settings want it run; what was taken is logged from `begin_to_log` on."""
+
+    def __init__(self, settings: RunConfig) -> None:
+        self._settings = settings
+        self._unsaid: list[Opened] | None = []
+
+    def __call__(self, folder: Path) -> Student:
+        """The student.
+
+        Raises:
+            ModelError: it cannot be run so.
+        """
+        found = open_runtime(folder, runtime_request(self._settings))
+        if self._unsaid is None:
+            found.log()
+        else:
+            self._unsaid.append(found)
+        return open_student(found.bundle, tile_px=self._settings.tile_px, backend=found.backend)
+
+    def begin_to_log(self) -> None:
+        """Nothing is left that a person may have to mend: a refusal stays one line."""
+        for found in self._unsaid or ():
+            found.log()
+        self._unsaid = None
+
+
+@contextmanager
+def _updating(
+    flown: FlownBundle, swap: BundleSwap, keys: Path | None, settings: UpdateSettings
+) -> Iterator[Updates | None]:
+    updates = flown.updates(swap, keys, settings, SystemClock())
+    if updates is None:
+        yield None
+        return
+    updates.start()
+    try:
+        yield updates
+    finally:
+        updates.close()
 
 
 def _with_tracker(settings: RunConfig, tracker: str) -> RunConfig:
@@ -304,25 +394,6 @@ def _show(frame: Frame, result: FrameResult) -> bool:
         return (cv2.waitKey(1) & 0xFF) not in (ord("q"), 27)
     except cv2.error as exc:
         raise ConfigError("--show: OpenCV cannot open a window here; run without --show and watch video.mp4") from exc
-
-
-def _told(found: dict[str, Any], folder: Path) -> str:
-    """What `doctor` found, for people."""
-    ort, opencv = found["onnxruntime"], found["opencv"]
-    packages = ", ".join(f"{name} {number}" for name, number in ort["packages"].items()) or "not installed by pip"
-    plug_ins = ", ".join(f"{name} {number}" for name, number in ort["plug_ins"].items()) or "none"
-    lines = [
-        f"machine       {found['machine']}, {found['cores']} cores, Python {found['python']}",
-        f"onnxruntime   {ort['version']} ({packages}); {', '.join(ort['providers'])}; plug-ins: {plug_ins}",
-        f"tensorrt      {found['tensorrt']}",
-        f"cuda          {found['cuda']}",
-        f"opencv        {opencv['version']}, {'with' if opencv['gstreamer'] else 'without'} GStreamer",
-        f"bundle        {found['bundle']['name']} with {', '.join(found['bundle']['variants'])} in {folder}",
-    ]
-    for name, tried in found["runtimes"].items():
-        works = f"{tried['variant']}, {tried['ms']} ms for 640 x 512" if tried["works"] else f"no: {tried['reason']}"
-        lines.append(f"{name:13} {works}")
-    return "\n".join([*lines, *(f"warning: {warning}" for warning in found["warnings"])])
 
 
 def _headline(summary: dict[str, Any], out: Path) -> str:

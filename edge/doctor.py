@@ -62,6 +62,25 @@ def examine(folder: Path, request: RuntimeRequest) -> dict[str, Any]:
     }
 
 
+def told(found: dict[str, Any], folder: Path) -> str:
+    """What `examine` found, for people."""
+    ort, opencv = found["onnxruntime"], found["opencv"]
+    packages = ", ".join(f"{name} {number}" for name, number in ort["packages"].items()) or "not installed by pip"
+    plug_ins = ", ".join(f"{name} {number}" for name, number in ort["plug_ins"].items()) or "none"
+    lines = [
+        f"machine       {found['machine']}, {found['cores']} cores, Python {found['python']}",
+        f"onnxruntime   {ort['version']} ({packages}); {', '.join(ort['providers'])}; plug-ins: {plug_ins}",
+        f"tensorrt      {found['tensorrt']}",
+        f"cuda          {found['cuda']}",
+        f"opencv        {opencv['version']}, {'with' if opencv['gstreamer'] else 'without'} GStreamer",
+        f"bundle        {found['bundle']['name']} with {', '.join(found['bundle']['variants'])} in {folder}",
+    ]
+    for name, tried in found["runtimes"].items():
+        works = f"{tried['variant']}, {tried['ms']} ms for 640 x 512" if tried["works"] else f"no: {tried['reason']}"
+        lines.append(f"{name:13} {works}")
+    return "\n".join([*lines, *(f"warning: {warning}" for warning in found["warnings"])])
+
+
 def _tried(folder: Path, runtime: Runtime, request: RuntimeRequest, bands: int) -> dict[str, Any]:
     try:
         bundle, backend = try_runtime(folder, runtime, request)

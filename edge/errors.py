@@ -9,6 +9,7 @@ SkyloopError
     ├── TargetError      refuse it: what is to be followed cannot be, in this frame
     ├── ModelError       stop: a bundle is damaged or does not fit
     │   └── RuntimeUnavailable  fall back: this machine cannot run it that way
+    ├── UpdateError      keep flying the bundle in use: another one cannot be had, or must not be flown
     ├── SpoolError       keep flying: a case could not be kept; it is counted
     └── BankError        keep flying with the old prompts: the new bank could not be kept
 """
@@ -58,6 +59,10 @@ class RuntimeUnavailable(ModelError):
         """
         super().__init__(f"{reason}; {cure}")
         self.reason = reason
+
+
+class UpdateError(EdgeError):
+    """A bundle that is offered cannot be had, or must not be flown."""
 
 
 class SpoolError(EdgeError):

@@ -205,6 +205,11 @@ class FollowedTarget:
         if answer.negatives is not None:
             self._looks.warn(answer.negatives.to_array())
 
+    def see_anew(self, stride_px: int) -> None:
+        """Another student looks from now on: what the last one made of the target means nothing to it."""
+        self._stride_px = stride_px
+        self._looks.forget()
+
     def lose(self, reason: str) -> None:
         """Believe somebody else that the target is not there."""
         self._presence.deny()

@@ -33,6 +33,7 @@ from edge.refinements import Refinements
 from edge.session import HelloProfile, LinkSession, OnBank, OnInterpretation, Ports, first_message
 from edge.spool import Spool
 from edge.target_orders import TargetOrders
+from edge.updates import Updates
 from edge.uploader import Uploader
 from protocols.values import Interpretation
 
@@ -111,6 +112,7 @@ class Link:
         clock: Clock | None = None,
         on_interpretation: OnInterpretation | None = None,
         on_bank: OnBank | None = None,
+        updates: Updates | None = None,
     ) -> None:
         """Check everything that can be checked without a network.
 
@@ -125,6 +127,7 @@ class Link:
             on_interpretation: called in the link's thread; the receipt is sent once it returns, so it keeps
                 the interpretation durably if that matters.
             on_bank: called in the link's thread with (bank, change, monotonic time) once a bank is in force.
+            updates: where bundles go; None speaks of none.
 
         Raises:
             ConfigError: the endpoint, the keys or the profile cannot work.
@@ -136,7 +139,7 @@ class Link:
         self._on_interpretation = on_interpretation
         self.orders, self.refinements = TargetOrders(self._clock), Refinements()
         self._uploader = self._new_uploader()
-        self._ports = self._new_ports(bank, hello, on_bank)
+        self._ports = self._new_ports(bank, hello, on_bank, updates)
         self._paths: dict[str, PathEstimate] = defaultdict(PathEstimate)  # by endpoint
         self._path = PathState()
         self._keys = (keys, server_key) if keys is not None and server_key is not None else None
@@ -153,7 +156,9 @@ class Link:
         patience_s = settings.receipt_patience_s
         return Uploader(self._spool, self._clock, self._counter, patience_s=patience_s, audit=audit)
 
-    def _new_ports(self, bank: BankStore, hello: HelloProfile, on_bank: OnBank | None) -> Ports:
+    def _new_ports(
+        self, bank: BankStore, hello: HelloProfile, on_bank: OnBank | None, updates: Updates | None
+    ) -> Ports:
         ports = Ports(
             spool=self._spool,
             bank=bank,
@@ -167,6 +172,7 @@ class Link:
             on_bank=on_bank,
             orders=self.orders,
             refinements=self.refinements,
+            updates=updates,
         )
         try:
             first_message(ports)

@@ -114,6 +114,21 @@ class FramePipeline:
         """Match against another prompt bank from the next frame on."""
         self.matcher = PromptMatcher(bank, self.student.manifest.space_id)
 
+    def use_student(self, student: Student, bank: PromptBank) -> None:
+        """Look with another student from the next frame on.
+
+        Args:
+            student: of the same bands; any space, labels and stride.
+            bank: the prompts as it flies them.
+        """
+        is_same_space = student.manifest.space_id == self.student.manifest.space_id
+        self.student = student
+        self.use_bank(bank)
+        manifest = student.manifest
+        if not is_same_space:
+            self._targets.use_student(manifest.stride_px, manifest.space_id, manifest.embedding_dim)
+        self._reward = self._bundled_reward = load_reward(student.bundle)
+
     @property
     def worth(self) -> dict[str, float]:
         """What a detection of a label counts in rewards; see `edge.reward`."""

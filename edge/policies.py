@@ -138,6 +138,11 @@ class PolicyScheduler(Scheduler):
         self.audit = Audit(settings.audit_share, settings.seed)
         self._policy = make_policy(settings)
 
+    def use_student(self, space_id: str, variant: str) -> None:
+        """Another student looks from now on; see `Scheduler.use_student`."""
+        super().use_student(space_id, variant)
+        self.audit.begin_anew()
+
     def consider(self, frame: Frame, result: FrameResult) -> PlannedCase | None:
         """A case for this frame, or None when it is not worth it or not affordable now."""
         is_audit, image = self.audit.is_due(), frame.image

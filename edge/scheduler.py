@@ -184,6 +184,11 @@ class Scheduler:
         self._space = (space_id, variant)
         self._asked: deque[tuple[float, FloatArray]] = deque(maxlen=_REMEMBERED)
 
+    def use_student(self, space_id: str, variant: str) -> None:
+        """Another student looks from now on; what was asked about is forgotten, for it sees that otherwise."""
+        self._space = (space_id, variant)
+        self._asked.clear()
+
     @property
     def deferred(self) -> int:
         """Frames worth a case that the budget could not afford."""

@@ -21,12 +21,15 @@ from edge.link_stats import LinkCounter
 from edge.refinements import Refinements
 from edge.spool import Spool
 from edge.target_orders import TargetOrders
+from edge.updates import Updates
 from edge.uploader import MAX_ON_THE_WAY, Uploader
 from protocols.errors import MessageError
 from protocols.limits import MAX_CHUNK_BYTES, MAX_DETAIL_CHARS, MAX_UPDATE_BYTES, OPEN_CASES
 from protocols.messages import (
     KINDS,
     AnyMessage,
+    BundleChunk,
+    BundleOffer,
     CaseReceipt,
     Heartbeat,
     Hello,
@@ -51,6 +54,7 @@ MAX_OUTBOX = 64
 """Small messages waiting to be sent; while it is full nothing is read, so the cloud cannot make us grow."""
 
 _PROBLEM_INTERVAL_S = 1.0
+_BUNDLE_KINDS = ("BundleOffer", "BundleChunk", "BundleReceipt")
 _LIVENESS_BEATS = 2.8
 """Heartbeats, or round trips, without a byte: two are missing and the third is due. A broken link is found within 3."""
 
@@ -97,6 +101,7 @@ class Ports:
     on_bank: OnBank | None
     orders: TargetOrders = field(default_factory=TargetOrders)
     refinements: Refinements = field(default_factory=Refinements)
+    updates: Updates | None = None
 
 
 def first_message(ports: Ports) -> Hello:
@@ -105,14 +110,16 @@ def first_message(ports: Ports) -> Hello:
     Raises:
         ValidationError: the profile does not fit the protocol's limits.
     """
+    flying = ports.hello if ports.updates is None else ports.updates.flying
     return Hello(
         craft_software=ports.hello.software,
         boot_id=ports.boot_id,
         session_id=uuid.uuid4().hex,
-        kinds=KINDS,
-        space_id=ports.hello.space_id,
-        variant=ports.hello.variant,
-        labels=ports.hello.labels,
+        kinds=KINDS if ports.updates is not None else tuple(kind for kind in KINDS if kind not in _BUNDLE_KINDS),
+        space_id=flying.space_id,
+        variant=flying.variant,
+        labels=flying.labels,
+        bundle_id=None if ports.updates is None else ports.updates.flying.bundle_id,
         bank=ports.bank.current.ref,
         wall_time_s=ports.clock.wall_s(),
     )
@@ -150,7 +157,7 @@ class LinkSession:
         self._problem_s = float("-inf")
         self._update: tuple[str, Reassembly] | None = None
         self._settled_update = ""  # applied or refused: its further slices are stale
-        self._tells_targets = False
+        self._tells_targets = self._tells_bundles = False
 
     @property
     def wants_input(self) -> bool:
@@ -188,12 +195,19 @@ class LinkSession:
             self._outbox.extend(self._ports.orders.due(MAX_OUTBOX - len(self._outbox)))
         if self.is_welcome:
             self._outbox.extend(self._ports.refinements.due(MAX_OUTBOX - len(self._outbox)))
+            self._tell_of_bundles()
         if self.ended is None and self._drain():
             if self.is_welcome and now_s - self._sent_s >= self._beat_s(now_s):
                 self._outbox.append(self._heartbeat())
             if self._drain():
                 self._send_case()
         return self._sent_count - before
+
+    def _tell_of_bundles(self) -> None:
+        updates = self._ports.updates
+        if updates is not None and self._tells_bundles:
+            is_busy = self._ports.uploader.is_waiting or len(self._ports.spool) > 0
+            self._outbox.extend(updates.due(MAX_OUTBOX - len(self._outbox), is_busy=is_busy))
 
     def _beat_s(self, now_s: float) -> float:
         """After what time without a message of ours a heartbeat is due: sooner where a receipt is overdue."""
@@ -219,6 +233,9 @@ class LinkSession:
         self.is_welcome = True
         self._heartbeat_s = welcome.heartbeat_s
         self._tells_targets = "TargetStatus" in welcome.kinds
+        self._tells_bundles = "BundleReceipt" in welcome.kinds
+        if self._ports.updates is not None:
+            self._ports.updates.connected()
         rtt_s = self._ports.clock.monotonic_s() - self._sent_s
         self._ports.spool.hear_time(welcome.wall_time_s + rtt_s / 2)
         hello_bytes = sum(map(len, encode(self._hello)))
@@ -254,6 +271,8 @@ class LinkSession:
             self._ports.orders.receive(message)
         elif isinstance(message, RefineRequest):
             self._ports.refinements.receive(message)
+        elif isinstance(message, BundleOffer | BundleChunk) and self._ports.updates is not None:
+            self._ports.updates.receive(message, blob)
         else:  # a kind that only the edge may send
             self._ports.counter.add(malformed=1)
 

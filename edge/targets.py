@@ -90,6 +90,15 @@ class TargetTracker:
         begun = [back.target for target_id, back in self._returning.items() if target_id not in self._followed]
         return tuple([*(followed.target for followed in self._followed.values()), *begun])
 
+    def use_student(self, stride_px: int, space_id: str, embedding_dim: int) -> None:
+        """Look with another student from the next frame on; targets are kept, what they looked like to the last is not.
+
+        Until a target is surely seen again it is followed, or looked for, without its looks.
+        """
+        self._stride_px, self._space_id, self._embedding_dim = stride_px, space_id, embedding_dim
+        for followed in [*self._followed.values(), *(back.followed for back in self._returning.values())]:
+            followed.see_anew(stride_px)
+
     def start(
         self,
         image: ImageArray,

@@ -2,8 +2,9 @@
 
 Reading order: `values.py` and `prompts.py` (what is said), `messages.py` (how it travels, and the one border where
 bytes from a peer become checked values), `imagery.py` (image payloads), `limits.py` (every bound with its reason).
-Beside them `fields.py`, `vectors.py`, `chips.py` and `target_questions.py` (what values are made of), `reassembly.py`
-(slices), `errors.py`, `arrays.py` and `boxes.py`. `README.md` describes the wire for other implementations.
+Beside them `target_messages.py` and `bundle_messages.py` (messages that came later), `fields.py`, `vectors.py`,
+`chips.py` and `target_questions.py` (what values are made of), `reassembly.py` (slices), `errors.py`, `arrays.py` and
+`boxes.py`. `README.md` describes the wire for other implementations.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from protocols.arrays import AnyImage, Boxes, FloatArray, ImageArray
 from protocols.boxes import box_inside, box_iou, boxes_area, clip_boxes, nms
 from protocols.chips import Chip
 from protocols.errors import ImageryError, MessageError, ShapeError, SkyloopError
-from protocols.fields import MediaType, Value
+from protocols.fields import MediaType, Message, Value
 from protocols.imagery import decode_image, encode_image, image_size
 from protocols.messages import (
     KINDS,
     PROBLEM_CODES,
     RESERVED_KINDS,
     AnyMessage,
+    BundleChunk,
+    BundleOffer,
+    BundleReceipt,
     CaseChunk,
     CaseOffer,
     CaseReceipt,
@@ -26,7 +30,6 @@ from protocols.messages import (
     Hello,
     InterpretationMessage,
     InterpretationReceipt,
-    Message,
     Problem,
     PromptReceipt,
     PromptUpdate,
@@ -74,6 +77,9 @@ __all__ = [
     "BankChange",
     "BankRef",
     "Boxes",
+    "BundleChunk",
+    "BundleOffer",
+    "BundleReceipt",
     "Case",
     "CaseChunk",
     "CaseOffer",

@@ -39,6 +39,7 @@ Size: TypeAlias = Annotated[float, Field(gt=0, le=limits.MAX_COORD_PX)]
 SizeRange: TypeAlias = Annotated[tuple[Size, Size], AfterValidator(_ordered)]
 Counter: TypeAlias = Annotated[int, Field(ge=0, le=limits.MAX_REVISION)]
 Quality: TypeAlias = Annotated[int, Field(ge=1, le=100)]
+Reason: TypeAlias = Annotated[str, StringConstraints(strict=True, max_length=limits.MAX_DETAIL_CHARS)]
 MediaType: TypeAlias = Literal["image/jpeg", "image/png", "image/webp", "application/x-skyloop-raw"]
 
 
@@ -65,3 +66,13 @@ class Value(BaseModel):
         """
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self).model_validate(fields | dict(update or {}))
+
+
+class Message(Value):
+    """Base of every message.
+
+    Attributes:
+        v: version of the protocol.
+    """
+
+    v: Literal[1] = 1

@@ -50,8 +50,15 @@ MAX_UPDATE_BYTES = 1024 * 1024
 MAX_BANK_BYTES = MAX_UPDATE_BYTES - 32 * 1024
 """Largest canonical prompt bank, so that a snapshot of any valid bank fits one update with its envelope."""
 
+MAX_BUNDLE_BYTES = 64 * 1024 * 1024
+"""Largest archive of a bundle: half an hour at 256 kbit/s. The bundled student takes 3 MB with all its files."""
+
+MAX_BUNDLE_METADATA_BYTES = 256 * 1024
+"""Signed metadata of one offer: some hundred published bundles, and as many changes of the root's keys as a craft may
+have missed."""
+
 MAX_KINDS = 64
-"""Kinds one side may list in Hello or Welcome; v1 has 14 and reserves 3."""
+"""Kinds one side may list in Hello or Welcome; v1 has 17 and reserves 1."""
 
 MAX_DETAIL_CHARS = 200
 """Text of a Problem or the reason in a receipt: enough for value, limit and cure."""

@@ -1,7 +1,8 @@
 """The messages of wire v1, and the only code that turns them into bytes and back.
 
 A message is exactly two frames: a msgpack header, and a blob that is empty but for the kinds that carry slices:
-CaseChunk, PromptUpdate, and CaseOffer where the cloud's Welcome allows it. The header is a map tagged by `kind`.
+CaseChunk, PromptUpdate, BundleChunk, and CaseOffer where the cloud's Welcome allows it. Here are those that v1 began
+with; `target_messages.py` and `bundle_messages.py` hold the others. The header is a map tagged by `kind`.
 `encode` and `decode` are the border: whatever a peer sends, `decode` returns a checked message or raises
 `MessageError`, and nothing else.
 """
@@ -19,30 +20,32 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
     model_serializer,
-    model_validator,
 )
 from typing_extensions import Self
 
 from protocols import limits
+from protocols.bundle_messages import BundleChunk as BundleChunk
+from protocols.bundle_messages import BundleOffer as BundleOffer
+from protocols.bundle_messages import BundleReceipt as BundleReceipt
 from protocols.errors import MessageError
 from protocols.fields import (
-    Box,
     CaseId,
-    Coord,
     Counter,
     Duration,
     Id,
     Label,
-    Quality,
+    Message,
+    Reason,
     Sha256,
     Text,
-    Unit,
-    Value,
     WallTime,
 )
 from protocols.reassembly import Reassembly as Reassembly
 from protocols.reassembly import slices as slices
-from protocols.values import BankChange, BankRef, Case, FrameRef, Interpretation
+from protocols.target_messages import RefineRequest as RefineRequest
+from protocols.target_messages import TargetStatus as TargetStatus
+from protocols.target_messages import TrackTarget as TrackTarget
+from protocols.values import BankChange, BankRef, Case, Interpretation
 
 PROBLEM_CODES: dict[str, str] = {
     "malformed": "not two frames, not msgpack, or not a map with v and kind",
@@ -64,20 +67,9 @@ PROBLEM_CODES: dict[str, str] = {
 """Every code of a `Problem` in v1 with its meaning; a reader takes an unlisted code for `malformed`."""
 
 KindName: TypeAlias = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z][A-Za-z0-9]{0,31}$")]
-Reason: TypeAlias = Annotated[str, StringConstraints(strict=True, max_length=limits.MAX_DETAIL_CHARS)]
 CaseOffset: TypeAlias = Annotated[int, Field(ge=0, le=limits.MAX_CASE_BYTES)]
 Credit: TypeAlias = Annotated[int, Field(ge=0, le=limits.MAX_CREDIT_BYTES)]
 Kinds: TypeAlias = Annotated[tuple[KindName, ...], Field(max_length=limits.MAX_KINDS)]
-
-
-class Message(Value):
-    """Base of every message.
-
-    Attributes:
-        v: version of the protocol.
-    """
-
-    v: Literal[1] = 1
 
 
 class Hello(Message):
@@ -94,6 +86,7 @@ class Hello(Message):
         bank: the prompt bank held.
         wall_time_s: the craft's clock when it sent this.
         wants_credit_bytes: window the craft would like for chunks; 0 leaves it to the cloud.
+        bundle_id: of the published bundle in use; None is one that the craft was given by hand.
     """
 
     kind: Literal["Hello"] = "Hello"
@@ -107,6 +100,12 @@ class Hello(Message):
     bank: BankRef
     wall_time_s: WallTime
     wants_credit_bytes: Credit = 0
+    bundle_id: Id | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what came within v1, where it is not set."""
+        return {name: told for name, told in handler(self).items() if told is not None}
 
 
 class Welcome(Message):
@@ -257,89 +256,6 @@ class PromptReceipt(Message):
     reason: Reason = ""
 
 
-class TrackTarget(Message):
-    """Cloud to edge: follow a target, follow it no longer, or say how it is. Sent only to who lists this kind in Hello.
-
-    Sending one again is always safe: a `target_key` begins once. Without box and point, what answers to the label is
-    waited for.
-
-    Attributes:
-        target_key: the cloud's own name for the target, never used again.
-        action: `start`; `stop`; `status` only asks.
-        label: what to call it; a prompt or known class of that label answers for it.
-        box_xyxy: where it is; with `start` alone, and then without a point.
-        point_xy: a place on it; likewise without a box.
-        is_normalised: box and point are shares of the frame, 0 left or top to 1 right or bottom; else pixels of it.
-        seen_in: the frame that box or point are of; None is the newest one.
-        ttl_s: from receipt on, how long it may still begin; None is for ever.
-    """
-
-    kind: Literal["TrackTarget"] = "TrackTarget"
-    target_key: Id
-    action: Literal["start", "stop", "status"]
-    label: Label = "target"
-    box_xyxy: Box | None = None
-    point_xy: tuple[Coord, Coord] | None = None
-    is_normalised: bool = Field(default=False, strict=True)
-    seen_in: FrameRef | None = None
-    ttl_s: Duration | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        places = [place for place in (self.box_xyxy, self.point_xy) if place is not None]
-        if len(places) > (self.action == "start"):
-            raise ValueError(f"{self.action} with {len(places)} places: a start has a box or a point, others neither")
-        if self.is_normalised and not all(0 <= share <= 1 for place in places for share in place):
-            raise ValueError("a share of the frame is not in 0..1: give pixels, or leave is_normalised out")
-        return self
-
-
-class TargetStatus(Message):
-    """Edge to cloud: what has become of a target; the answer to `TrackTarget`, and sent whenever the state changes.
-
-    Attributes:
-        target_key: the cloud's name for it.
-        state: `waiting` for its label to be seen; `tentative`, `tracked`, `lost`, `re_found` as it is followed;
-            and for good `stopped`, `refused`, `expired` before it began, `unknown` to this craft.
-        reason: of the state, readable.
-        target_id: the craft's own number for it, once it has begun.
-        box_xyxy: where it is, or where it was lost, pixels of the full frame.
-        presence: how surely it is there, 0..1.
-        frame_index: of the frame that this is about.
-        captured_at_s: of that frame, by the craft's clock.
-    """
-
-    kind: Literal["TargetStatus"] = "TargetStatus"
-    target_key: Id
-    state: Literal["waiting", "tentative", "tracked", "lost", "re_found", "stopped", "refused", "expired", "unknown"]
-    reason: Reason = ""
-    target_id: Counter | None = None
-    box_xyxy: Box | None = None
-    presence: Unit | None = None
-    frame_index: Counter | None = None
-    captured_at_s: WallTime | None = None
-
-
-class RefineRequest(Message):
-    """Cloud to edge: show the frame of a case again, better. Sent only to who lists this kind in Hello.
-
-    The answer is a new case that `refines` the first, or a Problem about `request_id`. Sending one again is always
-    safe: a `request_id` is answered once.
-
-    Attributes:
-        request_id: the cloud's own name for the request, never used again.
-        case_id: of a case of this craft that is not itself one that refines another.
-        region_xyxy: the part of the full frame to show, pixels; None is what the case showed.
-        quality: of the JPEG.
-    """
-
-    kind: Literal["RefineRequest"] = "RefineRequest"
-    request_id: Id
-    case_id: CaseId
-    region_xyxy: Box | None = None
-    quality: Quality = 90
-
-
 class Problem(Message):
     """Either way: something is wrong with what you sent. Never answered with another Problem.
 
@@ -377,6 +293,9 @@ AnyMessage: TypeAlias = (
     | TrackTarget
     | TargetStatus
     | RefineRequest
+    | BundleOffer
+    | BundleChunk
+    | BundleReceipt
 )
 """Every message of v1."""
 
@@ -397,14 +316,13 @@ KINDS: tuple[str, ...] = (
     "TrackTarget",
     "TargetStatus",
     "RefineRequest",
-)
-"""The kinds of v1, as Hello and Welcome list them; the last three came within it."""
-
-RESERVED_KINDS: tuple[str, ...] = (
     "BundleOffer",
     "BundleChunk",
-    "MissionTask",
+    "BundleReceipt",
 )
+"""The kinds of v1, as Hello and Welcome list them; the last six came within it."""
+
+RESERVED_KINDS: tuple[str, ...] = ("MissionTask",)
 """Names kept for later; until then they are unknown kinds."""
 
 
@@ -413,8 +331,8 @@ def encode(message: AnyMessage, blob: bytes = b"") -> list[bytes]:
 
     Args:
         message: any message.
-        blob: the slice of a CaseChunk or PromptUpdate, or a case's first bytes with its CaseOffer; empty for every
-            other kind.
+        blob: the slice of a CaseChunk, PromptUpdate or BundleChunk, or a case's first bytes with its CaseOffer; empty
+            for every other kind.
 
     Returns:
         [header, blob].
@@ -491,7 +409,7 @@ def unpack_change(packed: bytes) -> BankChange:
 
 
 _CHANGE_ADAPTER: TypeAdapter[BankChange] = TypeAdapter(BankChange)
-_BLOB_KINDS = ("CaseChunk", "PromptUpdate")
+_BLOB_KINDS = ("CaseChunk", "PromptUpdate", "BundleChunk")
 """Never without a blob; a CaseOffer may have one, and nothing else ever has."""
 
 
@@ -549,5 +467,7 @@ def _check_blob(message: AnyMessage, size: int) -> None:
         raise MessageError(f"{message.kind} came with a blob of {size} bytes", code="bad_blob")
     if isinstance(message, CaseChunk) and message.offset + size > limits.MAX_CASE_BYTES:
         raise MessageError(f"the chunk ends at {message.offset + size}", code="too_large")
+    if isinstance(message, BundleChunk) and message.offset + size > limits.MAX_BUNDLE_BYTES:
+        raise MessageError(f"the slice ends at {message.offset + size}", code="too_large")
     if isinstance(message, PromptUpdate) and message.offset + size > message.total_bytes:
         raise MessageError(f"the slice ends at {message.offset + size} of {message.total_bytes}", code="too_large")

@@ -187,7 +187,7 @@ def refine(
 
 @bench_app.command()
 def setup(out: Annotated[Path, typer.Option(help="Folder of the environment")] = Path("runs/peers")) -> None:
-    """Make the virtual environment of what `bench tracking`, `link` and `serving` measure ours against (110 MB to fetch).
+    """Make the virtual environment of what `bench tracking`, `link` and `serving` measure against (110 MB to fetch).
 
     They need opencv-contrib-python, which must never be installed beside our own opencv-python.
 

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from edge.runtime.choosing import Runtime, RuntimeRequest, open_runtime
+from edge.runtime.choosing import Opened, Runtime, RuntimeRequest, open_runtime
 from edge.runtime.onnx import OnnxBackend, open_backend
 from edge.runtime.outputs import Backend, RawOutputs
 
-__all__ = ["Backend", "OnnxBackend", "RawOutputs", "Runtime", "RuntimeRequest", "open_backend", "open_runtime"]
+__all__ = [
+    "Backend",
+    "OnnxBackend",
+    "Opened",
+    "RawOutputs",
+    "Runtime",
+    "RuntimeRequest",
+    "open_backend",
+    "open_runtime",
+]

@@ -1,5 +1,6 @@
 """Findings become prompts in force, once, unless a person said no."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,9 @@ from cloud.case_images import CaseImage
 from cloud.config import CloudSettings
 from cloud.evidence import look
 from cloud.prompt_desk import PromptDesk, prompt_id_for
-from cloud.prompting import Finding
+from cloud.prompting import Finding, replay
+from cloud.twins import Twins
+from edge.clock import SystemClock
 from edge.errors import ModelError
 from edge.prompting import PromptMatcher
 from protocols import limits
@@ -162,3 +165,28 @@ def test_full_bank_says_which_prompt_gave_way(desk, open_store, twin, evidence, 
     assert outcome.reason.startswith("the bank of uav is full: x")
     assert outcome.reason.endswith("gave way")
     assert len(open_store.bank("uav").prompts) == limits.MAX_PROMPTS
+
+
+@pytest.mark.parametrize("form", ["replayed", "prototypes"])
+def test_hard_negative_is_not_found_any_more(open_store, tiny_bundle, painting, twin, form):
+    """What is a little like the thing is found, until a person points at it."""
+    like = tuple((np.asarray(painting.GREEN) * 0.8 + np.asarray(painting.BLUE) * 0.2).astype(int).tolist())
+    picture = painting.paint(
+        (50, 50, painting.GREEN), (110, 50, like), (50, 110, painting.RED), (110, 110, (200, 90, 200))
+    )
+    evidence = look(twin, CaseImage(picture), None)
+    settings = CloudSettings().prompts.model_copy(update={"form": form, "false_per_box": 5})
+    desk = PromptDesk(open_store, Twins([tiny_bundle.folder], threads=1), settings, SystemClock())
+    told = finding(painting.box_at((50, 50)), "person")
+    shunning = replace(told, negatives_xyxy=painting.box_at((110, 50)))
+    before = desk.draft(twin, "uav", evidence, told)
+    assert replay((before,), evidence, shunning).fooled.tolist() == [True]
+    after = desk.draft(twin, "uav", evidence, shunning)
+    found = replay((after,), evidence, shunning)
+    assert (found.found.tolist(), found.fooled.tolist()) == ([True], [False])
+
+
+def test_draft_is_in_force_nowhere(open_store, desk, painting, twin):
+    evidence = look(twin, CaseImage(painting.paint((50, 50, painting.GREEN))), None)
+    assert desk.draft(twin, "uav", evidence, finding(painting.box_at((50, 50)), "person")).label == "debris"
+    assert open_store.bank("uav").prompts == ()

@@ -5,12 +5,15 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from builders import make_case
 from sqlalchemy import create_engine
 
 from cloud.errors import StoreError
+from cloud.queue_shelf import QueueFilter
 from cloud.schema import HEAD, MIGRATIONS
 from cloud.store import CaseStore
 from cloud.tables import Base
+from protocols.values import Detection, Interpretation
 
 SCHEMAS = sorted((Path(__file__).parent / "schemas").glob("*.sql"))
 
@@ -82,3 +85,32 @@ def test_migration_that_fails_leaves_the_file_as_it_was(tmp_path):
     with pytest.raises(StoreError, match="targets already exists"):
         CaseStore(tmp_path)
     assert columns(tmp_path) == before
+
+
+def test_cases_of_before_stand_in_the_queue_by_worth_and_label(tmp_path):
+    car = Detection(box_xyxy=(1, 1, 9, 9), label="Car", score=0.5)
+    boat = Detection(box_xyxy=(1, 1, 9, 9), label="b'oat", score=0.5)
+    case = make_case(hardness=0.5, detections=(car, car))
+    told = Interpretation(
+        case_id=case.case_id, detections=(boat,), confidence=0.2, by="teacher", interpreter="t", made_at_s=1.0
+    )
+    file_of(tmp_path, SCHEMAS[3].read_text())
+    connection = sqlite3.connect(tmp_path / "skyloop.sqlite")
+    connection.execute(
+        "INSERT INTO cases (craft, case_id, payload_sha256, case_json, received_at_s, state, reason, confidence) "
+        "VALUES ('uav1', ?, '', ?, 1.0, 'unsure', '', 0.2)",
+        (case.case_id, case.model_dump_json()),
+    )
+    connection.execute(
+        "INSERT INTO interpretations (craft, case_id, by, interpretation_json, is_delivered) "
+        "VALUES ('uav1', ?, 'teacher', ?, 0)",
+        (case.case_id, told.model_dump_json()),
+    )
+    connection.commit()
+    connection.close()
+    store = CaseStore(tmp_path)
+    for label in ("Car", "b'oat"):
+        (place,) = store.queue(QueueFilter(label=label))
+        assert place.value == pytest.approx(0.4)
+    assert store.case_labels() == ["Car", "b'oat"]
+    store.close()

@@ -1,10 +1,20 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from distill import augment
-from distill.augment import LABEL_KIND_BASE, PASTED_KIND_BASE, Objects, make_targets, objects_of, random_crop
+from distill.augment import (
+    DOUBT,
+    LABEL_KIND_BASE,
+    PASTED_KIND_BASE,
+    REFUTED,
+    Objects,
+    make_targets,
+    objects_of,
+    random_crop,
+)
 from distill.dataset import DataSet, LabelledImage
 
 CROP_PX = 96
@@ -183,8 +193,8 @@ def test_targets_log_distances_decode_to_the_box():
 
 def test_targets_ignored_object_only_masks_its_cells():
     maps = make_targets(objects([(9, 16, 30, 24)], ignore=[True]), 1, 64, np.random.default_rng(0))
-    expected = np.ones((16, 16))
-    expected[4:6, 2:8] = 0
+    expected = np.ones((2, 16, 16))
+    expected[:, 4:6, 2:8] = 0
     np.testing.assert_array_equal(maps.care, expected)
     assert (maps.heat.max(), maps.weight.max(), len(maps.cells)) == (0, 0, 0)
 
@@ -213,3 +223,57 @@ def test_targets_cells_lie_near_their_object():
 def test_targets_without_objects_are_empty():
     maps = make_targets(objects([]), 2, 64, np.random.default_rng(0))
     assert (maps.heat.shape, maps.heat.max(), maps.care.min(), maps.cells.shape) == ((3, 16, 16), 0, 1, (0, 3))
+
+
+def partly(boxes, judged, **changes):
+    """Objects of an image in which only some classes were judged."""
+    return dataclasses.replace(objects(boxes, **changes), judged=np.array(judged))
+
+
+def test_targets_what_nobody_judged_is_asked_only_where_something_is_called_something():
+    maps = make_targets(partly([(16, 16, 32, 32)], [True, False]), 2, 64, np.random.default_rng(0))
+    named = np.zeros((16, 16))
+    named[4:8, 4:8] = 1
+    assert maps.care[0].min() == maps.care[2].min() == 1
+    np.testing.assert_array_equal(maps.care[1], named)
+    assert maps.heat[1].max() == 0  # a thing of class 0 is none of class 1
+
+
+def test_targets_refuted_box_teaches_that_its_class_is_not_there():
+    truth = partly([(16, 16, 32, 32)], [False, False], classes=[1], ignore=[True])
+    maps = make_targets(dataclasses.replace(truth, marks=np.array([REFUTED])), 2, 64, np.random.default_rng(0))
+    assert maps.care[:, 5, 5].tolist() == [0, 1, 1]
+    assert (maps.care[1].sum(), maps.heat.max()) == (16, 0)
+
+
+def test_targets_box_refuted_for_no_label_in_particular_is_none_of_any():
+    truth = partly([(16, 16, 32, 32)], [False, False], classes=[-1], ignore=[True])
+    maps = make_targets(dataclasses.replace(truth, marks=np.array([REFUTED])), 2, 64, np.random.default_rng(0))
+    assert maps.care[:2].sum(axis=(1, 2)).tolist() == [16, 16]
+    assert maps.heat.max() == 0
+
+
+def test_targets_doubt_asks_nothing_of_objects_and_leaves_judged_classes():
+    truth = partly([(16, 16, 32, 32)], [True, False], classes=[-1], ignore=[True])
+    maps = make_targets(dataclasses.replace(truth, marks=np.array([DOUBT])), 2, 64, np.random.default_rng(0))
+    assert maps.care[:, 5, 5].tolist() == [1, 0, 0]
+    assert (1 - maps.care[2]).sum() == 16
+
+
+def test_crops_carry_marks_and_what_was_judged(one_white_car):
+    (item,) = one_white_car.items
+    known = dataclasses.replace(item, judged=("Person",), marks=("",) * len(item.labels))
+    data = dataclasses.replace(one_white_car, items=(known,))
+    for seed in range(12):
+        crop = random_crop(data, 0, ("Person", "Car"), 64, (1, 2), np.random.default_rng(seed))
+        assert crop.objects.judged.tolist() == [True, False]
+
+
+def test_marks_stay_with_their_boxes_when_a_crop_loses_some(one_white_car):
+    (item,) = one_white_car.items
+    doubted = dataclasses.replace(item, ignore=np.ones(len(item.labels), bool), marks=("doubt",) * len(item.labels))
+    data = dataclasses.replace(one_white_car, items=(doubted,))
+    for seed in range(12):
+        found = random_crop(data, 0, ("Car",), 64, (1, 2), np.random.default_rng(seed)).objects
+        assert len(found.marks) == len(found.ignore)
+        np.testing.assert_array_equal(found.marks == DOUBT, found.ignore & (found.kinds < 1_000_000))

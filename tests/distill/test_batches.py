@@ -54,7 +54,7 @@ def test_batch_has_the_documented_shapes(tiny_recipe, workspace):
         "heat": (2, 3, 16, 16),
         "box_ltrb": (2, 4, 16, 16),
         "weight": (2, 16, 16),
-        "care": (2, 1, 16, 16),
+        "care": (2, 3, 16, 16),
         "luck": (2, 256),
     }
 

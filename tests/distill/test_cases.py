@@ -44,7 +44,7 @@ def add_case(store, detections=(), teacher=(), **changes):
 
 
 def answer(store, case_id, label, *boxes):
-    return store.add_review(Review("uav", case_id, label, boxes, "craft", "ann", 3.0))
+    return store.add_review(Review("uav", case_id, label, boxes, "craft", "ann", 3.0 + len(store.reviews())))
 
 
 def truth(item):
@@ -135,3 +135,59 @@ def test_case_does_not_fit_a_network_of_six_bands(store):
     answer(store, case_id, "Debris", (150, 100, 200, 140))
     with pytest.raises(DataSetError, match="holds 3 bands, the network takes 6"):
         read_data_set(store.data_dir, "all", Reading(("a", "b", "c", "d", "e", "f")))
+
+
+def test_only_answered_labels_are_judged(store):
+    case_id, _ = add_case(store)
+    answer(store, case_id, "Debris", (110, 70, 150, 90))
+    answer(store, case_id, "Car")
+    (item,) = read_data_set(store.data_dir, "all")
+    assert item.judged == ("Debris", "Car")
+
+
+def test_thing_that_was_called_otherwise_later_keeps_its_last_name(store):
+    case_id, _ = add_case(store)
+    answer(store, case_id, "Debris", (110, 70, 150, 90), (200, 100, 240, 140))
+    answer(store, case_id, "Car", (111, 70, 150, 91))
+    (item,) = read_data_set(store.data_dir, "all")
+    assert truth(item) == [("Debris", [100, 40, 140, 80], False), ("Car", [11, 10, 50, 31], False)]
+
+
+def test_newest_word_on_a_place_of_the_frame_counts_in_every_picture_of_it(store):
+    """Two cases of one frame overlap; the second answer finds one thing less and another more where both look."""
+    first, _ = add_case(store)
+    second, _ = add_case(store, region_xyxy=(180, 60, 340, 188))
+    answer(store, first, "Debris", (110, 70, 150, 90), (200, 100, 220, 120))
+    answer(store, second, "Debris", (230, 150, 250, 170), (300, 80, 330, 110))
+    older, newer = read_data_set(store.data_dir, "all").items
+    assert [box for _, box, out in truth(older) if not out] == [[10, 10, 50, 30], [130, 90, 150, 110]]
+    assert [box for _, box, out in truth(newer) if not out] == [[50, 90, 70, 110], [120, 20, 150, 50]]
+
+
+def test_small_picture_is_read_at_the_scale_of_the_frame(store):
+    case_id, image = add_case(store, region_xyxy=(100, 60, 420, 316), image_scale=0.5)
+    answer(store, case_id, "Debris", (110, 70, 150, 90))
+    data = read_data_set(store.data_dir, "all")
+    assert image.shape[:2] == (128, 160)
+    assert data.image(0).shape[:2] == (256, 320)
+    assert truth(data.items[0]) == [("Debris", [10, 10, 50, 30], False)]
+    assert data.items[0].gsd_m == 0.1
+
+
+def test_last_reviewed_frame_comes_last(store):
+    def frame(index):
+        return FrameHeader(index=index, source_id="t", captured_at_s=1.0, width=640, height=512)
+
+    ids = [add_case(store, frame=frame(index))[0] for index in range(3)]
+    for number, label in ((0, "A"), (1, "B"), (2, "C"), (0, "D")):
+        answer(store, ids[number], label, (110, 70, 150, 90))
+    assert [item.judged for item in read_data_set(store.data_dir, "all")] == [("B",), ("C",), ("A", "D")]
+
+
+def test_case_whose_imagery_retention_dropped_is_left_out(store):
+    dropped, kept = add_case(store)[0], add_case(store)[0]
+    for case_id in (dropped, kept):
+        answer(store, case_id, "Debris", (150, 100, 200, 140))
+    with store._db.writing() as session:
+        session.connection().exec_driver_sql("UPDATE cases SET imagery_bytes = 0 WHERE case_id = ?", (dropped,))
+    assert [item.path.name for item in read_data_set(store.data_dir, "all")] == [f"uav-{kept}"]

@@ -157,6 +157,20 @@ def test_taught_heat_loss_equals_the_slow_formula(rng):
     assert float(found) == pytest.approx(expected, rel=1e-4)
 
 
+def test_taught_heat_loss_does_not_hear_a_teacher_of_what_it_has_not_learnt(rng):
+    """Nor of objects where the truth sees more of one: it may be a thing of that very kind."""
+    logits, told, truth = taught(rng)
+    knows = [1, 0, 1]
+    expected = sum(
+        (sigmoid(logits[n, c, y, x]) - told[n, c, y, x]) ** 2 * (0.1 + max(told[n, -1, y, x], truth[n, 0, y, x])) / 5
+        for n, c, y, x in np.ndindex(logits.shape)
+        if knows[c] and not (c == 2 and truth[n, 0, y, x] > told[n, 2, y, x])
+    )
+    mask = tensor(np.array(knows, float)[:, None, None])
+    found = taught_heat_loss(tensor(logits), tensor(told), tensor(truth), torch.tensor(5), mask)
+    assert float(found) == pytest.approx(expected, rel=1e-4)
+
+
 def test_taught_box_loss_counts_cells_by_the_teachers_belief(rng):
     mine, its, belief = rng.normal(size=(2, 4, 3, 4)), rng.normal(size=(2, 4, 3, 4)), rng.random((2, 1, 3, 4))
     total = seen = 0.0

@@ -58,8 +58,8 @@ def test_background_is_half_belief_half_luck_and_free_of_objects(step):
     assert rows.shape == (4 * 24, 3)
     image, y, x = rows.T
     assert (seen.batch.heat[image, -1, y, x] < 0.02).all()
-    assert (seen.batch.care[image, 0, y, x] > 0).all()
-    free = (seen.batch.heat[0, -1] < 0.02) & (seen.batch.care[0, 0] > 0)
+    assert (seen.batch.care[image, -1, y, x] > 0).all()
+    free = (seen.batch.heat[0, -1] < 0.02) & (seen.batch.care[0, -1] > 0)
     belief = torch.where(free, seen.outputs.objectness[0, 0], -100.0).flatten()
     assert set((y * 16 + x)[:12].tolist()) == set(belief.topk(12).indices.tolist())
 

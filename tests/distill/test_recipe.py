@@ -189,3 +189,9 @@ def test_teacher_is_a_run_or_what_the_cloud_opens(tiny_recipe, teacher, run):
     recipe = tiny_recipe(teacher=teacher, init="start")
     assert recipe.teacher_run == run
     assert recipe.needed_runs == (("start",) if run is None else ("start", run))
+
+
+@pytest.mark.parametrize("changes", [{"freeze_norms": True}, {"frozen": ("stem",)}])
+def test_a_fresh_network_has_nothing_to_freeze(tiny_recipe, changes):
+    with pytest.raises(ValidationError, match="a fresh network has nothing worth keeping; name an init"):
+        tiny_recipe(**changes)

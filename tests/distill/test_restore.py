@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from distill.batches import make_batch
-from distill.bundle import write_bundle
+from distill.bundle import rewrite_manifest, write_bundle
 from distill.errors import DistillError
+from distill.export import file_entry
 from distill.network import normalise
 from distill.recipe import Workspace, open_sources
 from distill.restore import restore
@@ -114,3 +115,28 @@ def test_cli_restores_a_bundle(run_cli, bundle, elsewhere):
     assert code == 0
     assert "run 'tiny'" in out
     assert (elsewhere.folder("tiny") / "fp32.onnx").is_file()
+
+
+def test_int8_file_alone_is_restored_to_within_its_rounding(quantized, bundle, elsewhere, finished, tmp_path):
+    recipe, workspace = finished
+    folder = shutil.copytree(bundle, tmp_path / "int8")
+    (folder / "fp32.onnx").unlink()
+    shutil.copyfile(quantized, folder / "u8s8.onnx")
+    manifest = read_manifest(folder)
+    entry = file_entry(folder / "u8s8.onnx", ("cpu",))
+    rewrite_manifest(folder, manifest.model_copy(update={"variants": {"u8s8": entry}}))
+    restore(folder, elsewhere)
+    image = normalise(torch.randint(0, 256, (2, 64, 96, 3), dtype=torch.uint8), recipe.network)
+    with torch.no_grad():
+        wanted, found = (load_network(w.weights("tiny"))[0](image) for w in (workspace, elsewhere))
+    for want, got in zip(wanted, found, strict=True):
+        assert float((got - want).abs().max()) < 0.02 * float(want.abs().max())
+
+
+def test_bundle_without_onnx_files_says_what_is_wanted(bundle, elsewhere, tmp_path):
+    folder = shutil.copytree(bundle, tmp_path / "engine")
+    manifest = read_manifest(folder)
+    entry = manifest.variants["fp32"]
+    rewrite_manifest(folder, manifest.model_copy(update={"variants": {"engine-fp16": entry}}))
+    with pytest.raises(DistillError, match="holds engine-fp16 alone; a bundle with fp32 or u8s8 or s8s8 is wanted"):
+        restore(folder, elsewhere)

@@ -142,6 +142,26 @@ def test_kept_share_of_the_start_is_in_the_finished_weights(run_copy, tiny_recip
     torch.testing.assert_close(kept[name], 0.25 * moved[name] + 0.75 * start[name])
 
 
+def test_frozen_parts_and_norms_stay_and_the_rest_learns(run_copy, tiny_recipe):
+    _, workspace = run_copy
+    start = load_file(workspace.weights("tiny"))
+    parts = ("stem", "stages", "laterals", "describe", "embedding")
+    train(tiny_recipe(name="head", init="tiny", frozen=parts, freeze_norms=True), workspace)
+    after = load_file(workspace.weights("head"))
+    for name, value in after.items():
+        stays = name.split(".")[0] in parts or "running" in name or "num_batches" in name
+        assert torch.equal(value, start[name]) == stays, name
+
+
+def test_frozen_norms_alone_keep_their_statistics(run_copy, tiny_recipe):
+    _, workspace = run_copy
+    start = load_file(workspace.weights("tiny"))
+    train(tiny_recipe(name="kept", init="tiny", freeze_norms=True), workspace)
+    after = load_file(workspace.weights("kept"))
+    assert torch.equal(after["stem.1.running_mean"], start["stem.1.running_mean"])
+    assert not torch.equal(after["stem.0.weight"], start["stem.0.weight"])
+
+
 def test_student_learns_from_its_teacher(run_copy, tiny_recipe):
     _, workspace = run_copy
     recipe = tiny_recipe(name="student", teacher="tiny", labels=("Car",), loss_weights=DISTILLED, steps=2)

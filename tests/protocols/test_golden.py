@@ -65,12 +65,13 @@ def test_golden_bank_change_with_the_fields_that_came_later_reads_and_is_written
     assert p.pack_change(p.diff_banks(None, later)) == golden
 
 
-@pytest.mark.parametrize("name", ["_later_welcome.bin", "_later_case_offer.bin"])
+@pytest.mark.parametrize("name", ["_later_welcome.bin", "_later_hello.bin", "_later_case_offer.bin"])
 def test_golden_message_with_what_came_later_reads_and_is_written_the_same(name):
     golden = (V1 / name).read_bytes()
     message, blob = p.decode(MAKE["split"](golden))
     assert MAKE["join"](p.encode(message, blob)) == golden
-    assert (message, blob) in [(MAKE["later_welcome"](), b""), (p.CaseOffer(case=MAKE["case"]()), bytes(range(32)))]
+    plain = [(MAKE["later_welcome"](), b""), (MAKE["later_hello"](), b"")]
+    assert (message, blob) in [*plain, (p.CaseOffer(case=MAKE["case"]()), bytes(range(32)))]
 
 
 def test_golden_raw_image_decodes():

@@ -32,6 +32,7 @@ durations = st.none() | st.floats(0, limits.MAX_DURATION_S)
 counters = st.integers(0, limits.MAX_REVISION)
 coords = st.floats(-limits.MAX_COORD_PX, limits.MAX_COORD_PX)
 credits_ = st.integers(0, limits.MAX_CREDIT_BYTES)
+parts = st.sampled_from(["metadata", "archive"])
 blobs = st.binary(min_size=1, max_size=300)
 boxes = st.tuples(coords, coords, coords, coords).map(
     lambda b: (min(b[0], b[2]), min(b[1], b[3]), max(b[0], b[2]), max(b[1], b[3]))
@@ -148,6 +149,7 @@ STRATEGIES = {
             bank=refs,
             wall_time_s=walls,
             wants_credit_bytes=credits_,
+            bundle_id=st.none() | ids,
         ),
         no_blob,
     ),
@@ -219,6 +221,38 @@ STRATEGIES = {
             presence=st.none() | units,
             frame_index=st.none() | counters,
             captured_at_s=st.none() | walls,
+        ),
+        no_blob,
+    ),
+    "BundleOffer": st.tuples(
+        st.builds(
+            p.BundleOffer,
+            offer_id=ids,
+            action=st.sampled_from(["take", "go_back"]),
+            bundle_id=ids,
+            metadata_bytes=st.integers(1, limits.MAX_BUNDLE_METADATA_BYTES),
+            metadata_sha256=hex64,
+            archive_bytes=st.integers(1, limits.MAX_BUNDLE_BYTES),
+            archive_sha256=hex64,
+        ),
+        no_blob,
+    ),
+    "BundleChunk": st.tuples(
+        st.builds(p.BundleChunk, offer_id=ids, part=parts, offset=st.integers(0, limits.MAX_BUNDLE_BYTES - 300)), blobs
+    ),
+    "BundleReceipt": st.tuples(
+        st.builds(
+            p.BundleReceipt,
+            offer_id=ids,
+            state=st.sampled_from(["fetching", "verified", "on_trial", "in_force", "refused", "gone_back"]),
+            part=parts,
+            next_offset=st.integers(0, limits.MAX_BUNDLE_BYTES),
+            credit_bytes=credits_,
+            reason=reasons,
+            bundle_id=st.none() | ids,
+            space_id=texts,
+            variant=texts,
+            labels=st.lists(labels, max_size=5).map(tuple),
         ),
         no_blob,
     ),
@@ -358,6 +392,9 @@ def test_unknown_and_reserved_kinds(kind):
         ("Problem", {"detail": "x" * 201}),
         ("Problem", {"code": "No Code"}),
         ("Hello", {"kinds": ["A"] * 65}),
+        ("BundleOffer", {"archive_bytes": limits.MAX_BUNDLE_BYTES + 1}),
+        ("BundleOffer", {"metadata_bytes": limits.MAX_BUNDLE_METADATA_BYTES + 1}),
+        ("BundleChunk", {"part": "../root"}),
         ("CaseOffer", {"case": {}}),
     ],
 )

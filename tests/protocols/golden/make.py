@@ -237,6 +237,32 @@ def messages() -> dict[str, tuple[p.AnyMessage, bytes]]:
             p.RefineRequest(request_id="request-1", case_id=CASE_ID, region_xyxy=(512, 128, 1024, 640), quality=95),
             b"",
         ),
+        (
+            p.BundleOffer(
+                offer_id="rollout-1",
+                bundle_id="student-7",
+                metadata_bytes=6_000,
+                metadata_sha256="cd" * 32,
+                archive_bytes=3_000_000,
+                archive_sha256=SHA,
+            ),
+            b"",
+        ),
+        (p.BundleChunk(offer_id="rollout-1", part="archive", offset=16384), bytes(range(32))),
+        (
+            p.BundleReceipt(
+                offer_id="rollout-1",
+                state="fetching",
+                part="archive",
+                next_offset=16416,
+                credit_bytes=8192,
+                bundle_id="student-6",
+                space_id="5pace",
+                variant="u8s8",
+                labels=("car", "truck"),
+            ),
+            b"",
+        ),
     ]
     return {message.kind: (message, blob) for message, blob in all_messages}
 
@@ -263,6 +289,13 @@ def later_welcome() -> p.Welcome:
     return welcome.model_copy(update={"chunk_bytes": 131072, "open_cases": 32})
 
 
+def later_hello() -> p.Hello:
+    """With the field that came within v1."""
+    hello = messages()["Hello"][0]
+    assert isinstance(hello, p.Hello)
+    return hello.model_copy(update={"bundle_id": "student-6"})
+
+
 def files() -> dict[str, bytes]:
     """Every golden file by name."""
     made = {f"{kind}.bin": join(p.encode(message, blob)) for kind, (message, blob) in messages().items()}
@@ -276,6 +309,7 @@ def files() -> dict[str, bytes]:
     made["_refined_interpretation.bin"] = join(p.encode(refined))
     made["_target_interpretation.bin"] = join(p.encode(p.InterpretationMessage(interpretation=target_interpretation())))
     made["_later_welcome.bin"] = join(p.encode(later_welcome()))
+    made["_later_hello.bin"] = join(p.encode(later_hello()))
     made["_later_case_offer.bin"] = join(p.encode(p.CaseOffer(case=case()), bytes(range(32))))
     raw = np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4) - 5
     made["_image.raw"] = p.encode_image(raw, "application/x-skyloop-raw")

@@ -1,0 +1,133 @@
+import json
+import socket
+import sqlite3
+import sys
+
+import numpy as np
+import pytest
+
+from cloud import cli
+from cloud.config import CloudSettings
+from cloud.data_lock import serving
+from cloud.doctor import examine
+from cloud.store import CaseStore
+from edge.doctor_link import ask_cloud
+from edge.keys import new_keys
+from edge.session import HelloProfile
+
+PICTURE = np.full((64, 64, 3), 90, np.uint8)
+PROFILE = HelloProfile("0123456789abcdef", "fp32")
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
+
+
+@pytest.fixture
+def settings(tmp_path, tiny_bundle):
+    """Of a server with keys, a store, and a small teacher."""
+    new_keys(tmp_path / "data" / "keys", "cloud")
+    (tmp_path / "data").chmod(0o750)
+    CaseStore(tmp_path / "data").close()
+    bind, http = f"tcp://127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    return CloudSettings(bind=bind, http=http, data=tmp_path / "data", teacher=str(tiny_bundle.folder))
+
+
+def checked(settings):
+    return {check.name: check for check in examine(settings, PICTURE)}
+
+
+def test_everything_that_a_server_needs_is_looked_at(settings):
+    found = checked(settings)
+    assert [name for name, check in found.items() if check.state == "problem"] == []
+    assert {"keys", "data", "disk", "database", "crafts' port", "web port", "clock"} <= set(found)
+    assert found["teacher"].found.startswith("tiny/fp32: Red; ")
+    assert "sound, schema" in found["database"].found
+    assert found["crafts"].state == found["people"].state == "warning"  # nobody is enrolled, nobody may log in
+
+
+def test_enrolled_crafts_and_admins_are_counted(settings):
+    store = CaseStore(settings.data)
+    store.enroll("uav1", "c" * 40)
+    store.add_user("ann", "hash", "admin", 1.0)
+    store.close()
+    found = checked(settings)
+    assert (found["crafts"].found, found["crafts"].state) == ("1 enrolled", "ok")
+    assert found["people"].state == "ok"
+
+
+@pytest.mark.parametrize("which", ["bind", "http"])
+def test_port_in_use_is_a_problem_unless_by_the_server_of_this_folder(settings, which):
+    address = getattr(settings, which)
+    name = {"bind": "crafts' port", "http": "web port"}[which]
+    with socket.create_server(("127.0.0.1", int(address.rpartition(":")[2]))):
+        assert checked(settings)[name].state == "problem"
+        with serving(settings.data):
+            assert checked(settings)[name].state == "ok"
+
+
+def test_address_that_is_none_is_a_problem(settings):
+    found = checked(settings.model_copy(update={"http": "nowhere", "bind": "smoke-signals"}))
+    assert (found["web port"].state, found["crafts' port"].state) == ("problem", "problem")
+
+
+def test_damaged_database_is_a_problem_and_stays_as_it_is(settings):
+    path = settings.data / "skyloop.sqlite"
+    path.write_bytes(b"this was a database once" * 100)
+    check = checked(settings)["database"]
+    assert (check.state, check.cure) == ("problem", "restore a backup")
+    assert path.read_bytes().startswith(b"this was a database once")
+
+
+def test_database_of_newer_software_is_a_problem(settings):
+    path = settings.data / "skyloop.sqlite"
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.commit()
+    connection.close()
+    check = checked(settings)["database"]
+    assert check.state == "problem"
+    assert "schema 9999" in check.found
+
+
+def test_imagery_that_everybody_may_read_is_a_warning(settings):
+    settings.data.chmod(0o755)
+    check = checked(settings)["data"]
+    assert (check.state, check.cure) == ("warning", f"run `chmod o-rwx {settings.data}`")
+
+
+def test_teacher_that_does_not_open_is_a_problem(settings):
+    assert checked(settings.model_copy(update={"teacher": "nobody"}))["teacher"].state == "problem"
+
+
+def test_cli_prints_json_and_exits_1_on_a_problem(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["skyloop-cloud", "doctor", "--data", str(tmp_path / "none"), "--json"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 1
+    checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert checks["keys"]["state"] == "problem"
+    assert checks["database"]["state"] == "ok"
+    assert not (tmp_path / "none").exists()
+
+
+def test_enrolled_craft_is_let_in_and_learns_the_clouds_time(cloud, keys_of):
+    answered = ask_cloud((cloud.endpoint,), (keys_of("doctor"), cloud.keys.public), PROFILE)
+    (check,) = answered.checks
+    assert check.state == "ok", check.line()
+    assert abs(answered.clock_offset_s) < 5
+
+
+def test_stranger_is_told_to_enrol(cloud, keys_of, monkeypatch):
+    monkeypatch.setattr("edge.doctor_link._PATIENCE_S", 3.0)
+    (check,) = ask_cloud((cloud.endpoint,), (keys_of("stranger", enrolled=False), cloud.keys.public), PROFILE).checks
+    assert check.state == "problem"
+    assert "skyloop-cloud enroll" in check.cure
+
+
+def test_wrong_pinned_server_key_is_a_problem(cloud, keys_of, tmp_path, monkeypatch):
+    monkeypatch.setattr("edge.doctor_link._PATIENCE_S", 1.5)
+    other = new_keys(tmp_path / "other", "cloud")
+    (check,) = ask_cloud((cloud.endpoint,), (keys_of("doctor"), other.public), PROFILE).checks
+    assert check.state == "problem"

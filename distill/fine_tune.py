@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import Field, PositiveInt
 
-from cloud.parity import GATES
+from cloud.parity import FINE_TUNING
 from distill.bundle import copy_bundle, export_run, rewrite_manifest, write_bundle
 from distill.calibrate import calibrate_bundle
 from distill.dataset import DataSet
@@ -175,11 +175,6 @@ def _replayed(sources: Sequence[Source], share: float, known: tuple[str, ...]) -
     ]
 
 
-def _verdict(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a gate, as whoever publishes the bundle reads it."""
-    return {"passed": found["passed"], "reason": "; ".join(found["faults"])}
-
-
 class _Work:
     """The steps of one order, and what they share."""
 
@@ -277,9 +272,8 @@ class _Work:
             "parity": parity,
             "retention": kept,
         }
-        gates = {name: _verdict(found) for name, found in (("parity", parity), ("retention", kept))}
-        more = {"fine_tuning": result, GATES: gates}
-        rewrite_manifest(folder, manifest.model_copy(update={"metrics": manifest.metrics | more}))
+        metrics = manifest.metrics | {FINE_TUNING: result}
+        rewrite_manifest(folder, manifest.model_copy(update={"metrics": metrics}))
         out = copy_bundle(folder, self._order.out) if result["passed"] else folder
         new = [label for label in recipe.labels if label not in self.base.manifest.labels]
         return result | {"name": recipe.name, "labels": list(recipe.labels), "new_labels": new, "bundle": str(out)}

@@ -205,7 +205,7 @@ def test_cli_says_both_gates_and_exits_1_where_one_fails(base, cases, tmp_path, 
     told = refused.metrics["fine_tuning"]
     assert told["passed"] is False
     assert "no held-out set shows 1000 boxes of Person" in told["retention"]["faults"][0]
-    with pytest.raises(RequestError, match="the gate 'retention' refuses this bundle: no held-out set shows"):
+    with pytest.raises(RequestError, match="its fine-tuning did not pass its gates: no held-out set shows"):
         check_publishable(refused, ("fp32",))
     assert "tiny-2: may not fly: no held-out set shows" in err.replace("\n", " ")
     assert not (tmp_path / "new").exists()

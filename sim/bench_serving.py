@@ -63,7 +63,7 @@ class ServingBench:
     rounds: int = 5
     seconds: float = 5.0
     threads: int = 1
-    max_batch: int = 8
+    max_batch: int = 4
     batch_timeout_s: float = 0.0
     fast_queue: bool = True
     peers: Path = PEERS_FOLDER

@@ -19,7 +19,7 @@ def serving(
     rounds: Annotated[int, typer.Option(min=1, help="Of each system at each concurrency")] = 5,
     seconds: Annotated[float, typer.Option(min=1, max=600, help="Of a round")] = 5.0,
     threads: Annotated[int, typer.Option(min=1, help="Of the session, of all alike")] = 1,
-    batch: Annotated[int, typer.Option(min=1, max=64, help="Most images in a run, of all alike")] = 8,
+    batch: Annotated[int, typer.Option(min=1, max=64, help="Most images in a run, of all alike")] = 4,
     peers: Annotated[Path, typer.Option(help="Environment that bench setup made")] = Path("runs/peers"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program")] = False,
 ) -> None:

@@ -16,7 +16,7 @@ from cloud.tables import Base
 
 log = structlog.get_logger()
 
-HEAD = "0010"
+HEAD = "0009"
 """The newest revision."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"

@@ -58,6 +58,9 @@ def _print(result: Mapping[str, Any]) -> None:
     cases = result["cases"]
     boxes = ", ".join(f"{count} {label}" for label, count in cases["boxes"].items())
     typer.echo(f"learnt from {cases['pictures']} reviewed pictures ({cases['gray']} gray): {boxes}")
+    if cases["too_few"]:
+        too_few = ", ".join(f"{label} ({count})" for label, count in cases["too_few"].items())
+        typer.echo(f"not learnt, of too few boxes or not asked for: {too_few}")
     rows = [
         (label, name, row["boxes"], _points(row["before"]), _points(row["after"]))
         for name, found in result["retention"]["sets"].items()

@@ -22,7 +22,7 @@ from distill.dataset import DataSet, LabelledImage
 from distill.files import write_whole
 from distill.network import STRIDE_PX, SkyNet, normalise
 from distill.recipe import INPUT_MULTIPLE_PX, Recipe, Workspace, data_digest
-from distill.restore import network_of
+from distill.restore import network_of, recipe_of
 from edge.bundle import PIXEL_MEAN, Bundle
 from edge.student import as_bands, pad_to_multiple
 from protocols.arrays import ImageArray
@@ -62,7 +62,7 @@ def grow(bundle: Bundle, recipe: Recipe, workspace: Workspace, sets: Sequence[Da
         "labels": recipe.labels,
         "unlearnt": [label for label in recipe.labels if label not in bundle.manifest.labels],
         "network": recipe.network.model_dump(),
-        "recipe": recipe.model_copy(update={"name": recipe.init, "init": None}).model_dump(mode="json"),
+        "recipe": recipe_of(bundle).model_copy(update={"name": recipe.init}).model_dump(mode="json"),
         "data": {data.name: {"images": len(data), "sha256": data_digest(data)} for data in sets},
         "torch": torch.__version__,
         "restored_from_sha256": bundle.manifest.variants[bundle.variant].sha256,

@@ -24,7 +24,7 @@ from protocols.imagery import encode_image
 from protocols.values import FrameHeader
 
 BUNDLED_TEACHER = bundled_student()
-HELD_OUT = (Source(path="hit_uav", split="train"),)
+HELD_OUT, REPLAY = (Source(path="hit_uav", split="train"),), (Source(path="hit_uav", split="val"),)
 TEACHING = {"steps": 6, "batch": 2, "crop_px": 64, "novel_kinds": 0, "least_boxes": 4}
 
 
@@ -84,7 +84,7 @@ def add_reviewed(store, number, label):
 
 
 def order(base, cases, tmp_path, name="tiny-2", **settings):
-    how = FineTuning(**TEACHING | {"held_out": HELD_OUT} | settings)
+    how = FineTuning(**TEACHING | {"held_out": HELD_OUT, "replay": REPLAY} | settings)
     return Order((cases,), base, name, tmp_path / "out", BUNDLED_TEACHER, how)
 
 
@@ -100,7 +100,7 @@ def learnt(base, reviewed_cases, data_folder, tmp_path_factory, patched):
 def test_reviews_become_a_class_of_a_complete_bundle(learnt, base):
     result, _, out, stages = learnt
     assert (result["passed"], result["new_labels"], result["bundle"]) == (True, ["Bicycle"], str(out))
-    assert result["cases"] == {"pictures": 8, "gray": 8, "duplicates": 0, "boxes": {"Bicycle": 8}}
+    assert result["cases"] == {"pictures": 8, "gray": 8, "duplicates": 0, "boxes": {"Bicycle": 8}, "too_few": {}}
     manifest = read_manifest(out)
     assert manifest.labels == ("Person", "Car", "Bicycle")
     assert set(manifest.variants) == {"fp32", "u8s8", "s8s8"}
@@ -108,7 +108,7 @@ def test_reviews_become_a_class_of_a_complete_bundle(learnt, base):
     for variant in manifest.variants:
         seen = Student.open(load_bundle(out, variant)).perceive(np.full((64, 96, 3), 50, np.uint8))
         assert seen.class_scores.shape[1] == 3
-    assert {"training", "looking for unlabelled things in cases", "calibrating"} <= stages
+    assert {"training", "asking the old student about cases", "calibrating"} <= stages
 
 
 def test_manifest_says_what_became_of_every_class(learnt):
@@ -162,12 +162,23 @@ def test_killed_run_goes_on_with_the_cases_it_began_with(base, cases, tmp_path, 
         pytest.param({"labels": ("Boat",)}, "Boat: 0 reviewed boxes, at least 4 wanted", id="label-without-boxes"),
         pytest.param({"held_out": (Source(path="nowhere"),)}, "nowhere: is not there", id="held-out-missing"),
         pytest.param({"replay": (Source(path="nowhere"),)}, "nowhere: is not there", id="old-data-missing"),
+        pytest.param({"replay": HELD_OUT}, "hit_uav: is both replayed and held out", id="trained-on-what-is-held-out"),
     ],
 )
 def test_what_cannot_end_well_is_refused_at_once(base, cases, tmp_path, workspace, settings, words):
     with pytest.raises(DataSetError, match=words):
         fine_tune(order(base, cases, tmp_path, **settings), workspace)
     assert not workspace.weights("tiny-2").exists()
+
+
+def test_settings_that_make_no_recipe_are_one_clear_line(base, cases, tmp_path, workspace):
+    with pytest.raises(DistillError, match=r"crop_px: Input should be .* multiple of 32"):
+        fine_tune(order(base, cases, tmp_path, crop_px=70), workspace)
+
+
+def test_finished_fine_tuning_is_left_alone(learnt, base, cases, tmp_path):
+    with pytest.raises(DistillError, match="a finished run of that name is there; give another --name"):
+        fine_tune(order(base, cases, tmp_path), learnt[1])
 
 
 def test_finished_run_of_that_name_is_left_alone(base, cases, tmp_path, run_copy):
@@ -191,7 +202,7 @@ def test_next_name_counts_on(name, following):
 def test_cli_says_both_gates_and_exits_1_where_one_fails(base, cases, tmp_path, workspace, run_cli, monkeypatch):
     monkeypatch.setattr(retention, "LEAST_BOXES", 1000)
     config = tmp_path / "lessons.toml"
-    held_out = 'held_out = [{ path = "hit_uav", split = "train" }]\n'
+    held_out = 'held_out = [{ path = "hit_uav" }]\nreplay = [{ path = "hit_uav", split = "val" }]\n'
     config.write_text("".join(f"{key} = {value}\n" for key, value in TEACHING.items()) + held_out)
     where = ("--data", workspace.data, "--runs", workspace.runs)
     code, out, err = run_cli(

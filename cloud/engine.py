@@ -14,9 +14,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, TypeVar
 
 import structlog
 
@@ -24,8 +24,7 @@ from cloud.admission import Admission
 from cloud.batching import ArrivalRate, RunTimes, pays_to_wait
 from cloud.config import CloudSettings
 from cloud.errors import StoreError
-from cloud.metrics import CloudMetrics
-from cloud.opened import OpenedCase, Postman
+from cloud.opened import Answering, Backlog, OpenedCase, Postman
 from cloud.store import StoredCase
 from cloud.waiting import WaitingCase, WaitingCases
 from edge.clock import SystemClock
@@ -53,36 +52,6 @@ _MARGIN = 64
 
 _WAIT_STEP_S = 0.001
 """Pace at which an idle teacher asks whether it still pays to wait."""
-
-
-class Backlog(Protocol):
-    """Where cases wait durably: of the store what the engine needs."""
-
-    def waiting_cases(self, limit: int) -> list[StoredCase]:
-        """Cases that no teacher has interpreted yet."""
-        ...
-
-    def waiting_counts(self) -> Mapping[str, int]:
-        """How many cases of each craft no teacher has interpreted."""
-        ...
-
-
-class Answering(Protocol):
-    """Answers cases in three steps, each in a thread of its own; see `Interpreter`."""
-
-    metrics: CloudMetrics
-
-    def open(self, cases: Sequence[WaitingCase]) -> list[OpenedCase]:
-        """Decode the pictures of cases."""
-        ...
-
-    def ask(self, cases: Sequence[OpenedCase]) -> None:
-        """Let the teacher look at a batch."""
-        ...
-
-    def keep(self, cases: Sequence[OpenedCase], postman: Postman) -> None:
-        """Make a batch's answers durable, and send them out."""
-        ...
 
 
 class Engine:

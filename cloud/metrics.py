@@ -79,6 +79,7 @@ class GatewayCollector(Collector):
         yield _family("interpretations", "Answers on their way to crafts", "step", answers)
         yield _family("target_words", "Crafts' words about targets, by state", "state", stats.targets)
         yield _family("no_better_pictures", "Refusals to show a case again, by problem code", "code", stats.refinements)
+        yield _family("bundle_words", "Crafts' words about bundles over the air, by state", "state", stats.bundles)
         yield CounterMetricFamily("skyloop_not_enrolled", "Messages of keys not enrolled", value=stats.not_enrolled)
         yield CounterMetricFamily("skyloop_unreachable", "Messages to crafts that had gone", value=stats.unreachable)
         yield CounterMetricFamily("skyloop_gateway_faults", "Exceptions nobody expected", value=stats.faults)

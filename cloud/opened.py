@@ -1,13 +1,14 @@
-"""A case between its turn and its answer, and who carries the answer on."""
+"""A case between its turn and its answer, and the small interfaces that the engine works between."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from cloud.answers import Seen
 from cloud.case_images import CaseImage
+from cloud.metrics import CloudMetrics
 from cloud.store import StoredCase
 from cloud.teachers.teacher import TeacherAnswer
 from cloud.waiting import WaitingCase
@@ -51,6 +52,36 @@ class OpenedCase:
     def seen(self) -> Seen:
         """Each picture with its answer."""
         return list(zip(self.images, self.answers, strict=True))
+
+
+class Backlog(Protocol):
+    """Where cases wait durably: of the store what the engine needs."""
+
+    def waiting_cases(self, limit: int) -> list[StoredCase]:
+        """Cases that no teacher has interpreted yet."""
+        ...
+
+    def waiting_counts(self) -> Mapping[str, int]:
+        """How many cases of each craft no teacher has interpreted."""
+        ...
+
+
+class Answering(Protocol):
+    """Answers cases in three steps, each in a thread of its own; see `Interpreter`."""
+
+    metrics: CloudMetrics
+
+    def open(self, cases: Sequence[WaitingCase]) -> list[OpenedCase]:
+        """Decode the pictures of cases."""
+        ...
+
+    def ask(self, cases: Sequence[OpenedCase]) -> None:
+        """Let the teacher look at a batch."""
+        ...
+
+    def keep(self, cases: Sequence[OpenedCase], postman: Postman) -> None:
+        """Make a batch's answers durable, and send them out."""
+        ...
 
 
 class Knocking:

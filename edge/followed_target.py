@@ -205,10 +205,15 @@ class FollowedTarget:
         if answer.negatives is not None:
             self._looks.warn(answer.negatives.to_array())
 
-    def see_anew(self, stride_px: int) -> None:
-        """Another student looks from now on: what the last one made of the target means nothing to it."""
+    def see_anew(self, stride_px: int, template: FloatArray | None) -> None:
+        """Another student looks from now on: what the last one made of the target means nothing to it.
+
+        Args:
+            stride_px: of its maps.
+            template: (D,) what it makes of the first look, where that is known.
+        """
         self._stride_px = stride_px
-        self._looks.forget()
+        self._looks.begin_anew(template)
 
     def lose(self, reason: str) -> None:
         """Believe somebody else that the target is not there."""

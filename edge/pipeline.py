@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from edge.camera_motion import CameraMotion
 from edge.capture import Frame
+from edge.chips import embed_chip
 from edge.config import Settings
 from edge.errors import TargetError
 from edge.followed_target import Answering, Target, TargetSettings
@@ -31,6 +33,7 @@ from edge.target_requests import TargetRequest
 from edge.targets import TargetTracker
 from edge.tracking import Tracker, TrackerSettings
 from protocols.arrays import FloatArray
+from protocols.errors import ImageryError
 from protocols.values import Detection, Interpretation, PromptBank
 
 
@@ -124,10 +127,19 @@ class FramePipeline:
         is_same_space = student.manifest.space_id == self.student.manifest.space_id
         self.student = student
         self.use_bank(bank)
-        manifest = student.manifest
         if not is_same_space:
-            self._targets.use_student(manifest.stride_px, manifest.space_id, manifest.embedding_dim)
+            self._targets.use_student(student.manifest, self._looks_of_lost(student))
         self._reward = self._bundled_reward = load_reward(student.bundle)
+
+    def _looks_of_lost(self, student: Student) -> dict[int, FloatArray]:
+        """What a student makes of the first looks of lost targets; others it soon sees for itself."""
+        found = {}
+        for target in self._targets.targets:
+            chip = self.questions.first_look(target.target_id) if target.state == "lost" else None
+            if chip is not None:
+                with suppress(ImageryError):  # too large to be looked at within a frame
+                    found[target.target_id] = embed_chip(student, chip)
+        return found
 
     @property
     def worth(self) -> dict[str, float]:

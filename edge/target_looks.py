@@ -66,9 +66,9 @@ class TargetLooks:
         for other in others[others @ template > _OTHER_COSINE]:
             self._remember(other, template)
 
-    def forget(self) -> None:
-        """Another student sees everything otherwise: begin with the next sure look."""
-        self.template = self.distractors = self.shown = None
+    def begin_anew(self, template: FloatArray | None) -> None:
+        """Another student sees everything otherwise: begin with what it makes of the first look, or of the next."""
+        self.template, self.distractors, self.shown = template, None, None
 
     def show(self, positives: FloatArray) -> None:
         """Take (N, D) unit rows, looks that somebody vouches for; the newest 8 are kept, the first template always."""

@@ -30,6 +30,7 @@ from edge.target_memory import TargetMemory
 from edge.targets import TargetTracker
 from protocols.arrays import FloatArray, ImageArray
 from protocols.boxes import box_iou
+from protocols.chips import Chip
 from protocols.imagery import encode_image
 from protocols.limits import MAX_TARGET_CHIPS
 from protocols.target_questions import TargetQuestion
@@ -202,6 +203,11 @@ class TargetQuestions:
         asked = question.case.target
         budget.charge(len(question.payload) + sum(len(chip.jpeg) for chip in (asked.chips if asked else ())), name)
         return question
+
+    def first_look(self, target_id: int) -> Chip | None:
+        """The chip of a target's first look, where one was cut."""
+        memory = self._memories.get(target_id)
+        return memory.looks.chips[0] if memory is not None and memory.looks.chips else None
 
     def heed(self, interpretation: Interpretation, tracker: TargetTracker, frames: RecentFrames) -> bool:
         """Use an answer, of a teacher or a person, at the frame it is about.

@@ -7,11 +7,12 @@ time, before it takes the place of what was believed meanwhile.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edge.bundle import Manifest
 from edge.catching_up import CatchUp
 from edge.errors import TargetError
 from edge.followed_target import JUST_BEGUN, Answering, FollowedTarget, Target, TargetSettings, View
@@ -90,14 +91,19 @@ class TargetTracker:
         begun = [back.target for target_id, back in self._returning.items() if target_id not in self._followed]
         return tuple([*(followed.target for followed in self._followed.values()), *begun])
 
-    def use_student(self, stride_px: int, space_id: str, embedding_dim: int) -> None:
+    def use_student(self, manifest: Manifest, templates: Mapping[int, FloatArray]) -> None:
         """Look with another student from the next frame on; targets are kept, what they looked like to the last is not.
 
-        Until a target is surely seen again it is followed, or looked for, without its looks.
+        A target without a template is followed, or looked for, without its looks until it is surely seen again.
+
+        Args:
+            manifest: of the student.
+            templates: (D,) what it makes of the first looks of targets, by target id.
         """
-        self._stride_px, self._space_id, self._embedding_dim = stride_px, space_id, embedding_dim
+        self._stride_px, self._space_id = manifest.stride_px, manifest.space_id
+        self._embedding_dim = manifest.embedding_dim
         for followed in [*self._followed.values(), *(back.followed for back in self._returning.values())]:
-            followed.see_anew(stride_px)
+            followed.see_anew(manifest.stride_px, templates.get(followed.target.target_id))
 
     def start(
         self,

@@ -295,7 +295,10 @@ class Updates:
             self._tell(current.offer_id, "in_force")
             self._try_ready()
         else:
-            self._installed.go_back(reason)
+            try:
+                self._installed.go_back(reason)
+            except UpdateError as exc:  # a full disk: it is on trial again at the next start
+                log.warning("update state not kept", reason=str(exc))
             self._flying = Flying.of(self._swap.in_use)
             self._tell(current.offer_id, "gone_back", reason)
             self._try_ready()

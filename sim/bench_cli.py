@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from distill.files import write_whole
+from sim.bench_serving_cli import serving
 from sim.display import Display, console, quiet_logs
 from sim.errors import OptionError
 from sim.processes import end_children_on_sigterm
@@ -17,6 +18,8 @@ from sim.processes import end_children_on_sigterm
 bench_app = typer.Typer(
     no_args_is_help=True, help="Measure what the software costs and what the models reach on this machine."
 )
+
+bench_app.command()(serving)
 
 Bundle = Annotated[Path | None, typer.Option(help="Student bundle; by default the one in the package")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program")]
@@ -183,43 +186,8 @@ def refine(
 
 
 @bench_app.command()
-def serving(
-    bundle: Annotated[Path | None, typer.Option(help="Network; default the bundled student")] = None,
-    side: Annotated[int, typer.Option(min=32, max=512, help="Side of the square pictures, px")] = 320,
-    rounds: Annotated[int, typer.Option(min=1, help="Of each system at each concurrency")] = 5,
-    seconds: Annotated[float, typer.Option(min=1, max=600, help="Of a round")] = 5.0,
-    threads: Annotated[int, typer.Option(min=1, help="Of the session, of all alike")] = 1,
-    batch: Annotated[int, typer.Option(min=1, max=64, help="Most images in a run, of all alike")] = 8,
-    peers: Annotated[Path, typer.Option(help="Environment that bench setup made")] = Path("runs/peers"),
-    as_json: AsJson = False,
-) -> None:
-    """Cases answered a second, ours beside LitServe and the bare session: the same network, pictures and threads.
-
-    Ours goes the craft's whole way, encrypted and durable. LitServe answers over HTTP and keeps nothing.
-
-    Example:  skyloop-sim bench setup && skyloop-sim bench serving --json
-    """
-    from sim.bench_serving import ServingBench, bench_serving
-
-    quiet_logs()
-    end_children_on_sigterm()
-    options = ServingBench(bundle, side, rounds=rounds, seconds=seconds, threads=threads, max_batch=batch, peers=peers)
-    result = bench_serving(options, Display())
-    if as_json:
-        typer.echo(json.dumps(result))
-        return
-    table = _table(
-        f"{side}x{side} pictures, {threads} threads", "under way", "system", "req/s", "p50 ms", "p99 ms", "errors"
-    )
-    for concurrency, systems in result.items():
-        for name, row in systems.items():
-            table.add_row(concurrency, name, *(str(value) for value in row.values()))
-    console.print(table)
-
-
-@bench_app.command()
 def setup(out: Annotated[Path, typer.Option(help="Folder of the environment")] = Path("runs/peers")) -> None:
-    """Make the virtual environment of what `bench tracking` and `bench link` measure ours against (95 MB to fetch).
+    """Make the virtual environment of what `bench tracking`, `link` and `serving` measure against (110 MB to fetch).
 
     They need opencv-contrib-python, which must never be installed beside our own opencv-python.
 

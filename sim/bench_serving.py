@@ -9,11 +9,12 @@ none either. Rounds are interleaved, medians compared.
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -28,6 +29,7 @@ from edge.keys import CLOUD_NAME, new_keys
 from sim.batch_axis import batched_bundle
 from sim.bench import render_pictures
 from sim.display import Display
+from sim.errors import ProcessError
 from sim.peers import PEERS_FOLDER, environment, peers_python
 from sim.processes import LOOPBACK, Child, ask_program, command_of, free_ports, wait_ready
 
@@ -61,7 +63,7 @@ class ServingBench:
     rounds: int = 5
     seconds: float = 5.0
     threads: int = 1
-    max_batch: int = 8
+    max_batch: int = 4
     batch_timeout_s: float = 0.0
     fast_queue: bool = True
     peers: Path = PEERS_FOLDER
@@ -75,7 +77,7 @@ def bench_serving(
     """Measure; by concurrency and system `rps`, `p50_ms`, `p99_ms` and `errors`.
 
     Raises:
-        ProcessError: a program failed, or the peers' environment is not there.
+        ProcessError: a program failed or answered nothing, or the peers' environment is not there.
         SkyloopError: the bundle is missing or damaged.
     """
     if "litserve" in systems:
@@ -87,23 +89,42 @@ def bench_serving(
         bundle = batched_bundle(load_bundle(options.bundle or bundled_student()), folder / "bundle")
         common = {**asdict(options), "bundle": str(bundle), "pictures": [str(path) for path in pictures]}
         told: dict[str, dict[str, Any]] = {"session": {}}
-        if "skyloop" in systems:
-            told["skyloop"] = _serve_skyloop(options, bundle, folder, stack)
-        if "litserve" in systems:
-            told["litserve"] = _serve_litserve(options, bundle, folder, stack)
+        servers: dict[str, Child] = {}
+        serve = {"skyloop": _serve_skyloop, "litserve": _serve_litserve}
+        for system in [name for name in systems if name in serve]:
+            servers[system], told[system] = serve[system](options, bundle, folder, stack)
+            servers[system].pause()
         found: dict[tuple[int, str], list[dict[str, float]]] = {}
         with display.stage("measuring", options.rounds * len(options.concurrency) * len(systems)) as advance:
             for number in range(options.rounds):
                 for concurrency in options.concurrency:
                     for system in systems[number % len(systems) :] + systems[: number % len(systems)]:
                         request = {**common, **told[system], "system": system, "concurrency": concurrency}
-                        answer = json.loads(ask_program("serving-load", json.dumps(request, default=str)))
+                        with _running(servers.get(system)):
+                            answer = json.loads(ask_program("serving-load", json.dumps(request, default=str)))
+                        if math.isnan(answer["p50_ms"]):
+                            raise ProcessError(
+                                f"{system}: no request was answered in {options.seconds:g} s; is it overloaded?"
+                            )
                         found.setdefault((concurrency, system), []).append(answer)
                         advance(sum(map(len, found.values())), system)
     return {
         str(concurrency): {system: _median(found[concurrency, system]) for system in systems}
         for concurrency in options.concurrency
     }
+
+
+@contextmanager
+def _running(server: Child | None) -> Iterator[None]:
+    """Let a server run for its turn alone: LitServe's workers look for requests all the time, on a core each."""
+    if server is None:
+        yield
+        return
+    server.resume()
+    try:
+        yield
+    finally:
+        server.pause()
 
 
 def _median(rounds: list[dict[str, float]]) -> dict[str, float]:
@@ -130,7 +151,7 @@ def _write_pictures(options: ServingBench, folder: Path, advance: Callable[[int,
     return paths
 
 
-def _serve_skyloop(options: ServingBench, bundle: Path, folder: Path, stack: ExitStack) -> dict[str, Any]:
+def _serve_skyloop(options: ServingBench, bundle: Path, folder: Path, stack: ExitStack) -> tuple[Child, dict[str, Any]]:
     """Our cloud as it is hosted, with a craft enrolled for each request that may be under way."""
     data, port, http_port = folder / "cloud", *free_ports(2)
     keys = [[part.decode() for part in zmq.curve_keypair()] for _ in range(max(options.concurrency))]
@@ -148,11 +169,14 @@ def _serve_skyloop(options: ServingBench, bundle: Path, folder: Path, stack: Exi
         "skyloop-cloud", "serve", "--bind", endpoint, "--http", f"{LOOPBACK}:{http_port}", "--data", str(data),
         "--teacher", str(bundle), "--config", str(folder / "cloud.toml"),
     )  # fmt: skip
-    wait_ready(stack.enter_context(Child("the cloud", command, folder / "cloud.log")), http_port)
-    return {"endpoint": endpoint, "server_key": server_key, "keys": str(folder / "keys.json")}
+    child = stack.enter_context(Child("the cloud", command, folder / "cloud.log"))
+    wait_ready(child, http_port)
+    return child, {"endpoint": endpoint, "server_key": server_key, "keys": str(folder / "keys.json")}
 
 
-def _serve_litserve(options: ServingBench, bundle: Path, folder: Path, stack: ExitStack) -> dict[str, Any]:
+def _serve_litserve(
+    options: ServingBench, bundle: Path, folder: Path, stack: ExitStack
+) -> tuple[Child, dict[str, Any]]:
     (port,) = free_ports(1)
     told = {
         "paths": [path for path in sys.path if path], "bundle": str(bundle), "threads": options.threads, "port": port,
@@ -164,4 +188,4 @@ def _serve_litserve(options: ServingBench, bundle: Path, folder: Path, stack: Ex
         Child("LitServe", command, folder / "litserve.log", environment=environment(options.threads), has_children=True)
     )
     wait_ready(child, port, path="/health")
-    return {"port": port}
+    return child, {"port": port}

@@ -147,6 +147,14 @@ class Child:
         if self.returncode is None:
             self._process.terminate()
 
+    def pause(self) -> None:
+        """Stop it and what it started from running, until `resume`."""
+        os.killpg(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it run again."""
+        os.killpg(self.pid, signal.SIGCONT)
+
     def kill(self) -> None:
         """SIGKILL: it ends as if the power had gone."""
         if self.returncode is None:
@@ -156,6 +164,7 @@ class Child:
     def stop(self, grace_s: float = _TERM_GRACE_S) -> int:
         """SIGTERM, and SIGKILL if it has not ended after the grace; returns its exit code."""
         if self.returncode is None:
+            self.resume()  # where it was paused, it could not end
             self._process.terminate()
             try:
                 self._process.wait(grace_s)

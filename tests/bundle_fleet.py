@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import shutil
 import time
 
 import cv2
@@ -93,8 +94,16 @@ class Signing:
     """A registry in a data folder, and the keys for it; one of each role unless a plan is given."""
 
     def __init__(self, data, folder, plan=None):
-        self.registry, self.keys = Registry(data), folder
+        self.data, self.registry, self.keys = data, Registry(data), folder
         self.root = make_signing_keys(folder, plan or KeyPlan((1, 1), (1, 1)), None)
+
+    def copied(self, data, folder):
+        """The same registry and keys once more, for a test to change."""
+        copy = object.__new__(Signing)
+        shutil.copytree(self.data, data)
+        shutil.copytree(self.keys, folder)
+        copy.data, copy.registry, copy.keys, copy.root = data, Registry(data), folder, folder / self.root.name
+        return copy
 
     @property
     def signers(self):

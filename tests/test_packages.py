@@ -55,6 +55,8 @@ def test_wheel_holds_five_packages_and_the_bundled_models(tmp_path):
     assert not [name for name in names if "test" in Path(name).name.lower().split("_")[0]]
     assert {"sim/missions/constellation.toml", "cloud/migrations/env.py"} <= set(names)
     assert any(name.startswith("cloud/migrations/versions/") for name in names)
+    static = {"htmx.min.js", "htmx.LICENSE.txt", "console.css", "editor.js"}
+    assert {f"cloud/review/static/{name}" for name in static} | {"cloud/review/templates/base.html"} <= set(names)
     assert {"cloud/api/static/swagger-ui-bundle.js", "cloud/api/static/swagger-ui.LICENSE"} <= set(names)
     assert {"sim/scenarios/disaster.toml", "sim/scenarios/template.toml", "sim/templates/live.html"} <= set(names)
     for bundle in ("edge/bundles/student", "cloud/bundles/teacher"):

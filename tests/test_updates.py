@@ -65,6 +65,7 @@ def test_bundle_that_does_not_do_well_gives_way_and_the_cloud_is_told(fleet, tin
     assert assert_no_frame_was_lost(fleet)["bundle"]["bundle_id"] is None
 
 
+@pytest.mark.slow
 def test_update_outlives_kill_9_in_the_middle_of_fetch_and_of_trial(fleet, tiny_bundle):
     fleet.configure(budget_bytes_per_s=8_000.0, trial_s=3.0)  # the archive takes four seconds or so
     fleet.trust()

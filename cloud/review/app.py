@@ -16,6 +16,7 @@ from cloud.review.desk import ReviewDesk
 from cloud.review.forms import Repeated
 from cloud.review.guard import Guard
 from cloud.review.rendering import BASE, is_part, page
+from cloud.sideline import Superseded
 from protocols.errors import SkyloopError
 
 log = structlog.get_logger()
@@ -73,7 +74,7 @@ def _on_bad_address(request: Request, error: Exception) -> Response:
 
 
 def _on_error(request: Request, error: Exception) -> Response:
-    if isinstance(error, Repeated | ReviewedMeanwhile):
+    if isinstance(error, Repeated | ReviewedMeanwhile | Superseded):
         return _told(request, _CONFLICT, str(error))
     if isinstance(error, RequestError):
         return _told(request, _UNPROCESSABLE, str(error))

@@ -60,8 +60,8 @@ def review_of(sent: Sent, stored: StoredCase, now_s: float) -> Review:
     """
     drawn = parse_drawn(sent.text("boxes", _MOST_CHARS))
     things = [item for item in drawn if item.kind == "thing"]
-    question = stored.case.target
-    if question is not None:
+    _check_nothing(sent, things, drawn)
+    if stored.case.target is not None:
         return _place(sent, stored, things, now_s)
     for number, item in enumerate(drawn, 1):
         _check_box(item, number, stored)
@@ -117,6 +117,15 @@ def parse_drawn(text: str) -> tuple[Drawn, ...]:
     return drawn
 
 
+def _check_nothing(sent: Sent, things: Sequence[Drawn], drawn: Sequence[Drawn]) -> None:
+    """Take nothing for an answer only where somebody says so: suggestions that nobody confirmed are none."""
+    is_nothing = sent.text("not_there", 8, "") == "yes"
+    if things and is_nothing:
+        raise RequestError("a box is drawn, and you say that nothing is there: delete it, or send it")
+    if not drawn and not is_nothing:
+        raise RequestError("no box is drawn or confirmed: draw one, confirm one, or say that nothing is there")
+
+
 def _check_box(item: Drawn, number: int, stored: StoredCase) -> None:
     x1, y1, x2, y2 = item.box
     if min(x2 - x1, y2 - y1) <= 0:
@@ -138,8 +147,6 @@ def _place(sent: Sent, stored: StoredCase, things: Sequence[Drawn], now_s: float
     assert question is not None
     if len(things) > 1:
         raise RequestError(f"{len(things)} boxes: target {question.target_id} is one thing; leave one box")
-    if not things and sent.text("not_there", 8, "") != "yes":
-        raise RequestError("no box is drawn: draw one around the target, or say that it is not in the picture")
     for item in things:
         _check_box(item, 1, stored)
         x1, y1, x2, y2 = item.box

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from fastapi import HTTPException
 from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_BYTES = 256 * 1024
 """Two hundred boxes with the longest labels take 60 kB."""
+
+_TOO_LARGE = f"a form of over {MAX_BODY_BYTES} bytes: send fewer boxes"
 
 _HEADERS = {
     # No inline script or style, nothing from elsewhere: a label that looks like HTML stays text even if we err.
@@ -61,9 +64,10 @@ class _Limited:
     async def __call__(self) -> Message:
         message = await self._receive()
         self._bytes += len(message.get("body", b""))
-        return {"type": "http.disconnect"} if self._bytes > MAX_BODY_BYTES else message
+        if self._bytes > MAX_BODY_BYTES:
+            raise HTTPException(413, _TOO_LARGE)
+        return message
 
 
 async def _too_large(scope: Scope, receive: Receive, send: Send) -> None:
-    text = f"a form of over {MAX_BODY_BYTES} bytes: send fewer boxes\n"
-    await PlainTextResponse(text, 413)(scope, receive, send)
+    await PlainTextResponse(_TOO_LARGE, 413)(scope, receive, send)

@@ -41,10 +41,7 @@ def page(request: Request, who: Principal | None, template: str, status: int = 2
     shared = {
         "who": who,
         "now_s": backend_of(request).clock.wall_s(),
-        "base": BASE,
-        "pages": PAGES,
         "csrf": who.csrf if who else "",
-        "static": _static,
         "nonce": _nonce,
     }
     answer = HTMLResponse(_templates().get_template(template).render(**{**shared, **values}), status)
@@ -97,6 +94,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    found.globals |= {"base": BASE, "pages": PAGES, "static": _static}
     found.filters |= {"bytes": bytes_text, "age": age_text, "utc": utc_text}
     return found
 

@@ -1,6 +1,7 @@
 """Waiting cases are answered in batches, once each, whatever a single one is like."""
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -9,7 +10,8 @@ from cloud.config import CloudSettings, PromptSettings
 from cloud.engine import Engine
 from cloud.errors import StoreError, TeacherError
 from cloud.interpreter import Interpreter
-from cloud.opened import Knocking
+from cloud.opened import Knocking, OpenedCase
+from cloud.store import StoredCase
 from protocols import CasePart, encode_image
 
 SETTINGS = CloudSettings(max_batch=4, unsure_below=0.5, prompts=PromptSettings(min_score=0.5))
@@ -212,3 +214,112 @@ def test_case_with_one_damaged_picture_fails(open_store, interpreter, notified, 
     path.write_bytes(path.read_bytes()[:-70] + bytes(70))
     answer_all(open_store, interpreter, notified)
     assert open_store.case_state("uav", case.case_id)[1] == "failed"
+
+
+class Steps:
+    """An interpreter whose teacher is through when the test says so."""
+
+    def __init__(self, metrics):
+        self.metrics, self.asked, self.kept = metrics, [], []
+        self.may_end, self.opened, self.error = threading.Event(), threading.Event(), None
+
+    def open(self, cases):
+        self.opened.set()
+        return [OpenedCase(case) for case in cases]
+
+    def ask(self, cases):
+        self.asked.append([opened.stored.case.case_id for opened in cases])
+        assert self.may_end.wait(20)
+
+    def keep(self, cases, postman):
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+        self.kept += [opened.stored.case.case_id for opened in cases]
+
+
+@pytest.fixture
+def steps(metrics):
+    return Steps(metrics)
+
+
+def run_engine(store, steps, scenario, **settings):
+    """Runs a scenario, which is given the engine, beside it; returns what it returns."""
+
+    async def both():
+        with ThreadPoolExecutor(1) as worker:
+            engine = Engine(store, steps, CloudSettings(**settings), worker, Knocking(lambda craft: None))
+            task = asyncio.create_task(engine.run())
+            try:
+                return await scenario(engine)
+            finally:
+                steps.may_end.set()
+                engine.stop()
+                await task
+
+    return asyncio.run(asyncio.wait_for(both(), 60))
+
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
+def arrive(engine, store, painting, count):
+    """Cases as the gateway hands them over; returns their ids."""
+    items = [("uav", *painting.make_case(painting.paint())) for _ in range(count)]
+    store.add_cases(items)
+    engine.arrive([(StoredCase(craft, case, "stored", "", None, 0.0), payload) for craft, case, payload in items])
+    return [case.case_id for _, case, _ in items]
+
+
+def test_next_batch_is_opened_while_the_teacher_is_at_work_and_takes_all_that_came(open_store, steps, painting):
+    async def scenario(engine):
+        first = arrive(engine, open_store, painting, 1)
+        await until(lambda: steps.asked)
+        steps.opened.clear()
+        more = arrive(engine, open_store, painting, 3)
+        await until(steps.opened.is_set)
+        steps.may_end.set()
+        await until(lambda: len(steps.kept) == 4)
+        return first, more
+
+    first, more = run_engine(open_store, steps, scenario, max_batch=8)
+    assert steps.asked == [first, more]
+
+
+def test_batch_that_the_store_did_not_keep_is_answered_again(open_store, steps, painting, monkeypatch):
+    monkeypatch.setattr("cloud.engine._RETRY_S", 0.01)
+    steps.may_end.set()
+    steps.error = StoreError("disk full")
+
+    async def scenario(engine):
+        ids = arrive(engine, open_store, painting, 2)
+        await until(lambda: len(steps.kept) >= 2)
+        return ids
+
+    ids = run_engine(open_store, steps, scenario)
+    assert sorted(steps.kept[:2]) == sorted(ids)
+
+
+def test_cases_of_an_earlier_run_are_found_and_counted(open_store, steps, add, painting):
+    cases = [add((50, 50, painting.GREEN)) for _ in range(3)]
+
+    async def scenario(engine):
+        await until(lambda: steps.asked)
+        return engine._admission.waiting
+
+    assert run_engine(open_store, steps, scenario) == 3
+    assert sorted(case_id for batch in steps.asked for case_id in batch) == sorted(case.case_id for case in cases)
+
+
+def test_queue_delay_and_batch_size_are_told(open_store, steps, painting, metrics):
+    steps.may_end.set()
+
+    async def scenario(engine):
+        arrive(engine, open_store, painting, 2)
+        await until(lambda: len(steps.kept) == 2)
+
+    run_engine(open_store, steps, scenario)
+    assert metrics.registry.get_sample_value("skyloop_batch_size_sum") == 2
+    assert metrics.registry.get_sample_value("skyloop_queue_delay_seconds_count") == 2

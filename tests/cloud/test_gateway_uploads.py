@@ -167,3 +167,27 @@ def test_stop_finishes_the_commit_and_says_stored(cloud, connect, monkeypatch):
         pass
     stopping.join(30)
     assert cloud.store.case_state("alpha", case.case_id) is not None
+
+
+def test_case_that_could_not_be_answered_in_time_is_refused_at_its_offer_with_a_time(cloud, connect):
+    peer, case = connect("alpha"), big_case(ttl_s=1.0)
+    peer.join()
+    admission = cloud.gateway.admission
+    for number in range(20):
+        admission.stored(f"craft-{number}")
+    admission.answered(["craft-0"], 1.0)  # a case takes a second
+    peer.send(CaseOffer(case=case))
+    problem, _ = peer.receive("Problem")
+    assert (problem.code, problem.about) == ("busy", case.case_id)
+    assert 10 < problem.retry_after_s < 60
+    assert admission.refused == {"late": 1}
+
+
+def test_case_that_is_stored_is_said_so_again_however_much_waits(cloud, connect):
+    peer, case = connect("alpha"), big_case(PAYLOAD[:1000])
+    peer.join()
+    peer.send(CaseOffer(case=case), PAYLOAD[:1000])
+    assert peer.receipt_of(case).state == "stored"
+    cloud.gateway.admission.begin({"beta": 10_000})
+    peer.send(CaseOffer(case=case), PAYLOAD[:1000])
+    assert peer.receipt_of(case).state == "stored"

@@ -156,3 +156,50 @@ def test_files_that_are_missing_or_damaged_are_named(tmp_path):
     )
     with pytest.raises(TeacherError, match=r"its input is \[1, 1, 64, 64\], \(1, 3, H, W\) wanted"):
         open_teacher(told(tmp_path / "flat.onnx"))
+
+
+def batched_map(path):
+    """As `yolo_map`, of any number of images: its scores follow each image's brightest pixel."""
+    yolo_map(path)
+    model = onnx.load(str(path))
+    nodes = {node.output[0]: node for node in model.graph.node}
+    nodes["brightest"].attribute[0].i = 1  # keepdims
+    shape = numpy_helper.from_array(np.array([-1, 1, 1], np.int64), "per_image")
+    model.graph.initializer.append(shape)
+    reshape = helper.make_node("Reshape", ["brightest", "per_image"], ["bright"])
+    model.graph.node.insert(2, reshape)
+    nodes["lit"].input[1] = "bright"
+    ones = helper.make_node("Div", ["bright", "bright"], ["ones"])
+    spread = helper.make_node("Mul", ["places", "ones"], ["all_places"])
+    model.graph.node.insert(3, ones)
+    model.graph.node.insert(4, spread)
+    nodes["map"].input[0] = "all_places"
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+def test_model_with_a_batch_axis_answers_all_images_in_one_run(tmp_path, monkeypatch):
+    batched_map(tmp_path / "their.onnx")
+    teacher = open_teacher(told(tmp_path / "their.onnx"))
+    runs, run = [], teacher._session.run
+
+    class Counting:
+        def run(self, names, feeds):
+            runs.append(len(feeds["image"]))
+            return run(names, feeds)
+
+    monkeypatch.setattr(teacher, "_session", Counting())
+    bright, dim, wide = image(), image(colour=(0, 0, 170)), image(SIDE, 2 * SIDE)
+    answers = teacher.interpret([bright, dim, wide])
+    assert runs == [3]
+    assert [answer.scores.tolist() for answer in answers] == [
+        pytest.approx([0.9, 0.6]),
+        pytest.approx([0.6, 0.4], abs=1e-3),
+        pytest.approx([0.9, 0.6]),
+    ]
+    for picture, answer in zip([bright, dim, wide], answers, strict=True):
+        (alone,) = teacher.interpret([picture])
+        assert alone.labels == answer.labels
+        assert np.allclose(alone.boxes_xyxy, answer.boxes_xyxy)

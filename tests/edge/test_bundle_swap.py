@@ -117,3 +117,20 @@ def test_error_after_the_trial_is_the_programs_as_before(swap, wider):
     wider.backend = None
     with pytest.raises(AttributeError):
         swap.look(scene())
+
+
+def test_lost_target_keeps_its_first_look_in_the_new_space(swap, bank, wider, tmp_path):
+    agent = Agent(student=swap, bank=bank, spool=Spool(tmp_path / "spool"))
+    agent.pipeline.remembers = True
+    agent.pipeline.follow(TargetRequest(label="thing", box_xywh=(40, 40, 16, 16)))
+    for index in range(6):
+        agent.step(frame(index, (48, 48, GREEN)))
+    for index in range(6, 40):
+        result = agent.step(frame(index))
+    assert [target.state for target in result.targets] == ["lost"]
+    swap.hand_over(InUse.prepare(wider, bank.current, "wider-1"))
+    agent.step(frame(40))
+    looks = agent.pipeline._targets._followed[1]._looks
+    seen = wider.perceive(scene((48, 48, GREEN)))
+    assert looks.template.shape == (12,)
+    assert float(looks.likeness(seen.embeddings[:1])[0]) > 0.9

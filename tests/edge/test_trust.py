@@ -15,11 +15,25 @@ from edge.trust import PINNED_NAME, TRUSTED_NAME, TrustStore, pin_root, read_pin
 DAY_S = 86400.0
 
 
-@pytest.fixture
-def signing(tmp_path, tiny_bundle):
-    signing = Signing(tmp_path / "data", tmp_path / "signing", KeyPlan((2, 2), (2, 2)))
+@pytest.fixture(scope="module")
+def published(tmp_path_factory, tiny_bundle):
+    folder = tmp_path_factory.mktemp("published")
+    signing = Signing(folder / "data", folder / "signing", KeyPlan((2, 2), (2, 2)))
     signing.publish(tiny_bundle.folder)
     return signing
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory, tiny_bundle):
+    folder = tmp_path_factory.mktemp("stranger")
+    signing = Signing(folder / "data", folder / "signing")
+    signing.publish(tiny_bundle.folder)
+    return signing
+
+
+@pytest.fixture
+def signing(tmp_path, published):
+    return published.copied(tmp_path / "data", tmp_path / "signing")
 
 
 @pytest.fixture
@@ -105,9 +119,7 @@ def test_expired_timestamp_is_refused_by_the_library_too(trust, signing):
         trust.admit(SignedMetadata(files.roots, expired, files.snapshot, files.targets).pack(), "tiny-1")
 
 
-def test_other_keys_are_refused(trust, tmp_path, tiny_bundle):
-    stranger = Signing(tmp_path / "theirs", tmp_path / "their-keys")
-    stranger.publish(tiny_bundle.folder)
+def test_other_keys_are_refused(trust, stranger):
     with pytest.raises(UpdateError, match="timestamp was signed by 0/1 keys"):
         trust.admit(packed(stranger), "tiny-1")
 
@@ -143,9 +155,7 @@ def test_rotated_keys_are_followed_and_the_old_ones_count_no_more(trust, signing
         trust.admit(old, "tiny-1")
 
 
-def test_root_that_the_old_keys_did_not_sign_is_refused(trust, signing, tmp_path, tiny_bundle):
-    stranger = Signing(tmp_path / "theirs", tmp_path / "their-keys")
-    stranger.publish(tiny_bundle.folder)
+def test_root_that_the_old_keys_did_not_sign_is_refused(trust, stranger):
     theirs = stranger.registry.signed()
     root = Metadata.from_bytes(stranger.root.read_bytes())
     root.signed.version = 2
@@ -177,10 +187,8 @@ def test_deeply_nested_json_is_refused(trust, signing):
         trust.admit(nested.pack(), "tiny-1")
 
 
-def test_another_pinned_root_forgets_what_the_last_one_vouched_for(trust, signing, tmp_path, tiny_bundle):
+def test_another_pinned_root_forgets_what_the_last_one_vouched_for(trust, signing, stranger, tmp_path):
     trust.admit(packed(signing), "tiny-1")
-    stranger = Signing(tmp_path / "theirs", tmp_path / "their-keys")
-    stranger.publish(tiny_bundle.folder)
     with pytest.raises(KeyFileError, match="pins another root"):
         pin_root(stranger.root, tmp_path / "edge")
     (tmp_path / "edge" / PINNED_NAME).unlink()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tarfile
 
 import numpy as np
 import pytest
@@ -10,7 +11,6 @@ from bundle_fleet import Signing, sibling
 
 from edge.bank import BankStore
 from edge.bundle import load_bundle
-from edge.bundle_archive import pack_files
 from edge.bundle_swap import TrialSettings
 from edge.canary import CANARY_NAME
 from edge.chip_check import ChipCheck
@@ -29,9 +29,8 @@ FRAME = scene((80, 60, GREEN))
 class Air:
     """A craft's updates, and a cloud that sends what it is asked for, or what a test wants instead."""
 
-    def __init__(self, folder, given, *, pinned=True, signing=None, trial=None):
-        self.folder, self.given = folder, given
-        self.signing = signing or Signing(folder / "data", folder / "signing")
+    def __init__(self, folder, given, signing, *, pinned=True, trial=None):
+        self.folder, self.given, self.signing = folder, given, signing
         if pinned:
             pin_root(self.signing.root, folder / "keys")
         self.trial = trial or TrialSettings(frames=3, seconds=0.0, slower=1000.0)
@@ -126,17 +125,33 @@ class Air:
         return len(list((folder / "bundles").glob("*"))), (folder / "archive.part").exists()
 
 
-@pytest.fixture
-def new(tmp_path, tiny_bundle):
-    return sibling(tiny_bundle.folder, tmp_path / "new")
+@pytest.fixture(scope="module")
+def new(tmp_path_factory, tiny_bundle):
+    return sibling(tiny_bundle.folder, tmp_path_factory.mktemp("new") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory, new):
+    """A registry with that one bundle."""
+    folder = tmp_path_factory.mktemp("published")
+    signing = Signing(folder / "data", folder / "signing")
+    signing.publish(new)
+    return signing
 
 
 @pytest.fixture
-def make_air(tmp_path, tiny_bundle):
+def bundle(published):
+    (bundle,) = published.registry.bundles()
+    return bundle
+
+
+@pytest.fixture
+def make_air(tmp_path, tiny_bundle, published):
     made = []
 
     def make(**options):
-        made.append(Air(tmp_path / "craft", tiny_bundle.folder, **options))
+        signing = published.copied(tmp_path / "data", tmp_path / "signing")
+        made.append(Air(tmp_path / "craft", tiny_bundle.folder, signing, **options))
         return made[-1]
 
     yield make
@@ -149,8 +164,7 @@ def air(make_air):
     return make_air()
 
 
-def test_bundle_is_fetched_verified_tried_flown_and_kept(air, new):
-    bundle = air.signing.publish(new)
+def test_bundle_is_fetched_verified_tried_flown_and_kept(air, bundle):
     assert air.fly() is None
     air.offer(bundle)
     assert air.states == [("o1", "verified")]
@@ -177,7 +191,7 @@ def test_third_bundle_replaces_the_first_on_the_disk(air, tiny_bundle, tmp_path)
         assert air.on_disk() == (min(number, 2), False)
 
 
-def test_prompts_are_rebuilt_before_the_swap_takes_effect(air, new, tiny_bundle):
+def test_prompts_are_rebuilt_before_the_swap_takes_effect(air, bundle, tiny_bundle):
     twin = Student.open(tiny_bundle, threads=1)
     picture = scene((34, 34, GREEN), size=(64, 64))
     chip = Chip(jpeg=encode_image(picture, "image/jpeg", 90), box_xyxy=(26, 26, 42, 42), scale=1.0)
@@ -186,7 +200,6 @@ def test_prompts_are_rebuilt_before_the_swap_takes_effect(air, new, tiny_bundle)
     fields |= {"positives": vectors, "negatives": Vectors.from_array(np.zeros((0, 8), np.float32)), "chips": (chip,)}
     prompt = Prompt(**fields, issued_at_s=1.7e9, origin="person", confidence=1.0)
     air.bank.apply(diff_banks(None, PromptBank(epoch="e", revision=1, prompts=(prompt,))))
-    bundle = air.signing.publish(new)
     air.offer(bundle)
     _, in_use = air.swap.look(FRAME)
     assert in_use.bundle_id == bundle.bundle_id
@@ -194,8 +207,7 @@ def test_prompts_are_rebuilt_before_the_swap_takes_effect(air, new, tiny_bundle)
     assert (flown.space_id, in_use.chips.counts.waiting) == (bundle.space_id, 0)
 
 
-def test_prompts_that_come_while_a_student_gets_ready_are_rebuilt_too(air, new, make_bank):
-    bundle = air.signing.publish(new)
+def test_prompts_that_come_while_a_student_gets_ready_are_rebuilt_too(air, bundle, make_bank):
     air.offer(bundle)
     air.bank.apply(diff_banks(None, make_bank()))
     assert air.fly() is None  # the student had not seen them
@@ -203,9 +215,9 @@ def test_prompts_that_come_while_a_student_gets_ready_are_rebuilt_too(air, new, 
     assert air.swap.in_use.bank is air.bank.current
 
 
-def test_craft_without_a_pinned_root_refuses_and_says_how_to_pin_one(make_air, new):
+def test_craft_without_a_pinned_root_refuses_and_says_how_to_pin_one(make_air, bundle):
     air = make_air(pinned=False)
-    air.offer(air.signing.publish(new))
+    air.offer(bundle)
     assert (air.states, air.reason) == ([("o1", "refused")], NOT_PINNED)
     assert air.fly() is None
 
@@ -223,16 +235,14 @@ def never_flown(air, match):
     assert air.states[-1] == ("o1", "refused")  # told again at the next connect
 
 
-def test_tampered_archive_is_never_opened(air, new):
-    bundle = air.signing.publish(new)
+def test_tampered_archive_is_never_opened(air, bundle):
     archive = bytearray(air.signing.registry.archive_path(bundle).read_bytes())
     archive[3000] ^= 1
     air.offer(bundle, archive=bytes(archive))
     never_flown(air, "the archive is not the one that was signed")
 
 
-def test_tampered_metadata_is_never_believed(air, new):
-    bundle = air.signing.publish(new)
+def test_tampered_metadata_is_never_believed(air, bundle):
     files = air.signing.registry.signed()
     targets = files.targets.replace(bundle.archive_sha256.encode(), b"0" * 64)
     metadata = SignedMetadata(files.roots, files.timestamp, files.snapshot, targets).pack()
@@ -241,16 +251,14 @@ def test_tampered_metadata_is_never_believed(air, new):
     assert "archive" not in {receipt.part for receipt in air.told if receipt.state == "fetching"}
 
 
-def test_expired_metadata_is_refused_before_the_archive_is_fetched(air, new, monkeypatch):
-    bundle = air.signing.publish(new)
+def test_expired_metadata_is_refused_before_the_archive_is_fetched(air, bundle, monkeypatch):
     air.signing.registry.refresh(air.signing.signers, days=1)
     monkeypatch.setattr(SystemClock, "wall_s", lambda self: 4e9)
     air.offer(bundle)
     never_flown(air, "expired at")
 
 
-def test_older_metadata_is_refused(air, new, tiny_bundle, tmp_path):
-    bundle = air.signing.publish(new)
+def test_older_metadata_is_refused(air, bundle, tiny_bundle, tmp_path):
     old = air.signing.registry.signed().pack()
     newer = air.signing.publish(sibling(tiny_bundle.folder, tmp_path / "newer", seed=7))
     air.offer(newer, "o0", archive=b"")
@@ -258,8 +266,7 @@ def test_older_metadata_is_refused(air, new, tiny_bundle, tmp_path):
     never_flown(air, "New timestamp version")
 
 
-def test_older_release_is_refused_by_a_craft_that_flies_a_newer_one(air, new, tiny_bundle, tmp_path):
-    bundle = air.signing.publish(new)
+def test_older_release_is_refused_by_a_craft_that_flies_a_newer_one(air, bundle, tiny_bundle, tmp_path):
     newer = air.signing.publish(sibling(tiny_bundle.folder, tmp_path / "newer", seed=7))
     air.offer(newer, "o0")
     assert air.fly(8) == newer.bundle_id
@@ -271,14 +278,13 @@ def test_older_release_is_refused_by_a_craft_that_flies_a_newer_one(air, new, ti
 
 def test_bundle_of_other_signers_is_refused(air, new, tmp_path):
     stranger = Signing(tmp_path / "theirs", tmp_path / "their-keys")
-    bundle = stranger.publish(new)
-    archive = stranger.registry.archive_path(bundle).read_bytes()
-    air.offer(bundle, metadata=stranger.registry.signed().pack(), archive=archive)
+    theirs = stranger.publish(new)
+    archive = stranger.registry.archive_path(theirs).read_bytes()
+    air.offer(theirs, metadata=stranger.registry.signed().pack(), archive=archive)
     never_flown(air, "signed by 0/1 keys")
 
 
-def test_archive_that_is_offered_larger_than_signed_is_refused(air, new):
-    bundle = air.signing.publish(new)
+def test_archive_that_is_offered_larger_than_signed_is_refused(air, bundle):
     air.offer(bundle, archive_bytes=bundle.archive_bytes + 1)
     never_flown(air, "length or digest differs")
 
@@ -293,18 +299,16 @@ def test_archive_that_is_offered_larger_than_signed_is_refused(air, new):
         pytest.param(lambda files: files.pop("fp32.onnx"), "cannot be read", id="model missing"),
     ],
 )
-def test_rightly_signed_archive_that_does_not_work_is_refused(air, new, tiny_bundle, change, match):
-    good = air.signing.publish(new)
-    files = {path.name: path.read_bytes() for path in air.signing.registry.flown_folder(good).iterdir()}
+def test_rightly_signed_archive_that_does_not_work_is_refused(air, bundle, tiny_bundle, change, match):
+    files = {path.name: path.read_bytes() for path in air.signing.registry.flown_folder(bundle).iterdir()}
     change(files)
     bundle = air.signing.registry.publish(files, tiny_bundle.manifest, air.signing.signers)
     air.offer(bundle)
     never_flown(air, match)
 
 
-def test_model_that_sees_its_canaries_otherwise_is_refused(air, new, tiny_bundle, tmp_path):
-    good = air.signing.publish(new)
-    files = {path.name: path.read_bytes() for path in air.signing.registry.flown_folder(good).iterdir()}
+def test_model_that_sees_its_canaries_otherwise_is_refused(air, bundle, tiny_bundle, tmp_path):
+    files = {path.name: path.read_bytes() for path in air.signing.registry.flown_folder(bundle).iterdir()}
     other = sibling(tiny_bundle.folder, tmp_path / "other", seed=9, change=3.0)
     files |= {name: (other / name).read_bytes() for name in ("fp32.onnx", "bundle.json")}
     bundle = air.signing.registry.publish(files, tiny_bundle.manifest, air.signing.signers)
@@ -327,8 +331,7 @@ class Failing:
 
 
 @pytest.mark.parametrize(("how", "match"), [("raises", "out of memory"), ("nan", "not finite")])
-def test_bundle_that_fails_on_trial_gives_way_within_the_same_frame(air, new, how, match):
-    bundle = air.signing.publish(new)
+def test_bundle_that_fails_on_trial_gives_way_within_the_same_frame(air, bundle, how, match):
     air.offer(bundle)
     assert air.fly() == bundle.bundle_id
     student = air.swap.in_use.student
@@ -347,9 +350,8 @@ def test_bundle_that_fails_on_trial_gives_way_within_the_same_frame(air, new, ho
     assert air.states[-1] == ("o1", "gone_back")
 
 
-def test_bundle_that_is_too_slow_gives_way(make_air, new):
+def test_bundle_that_is_too_slow_gives_way(make_air, bundle):
     air = make_air(trial=TrialSettings(frames=1000, seconds=0.0, slower=1.5))
-    bundle = air.signing.publish(new)
     air.fly(15)
     air.offer(bundle)
     assert air.fly() == bundle.bundle_id
@@ -359,8 +361,7 @@ def test_bundle_that_is_too_slow_gives_way(make_air, new):
     assert "ms a frame" in air.reason
 
 
-def test_cloud_takes_a_bundle_back(air, new):
-    bundle = air.signing.publish(new)
+def test_cloud_takes_a_bundle_back(air, bundle):
     air.offer(bundle)
     assert air.fly(8) == bundle.bundle_id
     air.offer(bundle, action="go_back")
@@ -371,8 +372,7 @@ def test_cloud_takes_a_bundle_back(air, new):
     assert air.states[-1] == ("o1", "gone_back")
 
 
-def test_bundle_that_was_never_flown_is_taken_back_too(air, new):
-    bundle = air.signing.publish(new)
+def test_bundle_that_was_never_flown_is_taken_back_too(air, bundle):
     air.offer(bundle, action="go_back")
     assert air.states[-1] == ("o1", "refused")
     air.offer(bundle)
@@ -380,8 +380,7 @@ def test_bundle_that_was_never_flown_is_taken_back_too(air, new):
     assert air.fly(3) is None
 
 
-def test_fetch_goes_on_after_a_lost_link_and_after_the_program_died(air, new):
-    bundle = air.signing.publish(new)
+def test_fetch_goes_on_after_a_lost_link_and_after_the_program_died(air, bundle):
     archive = air.signing.registry.archive_path(bundle).read_bytes()
     metadata = air.signing.registry.signed().pack()
     parts = {"metadata": metadata, "archive": archive}
@@ -399,8 +398,7 @@ def test_fetch_goes_on_after_a_lost_link_and_after_the_program_died(air, new):
     assert air.fly(8) == bundle.bundle_id
 
 
-def test_offer_that_is_repeated_in_the_middle_changes_nothing(air, new):
-    bundle = air.signing.publish(new)
+def test_offer_that_is_repeated_in_the_middle_changes_nothing(air, bundle):
     metadata = air.signing.registry.signed().pack()
     archive = air.signing.registry.archive_path(bundle).read_bytes()
     for most in (100, 900, len(metadata) + 5000, 5000):
@@ -412,8 +410,7 @@ def test_offer_that_is_repeated_in_the_middle_changes_nothing(air, new):
     assert ("o1", "refused") not in air.states
 
 
-def test_damage_to_what_was_held_is_found_and_fetched_anew(air, new):
-    bundle = air.signing.publish(new)
+def test_damage_to_what_was_held_is_found_and_fetched_anew(air, bundle):
     archive = air.signing.registry.archive_path(bundle).read_bytes()
     air.offer(bundle, archive=archive[: len(archive) // 2])
     air.stop(dead=True)
@@ -424,8 +421,7 @@ def test_damage_to_what_was_held_is_found_and_fetched_anew(air, new):
     assert air.fly(8) == bundle.bundle_id
 
 
-def test_later_offer_drops_one_that_is_being_fetched(air, new, tiny_bundle, tmp_path):
-    bundle = air.signing.publish(new)
+def test_later_offer_drops_one_that_is_being_fetched(air, bundle, tiny_bundle, tmp_path):
     newer = air.signing.publish(sibling(tiny_bundle.folder, tmp_path / "newer", seed=7))
     air.offer(bundle, archive=b"")
     air.offer(newer, "o2")
@@ -434,8 +430,7 @@ def test_later_offer_drops_one_that_is_being_fetched(air, new, tiny_bundle, tmp_
 
 
 @pytest.mark.parametrize("deaths", [1, 2])
-def test_program_that_dies_on_trial_goes_back_at_the_second_time(air, new, deaths):
-    bundle = air.signing.publish(new)
+def test_program_that_dies_on_trial_goes_back_at_the_second_time(air, bundle, deaths):
     air.offer(bundle)
     assert air.fly() == bundle.bundle_id
     for _ in range(deaths):
@@ -450,8 +445,7 @@ def test_program_that_dies_on_trial_goes_back_at_the_second_time(air, new, death
         assert "ended 2 times while it was on trial" in air.reason
 
 
-def test_orderly_ends_in_a_trial_blame_nobody(air, new):
-    bundle = air.signing.publish(new)
+def test_orderly_ends_in_a_trial_blame_nobody(air, bundle):
     air.offer(bundle)
     assert air.fly() == bundle.bundle_id
     for _ in range(4):
@@ -462,8 +456,7 @@ def test_orderly_ends_in_a_trial_blame_nobody(air, new):
     assert air.states[-1] == ("o1", "in_force")
 
 
-def test_bundle_in_use_that_opens_no_more_is_gone_back_from_at_the_start(air, new):
-    bundle = air.signing.publish(new)
+def test_bundle_in_use_that_opens_no_more_is_gone_back_from_at_the_start(air, bundle):
     air.offer(bundle)
     assert air.fly(8) == bundle.bundle_id
     air.stop()
@@ -475,8 +468,7 @@ def test_bundle_in_use_that_opens_no_more_is_gone_back_from_at_the_start(air, ne
     assert "does not open" in air.reason
 
 
-def test_another_bundle_given_by_hand_rules_over_what_came_before(air, new, tiny_bundle, tmp_path):
-    bundle = air.signing.publish(new)
+def test_another_bundle_given_by_hand_rules_over_what_came_before(air, bundle, tiny_bundle, tmp_path):
     air.offer(bundle)
     assert air.fly(8) == bundle.bundle_id
     air.stop()
@@ -486,8 +478,7 @@ def test_another_bundle_given_by_hand_rules_over_what_came_before(air, new, tiny
     assert air.on_disk() == (0, False)
 
 
-def test_full_disk_refuses_and_flies_on(air, new, files_at_most):
-    bundle = air.signing.publish(new)
+def test_full_disk_refuses_and_flies_on(air, bundle, files_at_most):
     with files_at_most(4096):
         air.offer(bundle)
     assert air.states[-1] == ("o1", "refused")
@@ -495,23 +486,25 @@ def test_full_disk_refuses_and_flies_on(air, new, files_at_most):
     assert air.fly(3) is None
 
 
-def test_bundle_of_other_bands_is_refused(air, new, tiny_bundle):
-    good = air.signing.publish(new)
-    files = {path.name: path.read_bytes() for path in air.signing.registry.flown_folder(good).iterdir()}
+def test_bundle_of_other_bands_is_refused(air, bundle, tiny_bundle):
+    files = {path.name: path.read_bytes() for path in air.signing.registry.flown_folder(bundle).iterdir()}
     manifest = json.loads(files["bundle.json"]) | {"band_order": "red,green,nir"}
     files["bundle.json"] = json.dumps(manifest).encode()
     air.offer(air.signing.registry.publish(files, tiny_bundle.manifest, air.signing.signers))
     never_flown(air, "it takes the bands red, green, nir")
 
 
-def test_archive_with_a_link_is_refused_though_rightly_signed(air, new, tiny_bundle, monkeypatch):
-    files = {"bundle.json": b"{}", "a": b""}
-    packed = bytearray(pack_files(files))
-    monkeypatch.setattr("cloud.registry.pack_files", lambda files: bytes(packed).replace(b"a\0", b"..\0"[:2], 1))
+def test_archive_with_a_path_in_it_is_refused_though_rightly_signed(air, tiny_bundle, tmp_path, monkeypatch):
+    def smuggled(files):
+        info = tarfile.TarInfo("../../bank/escaped")
+        info.size = 4
+        return info.tobuf(tarfile.USTAR_FORMAT) + b"evil" + bytes(508) + bytes(1024)
+
+    monkeypatch.setattr("cloud.registry.pack_files", smuggled)
     monkeypatch.setattr("cloud.registry.unpack_files", lambda path, folder: folder.mkdir(parents=True))
-    bundle = air.signing.publish(new)
-    air.offer(bundle)
-    never_flown(air, "the archive")
+    air.offer(air.signing.registry.publish({}, tiny_bundle.manifest, air.signing.signers))
+    never_flown(air, "plain file names only")
+    assert not list(tmp_path.rglob("escaped"))
 
 
 def test_chips_of_a_bank_are_all_looked_at(tiny_bundle, make_bank):

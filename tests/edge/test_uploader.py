@@ -383,3 +383,56 @@ def test_what_can_still_be_in_time_goes_before_what_cannot(tmp_path, make_case, 
     fake_clock.advance(1.5)
     uploader.reset(window_bytes=2 * CHUNK_BYTES)
     assert uploader.next_message()[0].case == small
+
+
+def busy(case, retry_after_s):
+    return Problem(code="busy", detail="", about=case.case_id, retry_after_s=retry_after_s)
+
+
+def test_busy_cloud_is_offered_nothing_that_can_wait_no_longer(uploader, case, put, spool, make_case, fake_clock):
+    survey = put(1.0)
+    live = make_case(PAYLOAD, ttl_s=60.0)
+    spool.put(live, PAYLOAD, 9.0)
+    assert send(uploader)[0] == CaseOffer(case=live)
+    uploader.on_problem(busy(live, 20))
+    offered = send(uploader)
+    assert offered == [CaseOffer(case=case)]  # it may wait for ever
+    uploader.on_problem(busy(case, 20))
+    assert send(uploader) == []
+    fake_clock.advance(21)
+    assert len(send(uploader)) == 1
+    assert survey.case_id in spool
+
+
+def test_after_a_refusal_one_offer_goes_without_imagery_until_the_cloud_has_room(
+    uploader, spool, case, put, fake_clock
+):
+    spool.done(case.case_id)
+    uploader.reset(window_bytes=2 * CHUNK_BYTES, chunk_bytes=CHUNK_BYTES, open_cases=8)
+    first, _ = put(3.0), put(2.0)
+    message, blob = uploader.next_message()
+    uploader.sent(message, blob)
+    assert len(blob) == CHUNK_BYTES
+    uploader.on_problem(busy(first, 5))
+    fake_clock.advance(6)
+    message, blob = uploader.next_message()
+    uploader.sent(message, blob)
+    assert (message.kind, blob) == ("CaseOffer", b"")
+    assert send(uploader) == []
+    uploader.on_receipt(receipt(message.case))
+    assert send(uploader)[0].kind == "CaseChunk"
+
+
+def test_cloud_that_has_room_again_gets_more_cases_at_a_time_again(uploader, spool, case, put, fake_clock):
+    uploader.reset(window_bytes=MAX_CHUNK_BYTES, open_cases=4)
+    for _ in range(2):
+        send(uploader)
+        uploader.on_problem(busy(case, 0.01))
+        fake_clock.advance(1)
+    assert uploader._most == 1
+    for _ in range(4):
+        done = put(1.0)
+        send(uploader)
+        for waiting in (case, done):
+            uploader.on_receipt(receipt(waiting, "stored", len(PAYLOAD)))
+    assert uploader._most == 4

@@ -116,7 +116,7 @@ function edit(editor) {
     key("v", "preview", "Try it on recent cases", () => { if (!$("makes-prompt").checked) $("makes-prompt").click(); $("try").click(); }, "Answer");
   }
   if (document.querySelector('button[data-act="refine"]')) key("b", "refine", "Ask for a better picture", () => document.querySelector('button[data-act="refine"]').click(), "Answer");
-  if ($("not-there")) key("g", "not-there", "Not in the picture", () => $("not-there").click(), "Answer");
+  if ($("not-there")) key("g", "not-there", "Nothing here", () => $("not-there").click(), "Answer");
   key("w", "look-at-picture", "To the picture", () => svg.focus(), shows);
   document.addEventListener("keydown", (event) => { if (event.key === "Escape" && !document.querySelector("dialog[open]")) { setDrawing(false); boxes.choose(null); if (event.target.closest("input, select")) svg.focus({ preventScroll: true }); } });
 
@@ -221,8 +221,9 @@ function edit(editor) {
     clearTimeout(drawForm.later);
     if ($("preview-card") && $("makes-prompt").checked && names.length) drawForm.later = setTimeout(() => htmx.trigger("#try", "click"), 700);
   }
+  let mapLater = null;
   const numberLabels = boxes.labels.slice();
-  boxes.addEventListener("changed", () => { drawList(); drawForm(); if (isMapOn && !$("map-like").value) showMap(true); });
+  boxes.addEventListener("changed", () => { drawList(); drawForm(); if (isMapOn && !$("map-like").value) { clearTimeout(mapLater); mapLater = setTimeout(() => showMap(true), 250); } });
   boxes.addEventListener("chosen", drawList);
   drawList();
   drawLabels();
@@ -237,17 +238,21 @@ function edit(editor) {
   if ($("makes-prompt")) $("prompt-fields").hidden = !$("makes-prompt").checked;
 
   // --- where the student looked ---
+  let turn = 0;
   async function showMap(on) {
+    const mine = ++turn;
     isMapOn = on;
     press("map", on);
     const prompt = $("map-like")?.value, legend = $("map-legend"), chosen = boxes.current ? [boxes.current] : boxes.items.filter((item) => item.kind === "thing");
     const like = prompt ? new URLSearchParams({ prompt }) : new URLSearchParams(chosen.slice(0, 32).map(({ box: [x1, y1, x2, y2] }) => ["box", [x1, y1, x2 - x1, y2 - y1].map((v) => v.toFixed(1)).join(",")]));
     try {
-      const told = await stage.showMaps(on, like);
+      const told = await stage.showMaps(on, like, () => mine === turn);
+      if (mine !== turn) return;
       legend.hidden = !told;
       if (told) legend.textContent = `dark to bright: cosine ${Math.min(...told.map((t) => t[0])).toFixed(2)} to ${Math.max(...told.map((t) => t[1])).toFixed(2)} with ${prompt ? "the prompt" : boxes.current ? "the chosen box" : "the boxes"}`;
       say(on ? legend.textContent : "The map is off.");
     } catch (error) {
+      if (mine !== turn) return;
       isMapOn = false;
       press("map", false);
       legend.hidden = true;

@@ -90,14 +90,16 @@ export class Stage {
     });
   }
 
-  async showMaps(isOn, like) {
-    this.maps.replaceChildren();
-    if (!isOn) return null;
-    const told = [];
+  /** Lay maps over the pictures; `isWanted` says whether nobody has asked for others meanwhile. */
+  async showMaps(isOn, like, isWanted) {
+    if (!isOn) { this.maps.replaceChildren(); return null; }
+    const told = [], images = [];
     for (const part of this.data.parts) {
       if (!part.map) continue;
       const answer = await fetch(`${part.map}?${like}`, { headers: { "HX-Request": "true" } });
+      if (!isWanted()) return null;
       if (!answer.ok) {
+        this.maps.replaceChildren();
         const page = new DOMParser().parseFromString(await answer.text(), "text/html");
         throw new Error(page.body.querySelector("p")?.textContent ?? `the map could not be made (${answer.status})`);
       }
@@ -105,8 +107,9 @@ export class Stage {
       const address = URL.createObjectURL(await answer.blob());
       const image = make("image", { href: address, preserveAspectRatio: "none", ...rectOf(part.region) });
       image.addEventListener("load", () => URL.revokeObjectURL(address));
-      this.maps.append(image);
+      images.push(image);
     }
+    if (isWanted()) this.maps.replaceChildren(...images);
     return told;
   }
 }

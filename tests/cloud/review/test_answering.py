@@ -37,7 +37,10 @@ def test_prompt_is_made_of_one_label_and_comes_into_force(console, open_store, s
 
 
 def test_answer_that_nothing_is_there(console, open_store, seen_case, desk, metrics):
-    console("ann").review(seen_case)
+    person = console("ann")
+    assert "no box is drawn or confirmed" in words(person.review(seen_case))
+    assert "a box is drawn, and you say" in words(person.review(seen_case, GREEN, not_there="yes"))
+    assert person.review(seen_case, not_there="yes").status_code == 200
     Watcher(open_store, desk, metrics).look()
     (told,) = open_store.undelivered("uav", 9)
     assert told.detections == ()

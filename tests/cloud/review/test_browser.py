@@ -338,7 +338,7 @@ def test_first_page_of_ten_thousand_cases(visit, service, painter, make_case_of,
     took_s = here.page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd") / 1000
     record_property("first_page_s", took_s)
     assert here.page.locator(".case-link").count() == 24
-    assert took_s < 3.0
+    assert took_s < 5.0
     here.page.get_by_role("link", name="More").click()
     here.page.wait_for_url("**after=*")
 
@@ -391,7 +391,7 @@ def test_click_on_send_to_prompt_in_force_on_a_flying_edge(visit, service, paint
         here.page.locator("#outcome .tag.good").wait_for()
         took_s = time.monotonic() - started_s
         record_property("click_to_force_s", took_s)
-        assert took_s < 3.0  # the goal is 1 s; docs/review.md has what a machine with nothing else to do needs
+        assert took_s < 5.0  # the goal is 1 s; docs/review.md has what a machine with nothing else to do needs
         lines = service.folder / "out" / "detections.jsonl"
         wait_for(lambda: '"debris"' in lines.read_text())
     finally:

@@ -111,6 +111,20 @@ def test_huge_form_is_refused_before_it_is_read(console, seen_case):
     assert "send fewer boxes" in answer.text
 
 
+def test_huge_form_that_does_not_say_so_is_refused_too(console, seen_case):
+    person = console("ann")
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    parts = (b"boxes=" if number == 0 else b"x" * 10_000 for number in range(40))
+    path = f"/review/cases/uav/{seen_case.case_id}/review"
+    assert person.client.post(path, content=parts, headers=headers).status_code == 413
+
+
+def test_console_is_found_without_its_last_slash(console):
+    client = console()
+    assert client.get("/review", follow_redirects=False).headers["location"].endswith("/review/")
+    assert client.get("/", follow_redirects=False).headers["location"] == "/review/"
+
+
 def test_file_is_not_taken(console, seen_case):
     person = console("ann")
     files = {"boxes": ("a.bin", b"x" * 1000)}
@@ -276,7 +290,7 @@ def test_question_about_a_target_is_answered_with_a_place_or_that_it_is_not_ther
     person = console("ann")
     assert "Where is target 3 (boat)?" in words(person.get(f"/review/cases/uav/{case.case_id}"))
     ask = {"labels_digest": labels_digest(open_store.craft("uav"))}
-    assert "draw one around the target" in words(person.review(case, **ask))
+    assert "no box is drawn or confirmed" in words(person.review(case, **ask))
     two = [("boat", 42, 42, 58, 58), ("boat", 62, 42, 78, 58)]
     assert "one thing; leave one box" in words(person.review(case, *two, **ask))
     assert person.review(case, two[0], **ask).status_code == 200

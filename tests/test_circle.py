@@ -17,7 +17,6 @@ from distill.evaluate import evaluate
 from edge.bundle import load_bundle, read_manifest
 from edge.student import Student
 from sim.bench_fewshot import kept_bundle
-from sim.processes import command_of
 
 LEAVE_OUT_STUDENT = kept_bundle("leaveout")
 UNFAMILIAR = "Bicycle"
@@ -59,7 +58,8 @@ slower = 50.0
 
 
 def run(program, *arguments):
-    command = command_of(program, *map(str, arguments))
+    launch = f"from {program.removeprefix('skyloop-')}.cli import main; main()"
+    command = [sys.executable, "-W", "ignore", "-c", launch, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=3600, check=False)
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     return done.stdout

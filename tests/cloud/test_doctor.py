@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from gateway_peers import answer_to, big_case
 
 from cloud import cli
 from cloud.config import CloudSettings
@@ -117,6 +118,20 @@ def test_enrolled_craft_is_let_in_and_learns_the_clouds_time(cloud, keys_of):
     (check,) = answered.checks
     assert check.state == "ok", check.line()
     assert abs(answered.clock_offset_s) < 5
+
+
+def test_asking_changes_nothing_of_what_the_cloud_knows_of_a_craft(cloud, keys_of):
+    keys = keys_of("doctor")
+    cloud.store.set_craft_profile("doctor", "its own space", "u8s8", ["Car"])
+    cloud.store.note_flown("doctor", "its own bundle", 1.0)
+    cloud.store.add_interpretation("doctor", answer_to(big_case()))
+    (check,) = ask_cloud((cloud.endpoint,), (keys, cloud.keys.public), PROFILE).checks
+    assert check.state == "ok", check.line()
+    craft = cloud.store.craft("doctor")
+    assert (craft.space_id, craft.variant, craft.labels) == ("its own space", "u8s8", ("Car",))
+    assert cloud.store.flown_bundles()["doctor"] == "its own bundle"
+    sent = {kind for direction, kind in cloud.gateway.stats.messages if direction == "cloud_to_edge"}
+    assert sent == {"Welcome"}
 
 
 def test_stranger_is_told_to_enrol(cloud, keys_of, monkeypatch):

@@ -191,11 +191,11 @@ class Engine:
 
     async def _ask(self) -> None:
         """Take what is open to the teacher."""
-        while True:
+        while not self._is_stopping:
             await self._is_ready.wait()
-            if self._is_stopping:
-                break
             await self._gather()
+            if self._is_stopping:  # asked after the last pause: `clear` would take the call that ends the next one
+                break
             ready, self._ready = self._ready, []
             self._is_ready.clear()
             self._note_batch([_waiting(case) for case in ready])

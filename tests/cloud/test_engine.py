@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -312,6 +313,31 @@ def test_cases_of_an_earlier_run_are_found_and_counted(open_store, steps, add, p
 
     assert run_engine(open_store, steps, scenario) == 3
     assert sorted(case_id for batch in steps.asked for case_id in batch) == sorted(case.case_id for case in cases)
+
+
+def test_case_that_is_kept_while_the_store_is_read_is_not_answered_again(open_store, steps, painting, monkeypatch):
+    read, looked = open_store.waiting_cases, []
+
+    async def scenario(engine):
+        def slow(limit):
+            found = read(limit)
+            steps.may_end.set()
+            while engine._in_work:
+                time.sleep(0.005)
+            looked.append(len(found))
+            return found
+
+        ids = arrive(engine, open_store, painting, 1)
+        await until(lambda: steps.asked)
+        monkeypatch.setattr(open_store, "waiting_cases", slow)
+        engine._is_behind = True
+        engine.wake()
+        await until(lambda: looked)
+        await asyncio.sleep(0.2)  # it would be asked about at once
+        return ids
+
+    assert run_engine(open_store, steps, scenario) == steps.kept
+    assert (looked, len(steps.asked)) == ([1], 1)
 
 
 def test_stop_while_a_batch_waits_for_more_ends_it(open_store, steps, painting, monkeypatch):

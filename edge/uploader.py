@@ -57,6 +57,7 @@ class _Upload:
     is_offered: bool = False
     is_accepted: bool = False  # or sent on trust: a case that is new cannot be anything but wanted from its beginning
     is_answered: bool = False
+    is_probe: bool = False  # offered after a refusal: what becomes of it tells whether there is room again
     sent: int = 0  # bytes of imagery, from 0
     covered: int = 0  # by receipts
     offered_s: float = 0.0
@@ -162,6 +163,7 @@ class Uploader:
             upload.is_offered = True
             upload.offered_s = upload.progress_s = now_s
             upload.is_accepted = self._is_new(upload)
+            upload.is_probe = not upload.is_audit and self._refusals.is_probing(upload.spooled.case.ttl_s)
             self._offered.add(upload.case_id)
         elif isinstance(message, CaseChunk):
             upload = self._uploads[message.case_id]
@@ -219,6 +221,16 @@ class Uploader:
         """
         now_s = self._clock.monotonic_s()
         self._refusals.heed(ttl_s, now_s + retry_after_s, now_s)
+        for upload in list(self._uploads.values()):
+            upload.is_probe = upload.is_probe and (upload.spooled.case.ttl_s is None) != (ttl_s is None)
+            if not upload.is_offered and not upload.is_audit:  # picked before; its turn may come yet
+                self._forget(upload)
+
+    def _note_room(self, upload: _Upload) -> None:
+        """The cloud took a case: where it was offered after a refusal, there is room for its kind again."""
+        if upload.is_probe:
+            upload.is_probe = False
+            self._refusals.taken(upload.spooled.case.ttl_s)
 
     def _look_after(self, now_s: float) -> None:
         """Forget what left the spool, and offer again what nobody answered."""
@@ -324,7 +336,7 @@ class Uploader:
 
     def _go_on(self, upload: _Upload, next_offset: int) -> None:
         now_s = self._clock.monotonic_s()
-        self._refusals.taken(upload.spooled.case.ttl_s)
+        self._note_room(upload)
         upload.progress_s = now_s
         if upload.is_audit:
             self._on_forgotten(upload)
@@ -351,7 +363,7 @@ class Uploader:
         return newest
 
     def _on_stored(self, upload: _Upload) -> None:
-        self._refusals.taken(upload.spooled.case.ttl_s)
+        self._note_room(upload)
         self._most = min(self._most + 1, self._open_cases)  # one more at a time, where it was busy before
         if upload.is_audit:
             assert self._audit is not None

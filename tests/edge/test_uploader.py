@@ -448,6 +448,33 @@ def test_after_a_refusal_one_offer_goes_without_imagery_until_the_cloud_has_room
     assert send(uploader)[0].kind == "CaseChunk"
 
 
+def test_receipt_of_what_was_taken_before_a_refusal_tells_of_no_room(uploader, spool, case, put, fake_clock):
+    spool.done(case.case_id)
+    uploader.reset(4 * CHUNK_BYTES, chunk_bytes=CHUNK_BYTES, open_cases=8)
+    taken, refused = put(4.0), put(3.0, b"few")
+    assert offers(send(uploader)) == [refused, taken]
+    uploader.on_problem(busy(refused, 5))
+    fake_clock.advance(6)
+    uploader.on_receipt(receipt(taken, next_offset=CHUNK_BYTES, credit_bytes=4 * CHUNK_BYTES))
+    put(2.0, b"few")
+    probes = [uploader.next_message()]
+    uploader.sent(*probes[0])
+    assert (probes[0][0].kind, probes[0][1]) == ("CaseOffer", b"")
+    assert offers(send(uploader)) == []
+
+
+def test_what_was_picked_before_a_refusal_is_not_offered_in_the_pause(uploader, spool, case, put, fake_clock):
+    uploader.reset(4 * CHUNK_BYTES, open_cases=8)
+    picked = [put(value, b"few") for value in (3.0, 2.0)]
+    first = uploader.next_message()  # all are picked, and one is under way
+    uploader.sent(*first)
+    uploader.on_problem(busy(first[0].case, 5))
+    assert send(uploader) == []
+    fake_clock.advance(6)
+    assert len(offers(send(uploader))) == 1
+    assert all(one.case_id in spool for one in picked)
+
+
 def test_cloud_that_has_room_again_gets_more_cases_at_a_time_again(uploader, spool, case, put, fake_clock):
     uploader.reset(window_bytes=MAX_CHUNK_BYTES, open_cases=4)
     for _ in range(2):

@@ -192,7 +192,7 @@ class Engine:
 
     async def _ask(self) -> None:
         """Take what is open to the teacher."""
-        while not self._is_stopping:
+        while True:
             await self._is_ready.wait()
             await self._gather()
             if self._is_stopping:  # asked after the last pause: `clear` would take the call that ends the next one

@@ -96,8 +96,8 @@ class Admission:
         self._waiting = Counter(counts)
         self._total = sum(counts.values())
 
-    def kept(self, craft: str, case_id: str) -> None:
-        """Note that a case that was taken is durable."""
+    def arrived(self, craft: str, case_id: str) -> None:
+        """Note that a case that was taken is not on its way any more: it is durable, or will not be."""
         self._promised.pop((craft, case_id), None)
 
     def stored(self, craft: str) -> None:
@@ -156,6 +156,8 @@ class Admission:
             reason = f"its answer would take {expected_s:.1f} s, of use are {limit_s:.1f} s"
             refusal = self._refusal("late", reason, expected_s - _DRAINED * limit_s, craft)
         else:
+            # Offered anew, it goes behind the others: they are in the order of their age.
+            self._promised.pop((craft, case.case_id), None)
             self._promised[craft, case.case_id] = self.clock.monotonic_s()
             return None
         self.refused[refusal.why] += 1

@@ -78,14 +78,25 @@ class CaseIntake:
         if known is not None:
             await self._tell_verdict(case, "duplicate" if known == case.payload_sha256 else "conflict")
             return
-        if upload is None and not await self._is_admitted(case):
+        if upload is not None:
+            upload = desk.uploads.open(self._craft, case)
+        elif await self._is_admitted(case):
+            upload = self._open(case)
+        else:
             return
-        upload = desk.uploads.open(self._craft, case)
         if upload.verdict is not None:  # an earlier connection brought all of it
             self._conclude(upload)
         self._touched[case.case_id] = upload
         if blob:
             self._add(upload, 0, blob)
+
+    def _open(self, case: Case) -> Upload:
+        """The upload of a case that has just been admitted, and is not counted on where there is no room for it."""
+        try:
+            return self._desk.uploads.open(self._craft, case)
+        except MessageError:
+            self._desk.admission.arrived(self._craft, case.case_id)
+            raise
 
     async def _is_admitted(self, case: Case) -> bool:
         """Whether a case that is new is taken now; the craft is told where it is not."""
@@ -153,6 +164,7 @@ class CaseIntake:
         """Let an upload go, even where the craft has gone; many become durable at once, and are told of in one go."""
         self._committing.discard(verdict)
         self._desk.uploads.remove(upload)
+        self._desk.admission.arrived(upload.craft, upload.case.case_id)
         self._concluded.append(upload)
         self._on_verdict()
 

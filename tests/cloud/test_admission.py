@@ -90,10 +90,21 @@ def test_case_that_never_came_is_forgotten(fake_clock):
     assert admission.admit("b", make_case(b"imagery")) is None
 
 
+def test_case_offered_anew_holds_up_the_end_of_no_older_promise(fake_clock):
+    admission = make(fake_clock)
+    again, lost = make_case(b"imagery"), make_case(b"imagery")
+    admission.admit("a", again)
+    admission.admit("b", lost)
+    fake_clock.advance(6)
+    admission.admit("a", again)
+    fake_clock.advance(6)
+    assert admission._promises() == 1
+
+
 def test_kept_and_stored_case_counts_once(fake_clock):
     admission, case = make(fake_clock, max_waiting=2), make_case(b"imagery")
     admission.admit("a", case)
-    admission.kept("a", case.case_id)
+    admission.arrived("a", case.case_id)
     admission.stored("a")
     assert admission.waiting == 1
     assert admission.admit("a", make_case(b"imagery")) is None

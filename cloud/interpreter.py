@@ -60,7 +60,12 @@ class _Draft:
 
 
 class Interpreter:
-    """Answers cases; `open`, `ask` and `keep` may each run in a thread of their own."""
+    """Answers cases; `open`, `ask` and `keep` may each run in a thread of their own.
+
+    Attributes:
+        metrics: counted into.
+        give_way: called in the thread of `keep` between two cases: a person who waits comes first.
+    """
 
     def __init__(
         self,
@@ -72,6 +77,7 @@ class Interpreter:
     ) -> None:
         """Use these; the desk brings the twins and the clock."""
         self.metrics = metrics
+        self.give_way: Callable[[], None] = _go_on
         self._store, self._teacher, self._desk, self._settings = store, TakingTurns(teacher), desk, settings
 
     def answer(self, cases: Sequence[StoredCase], notify: Callable[[str], None]) -> None:
@@ -178,6 +184,7 @@ class Interpreter:
     def _teach_all(self, drafts: Sequence[_Draft], postman: Postman) -> None:
         outcomes = []
         for draft in drafts:
+            self.give_way()
             with self._failing(draft.opened.stored):
                 draft.question = self._teach(draft, postman)
                 outcomes.append(draft.outcome)
@@ -291,3 +298,7 @@ class Interpreter:
         log.warning("case cannot be interpreted", craft=stored.craft, case_id=stored.case.case_id, reason=reason)
         self._store.settle_cases([CaseOutcome(stored.craft, stored.case.case_id, "failed", reason)])
         self.metrics.interpreted.labels("failed").inc()
+
+
+def _go_on() -> None:
+    """Nobody waits."""

@@ -100,6 +100,10 @@ class ReviewShelf:
             session.flush()
             return row.id
 
+    def has_waiting_reviews(self) -> bool:
+        """Whether somebody waits for an answer to be used; takes microseconds."""
+        return bool(self._db.fetch("SELECT 1 FROM reviews WHERE state = 'waiting' LIMIT 1"))
+
     def waiting_reviews(self, limit: int = 100) -> list[Review]:
         """Answers that no server has used yet, oldest first."""
         query = select(ReviewRow).where(ReviewRow.state == "waiting").order_by(ReviewRow.id).limit(limit)

@@ -75,6 +75,7 @@ class CloudService:
         interpreter = Interpreter(self.store, teacher, desk, settings, self.metrics)
         self._engine = Engine(self.store, interpreter, settings, self._worker, self, admission=admission)
         self._watcher = Watcher(self.store, desk, self.metrics)
+        interpreter.give_way = self._give_way
         self._janitor = Janitor(self.store, settings.retention, self.metrics)
         self.gateway.on_cases_stored = self._engine.arrive
         self._stop, self._look = asyncio.Event(), asyncio.Event()
@@ -109,6 +110,12 @@ class CloudService:
 
     def _backend(self) -> Backend:
         return Backend(self.store, self.settings, SystemClock(), live=self.gateway.live, wake=self._wake_watcher)
+
+    def _give_way(self) -> None:
+        """In the worker's thread, between two of the teacher's cases: use what people answered meanwhile."""
+        if self.store.has_waiting_reviews():
+            for craft in self._watcher.look():
+                self.notify(craft)
 
     def _wake_watcher(self) -> None:
         """From any thread: look at once for what people asked for."""

@@ -254,7 +254,8 @@ class CaseStore(
         """
         if not _CASE_PREFIX.fullmatch(case_id):
             raise RequestError(f"case {case_id[:40]!r} is not 6..32 hex digits; see skyloop-cloud cases")
-        query = select(CaseRow).where(CaseRow.case_id.startswith(case_id)).limit(2)
+        # A range: LIKE, which knows no case of letters, would read every case there is.
+        query = select(CaseRow).where(CaseRow.case_id >= case_id, CaseRow.case_id < case_id + "g").limit(2)
         query = query if craft is None else query.where(CaseRow.craft == craft)
         with self._db.reading() as session:
             rows = session.scalars(query).all()

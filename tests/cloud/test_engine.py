@@ -11,7 +11,8 @@ from cloud.engine import Engine
 from cloud.errors import StoreError, TeacherError
 from cloud.interpreter import Interpreter
 from cloud.opened import Knocking, OpenedCase
-from cloud.store import StoredCase
+from cloud.store import Review, StoredCase
+from cloud.watcher import Watcher
 from protocols import CasePart, encode_image
 
 SETTINGS = CloudSettings(max_batch=4, unsure_below=0.5, prompts=PromptSettings(min_score=0.5))
@@ -323,3 +324,23 @@ def test_queue_delay_and_batch_size_are_told(open_store, steps, painting, metric
     run_engine(open_store, steps, scenario)
     assert metrics.registry.get_sample_value("skyloop_batch_size_sum") == 2
     assert metrics.registry.get_sample_value("skyloop_queue_delay_seconds_count") == 2
+
+
+def test_person_is_heard_between_two_of_the_teachers_cases(
+    open_store, interpreter, notified, add, painting, desk, metrics
+):
+    cases = [add((50, 50, painting.GREEN)) for _ in range(3)]
+    answered = open_store.add_review(
+        Review("uav", cases[0].case_id, "debris", ((42.0, 42.0, 58.0, 58.0),), "craft", "ann", 7.0)
+    )
+    watcher, settled = Watcher(open_store, desk, metrics), []
+
+    def give_way():
+        if open_store.has_waiting_reviews():
+            watcher.look()
+        settled.append(len([case for case in cases if open_store.case_state("uav", case.case_id)[1] != "stored"]))
+
+    interpreter.give_way = give_way
+    answer_all(open_store, interpreter, notified)
+    assert open_store.review_outcome(answered) == ("done", "")
+    assert settled == [1, 1, 1]  # the person's, before any of the teacher's is settled

@@ -64,6 +64,24 @@ def test_bound_of_waiting_cases_holds_with_those_on_their_way(fake_clock):
     assert admission.admit("more", make_case(b"imagery")).why == "full"
 
 
+def test_flood_fills_not_the_places_of_a_quiet_craft(fake_clock):
+    admission = make(fake_clock, max_waiting=16)
+    store(admission, "flood", 14)
+    assert admission.admit("flood", make_case(b"imagery")).why == "full"
+    taken = [admission.admit("quiet", make_case(b"imagery")) is None for _ in range(3)]
+    assert taken == [True, True, False]  # the bound holds for all
+
+
+def test_craft_over_its_share_of_a_full_house_is_refused_before_one_under_it(fake_clock):
+    admission = make(fake_clock, max_waiting=80)
+    for craft, count in (("most", 40), ("even", 25), ("least", 5)):  # of 70, 23 for each
+        store(admission, craft, count)
+    refused = [admission.admit(craft, make_case(b"imagery")) for craft in ("most", "even")]
+    assert ["70 cases wait, at most 70 do" in refusal.reason for refusal in refused] == [True, True]
+    assert [admission.admit("least", make_case(b"imagery")) for _ in range(10)] == [None] * 10
+    assert admission.admit("least", make_case(b"imagery")).why == "full"
+
+
 def test_case_that_never_came_is_forgotten(fake_clock):
     admission = make(fake_clock, max_waiting=1)
     assert admission.admit("a", make_case(b"imagery")) is None

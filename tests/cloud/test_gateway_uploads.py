@@ -183,6 +183,17 @@ def test_case_that_could_not_be_answered_in_time_is_refused_at_its_offer_with_a_
     assert admission.refused == {"late": 1}
 
 
+def test_every_offer_that_is_refused_is_told_so_however_many_are(cloud, connect):
+    peer = connect("alpha")
+    peer.join()
+    cloud.gateway.admission.begin({"alpha": 10_000})
+    cases = [big_case(ttl_s=None) for _ in range(30)]
+    for case in cases:
+        peer.send(CaseOffer(case=case))
+    told = [peer.receive("Problem")[0] for _ in cases]
+    assert [(problem.code, problem.about) for problem in told] == [("busy", case.case_id) for case in cases]
+
+
 def test_case_that_is_stored_is_said_so_again_however_much_waits(cloud, connect):
     peer, case = connect("alpha"), big_case(PAYLOAD[:1000])
     peer.join()

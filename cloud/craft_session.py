@@ -10,6 +10,7 @@ import asyncio
 import functools
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 import structlog
 
@@ -62,6 +63,8 @@ _LIVENESS_HEARTBEATS = 6
 _PROBLEMS_PER_S = 10.0
 
 
+_Sent: TypeAlias = tuple[str, float]  # who made the answer that is on its way, and when
+
 Transmit = Callable[["CraftSession", list[bytes]], Awaitable[bool]]
 
 
@@ -106,12 +109,12 @@ class CraftSession:
         self._inbox_bytes = 0
         self._outbox: deque[list[bytes]] = deque()
         self._banks: BankSender | None = None  # from Hello on
-        self._unreceipted: dict[str, str] = {}  # case_id -> who made the interpretation on its way
+        self._unreceipted: dict[str, _Sent] = {}  # by case_id
         self._received_s = self._sent_s = self._looked_s = desk.clock.monotonic_s()
         self._seen: Token = _NO_NEWS
         self._is_news = True
         self._fresh: deque[Interpretation] = deque()  # answers just made, to be sent without asking the store
-        self._has_more = False  # the store has answers that found no room
+        self._has_more = False  # the store has answers that found no room, or wait for the one to their case before
         self._problems_left, self._problems_s = _PROBLEMS_PER_S, self._sent_s
         self._seq = 0
 
@@ -136,12 +139,13 @@ class CraftSession:
 
     def deliver(self, answer: Interpretation) -> None:
         """Send an answer that has just been kept; where too many are on their way, the store is asked for it later."""
-        if self._banks is None or answer.case_id in self._unreceipted:
+        if self._banks is None:
             return
-        if len(self._unreceipted) >= self._desk.settings.max_unreceipted:
+        is_full = len(self._unreceipted) >= self._desk.settings.max_unreceipted
+        if is_full or answer.case_id in self._unreceipted:
             self._has_more = True
             return
-        self._unreceipted[answer.case_id] = answer.by
+        self._unreceipted[answer.case_id] = _sent(answer)
         self._fresh.append(answer)
         self._wake.set()
 
@@ -306,15 +310,14 @@ class CraftSession:
         self.notify()
 
     def _on_interpretation_receipt(self, receipt: InterpretationReceipt) -> None:
-        by = self._unreceipted.get(receipt.case_id)
-        if by is not None:
-            self._desk.deliveries.add(
-                self.craft, receipt.case_id, by, functools.partial(self._note_delivered, receipt.case_id, by)
-            )
+        sent = self._unreceipted.get(receipt.case_id)
+        if sent is not None:
+            on_noted = functools.partial(self._note_delivered, receipt.case_id, sent)
+            self._desk.deliveries.add((self.craft, receipt.case_id, *sent), on_noted)
 
-    def _note_delivered(self, case_id: str, by: str) -> None:
+    def _note_delivered(self, case_id: str, sent: _Sent) -> None:
         """An answer is known to be with the craft: there is room for another one."""
-        if self._unreceipted.get(case_id) != by:
+        if self._unreceipted.get(case_id) != sent:
             return  # greeted anew meanwhile, or receipted twice
         del self._unreceipted[case_id]
         self._desk.stats.interpretations_delivered += 1
@@ -363,9 +366,11 @@ class CraftSession:
         found = await desk.ask(desk.store.undelivered, self.craft, limit)
         self._has_more = len(found) >= limit
         for answer in found:
-            if answer.case_id in self._unreceipted or len(self._unreceipted) >= limit:
+            before = self._unreceipted.get(answer.case_id)
+            if before is not None or len(self._unreceipted) >= limit:
+                self._has_more = self._has_more or before != _sent(answer)
                 continue
-            self._unreceipted[answer.case_id] = answer.by
+            self._unreceipted[answer.case_id] = _sent(answer)
             await self._send_answer(answer)
 
     async def _send_fresh(self) -> None:
@@ -429,6 +434,10 @@ class CraftSession:
             return False
         self._sent_s = self._desk.clock.monotonic_s()
         return True
+
+
+def _sent(answer: Interpretation) -> _Sent:
+    return answer.by, answer.made_at_s
 
 
 def _about(message: AnyMessage) -> str:

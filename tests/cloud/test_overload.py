@@ -50,7 +50,8 @@ class Site:
             heartbeat_s=0.5,
             **settings,
         )
-        command = [sys.executable, str(PROGRAM), told.model_dump_json(), str(picture_s)]
+        # Its text, not its path: beside it lies tests/cloud, which a program started there may take for the package.
+        command = [sys.executable, "-c", PROGRAM.read_text(), told.model_dump_json(), str(picture_s)]
         with Child("the cloud", command, self.folder / f"cloud-{self.starts}.log") as child:
             wait_ready(child, self.http_port)
             yield child

@@ -13,7 +13,7 @@ from protocols.chips import Chip
 from protocols.imagery import encode_image
 from protocols.prompts import BankRef
 from protocols.target_questions import TargetQuestion
-from protocols.values import Detection, FrameHeader, Pose
+from protocols.values import Detection, FrameHeader, Interpretation, Pose
 
 EVIL = "<script>alert(1)</script>"
 SQL = "'; DROP TABLE cases; --"
@@ -214,6 +214,24 @@ def test_fleet_says_what_is_stale(console, backend, open_store, seen_case):
     assert "2.5 MB" in told
     assert "revision 0 in force" in told
     assert "3 cases" in told
+
+
+def test_old_result_is_stale_where_cases_came_since(console, open_store, seen_case):
+    person = console("vic")
+    assert "Newest result none" in words(person.get("/review/fleet"))
+    for age_s, is_stale in ((300.0, True), (-1.0, False)):
+        answer = Interpretation(
+            case_id=seen_case.case_id,
+            detections=(),
+            confidence=1.0,
+            by="person",
+            interpreter="ann",
+            made_at_s=time.time() - age_s,
+        )
+        open_store.add_interpretation("uav", answer)
+        told = words(person.get("/review/fleet"))
+        assert ("stale: cases came since Newest case came in" in told) == is_stale
+        assert ("Newest result 5 min ago" in told) == is_stale
 
 
 def test_prompt_is_revoked_by_an_operator(console, open_store, seen_case, desk, metrics):

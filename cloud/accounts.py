@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,9 @@ _TRIES, _TRIES_S = 5, 300.0
 """Wrong passwords for a name from one address before it has to wait, and for how long."""
 
 _MOST_WATCHED = 10_000
+
+_AT_ONCE = 4
+"""Log-ins in work: each blocks a worker thread, of which all pages share forty, and two hash at a time."""
 
 _hasher = PasswordHasher()  # argon2id with the second recommended parameters of RFC 9106: 64 MiB, 3 passes
 _hashing = threading.Semaphore(2)  # each takes those 64 MiB
@@ -71,7 +75,17 @@ class Doorman:
         """Know of no wrong guess yet."""
         self._store, self._monotonic_s = store, monotonic_s
         self._failures: OrderedDict[tuple[str, str], tuple[int, float]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock, self._places = threading.Lock(), threading.BoundedSemaphore(_AT_ONCE)
+
+    @contextlib.contextmanager
+    def place(self) -> Iterator[bool]:
+        """Whether there is room for one more log-in; who gets none does not wait for it."""
+        is_free = self._places.acquire(blocking=False)
+        try:
+            yield is_free
+        finally:
+            if is_free:
+                self._places.release()
 
     def wait_s(self, name: str, address: str) -> float:
         """Seconds until a name may be tried again from an address; 0 is now."""

@@ -64,25 +64,14 @@ def log_in(request: Request, response: Response, name: str, password: str) -> No
     """Open a log-in for the browser behind a request, and give it the cookie; takes a tenth of a second of a core.
 
     Raises:
-        HTTPException: 401 where name or password are wrong; 429 with `Retry-After` after too many of these.
+        HTTPException: 401 where name or password are wrong; with `Retry-After`, 429 after too many of these, and 503
+            while others log in.
     """
     check_origin(request)
-    backend, doorman = backend_of(request), request.app.state.doorman
-    address = request.client.host if request.client else ""
-    wait_s = doorman.wait_s(name, address)
-    if wait_s:
-        raise HTTPException(
-            429, f"too many wrong passwords: wait {wait_s:.0f} s", headers={"Retry-After": f"{wait_s:.0f}"}
-        )
-    if not doorman.admits(name, password, address):
-        backend.store.note_event(name[:64], "login failed", detail=f"from {address}")
-        raise HTTPException(401, "name or password is wrong; `skyloop-cloud users password` makes a new one")
-    life_s = backend.settings.web.login_s
-    secret = backend.store.open_login(name, backend.clock.wall_s(), life_s)
-    backend.store.note_event(name, "login", detail=f"from {address}")
-    response.set_cookie(
-        COOKIE, secret, max_age=int(life_s), httponly=True, samesite="strict", secure=is_encrypted(request), path="/"
-    )
+    with request.app.state.doorman.place() as is_free:
+        if not is_free:
+            raise HTTPException(503, "others are logging in: try again in a second", headers={"Retry-After": "1"})
+        _log_in(request, response, name, password)
 
 
 def log_out(request: Request, response: Response) -> None:
@@ -110,6 +99,25 @@ def is_encrypted(request: Request) -> bool:
     """Whether the browser speaks TLS, to us or to a trusted proxy before us."""
     told = request.headers.get("x-forwarded-proto") if _is_proxied(request) else None
     return (told or request.url.scheme) == "https"
+
+
+def _log_in(request: Request, response: Response, name: str, password: str) -> None:
+    backend, doorman = backend_of(request), request.app.state.doorman
+    address = request.client.host if request.client else ""
+    wait_s = doorman.wait_s(name, address)
+    if wait_s:
+        raise HTTPException(
+            429, f"too many wrong passwords: wait {wait_s:.0f} s", headers={"Retry-After": f"{wait_s:.0f}"}
+        )
+    if not doorman.admits(name, password, address):
+        backend.store.note_event(name[:64], "login failed", detail=f"from {address}")
+        raise HTTPException(401, "name or password is wrong; `skyloop-cloud users password` makes a new one")
+    life_s = backend.settings.web.login_s
+    secret = backend.store.open_login(name, backend.clock.wall_s(), life_s)
+    backend.store.note_event(name, "login", detail=f"from {address}")
+    response.set_cookie(
+        COOKIE, secret, max_age=int(life_s), httponly=True, samesite="strict", secure=is_encrypted(request), path="/"
+    )
 
 
 def _known(request: Request, bearer: HTTPAuthorizationCredentials | None) -> Principal:

@@ -1,6 +1,10 @@
 """Who gets in: log-ins, tokens and proxies, by a small app of our own."""
 
+import concurrent.futures
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 import pytest
@@ -8,6 +12,7 @@ from fastapi import Depends, Form, Request, Response
 from fastapi.testclient import TestClient
 from prometheus_client import CollectorRegistry
 
+from cloud import accounts
 from cloud.accounts import Principal, hash_password
 from cloud.config import CloudSettings, WebSettings
 from cloud.http import create_app
@@ -204,3 +209,21 @@ def test_what_happened_is_in_the_log(client_of, backend):
     client.post("/login", data={"name": "ann", "password": "wrong password"})
     logged_in(client)
     assert [(event.who, event.what) for event in backend.store.events()] == [("ann", "login"), ("ann", "login failed")]
+
+
+def test_log_ins_over_those_in_work_are_told_to_come_back_and_healthz_answers(client_of, monkeypatch):
+    client, go_on = client_of(), threading.Event()
+    monkeypatch.setattr(accounts, "_fits", lambda *_: go_on.wait(20))
+    post = partial(client.post, "/login", data={"name": "ann", "password": PASSWORD})
+    with client, ThreadPoolExecutor(61) as pool:
+        sent = [pool.submit(post) for _ in range(60)]
+        try:
+            for _ in concurrent.futures.as_completed(sent, timeout=15):
+                if sum(future.done() for future in sent) == 56:
+                    break
+            assert pool.submit(client.get, "/healthz").result(5).json() == {"status": "alive"}
+        finally:
+            go_on.set()
+        answers = [future.result() for future in sent]
+    assert sorted(answer.status_code for answer in answers) == [200] * 4 + [503] * 56
+    assert {answer.headers["retry-after"] for answer in answers if answer.status_code == 503} == {"1"}

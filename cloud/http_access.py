@@ -12,13 +12,16 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
+import structlog
 from fastapi import HTTPException, Request, Response, Security
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from cloud.account_shelf import Role
-from cloud.accounts import Principal
+from cloud.accounts import TRIES, Principal
 from cloud.backend import Backend
+
+log = structlog.get_logger()
 
 COOKIE = "skyloop_login"
 
@@ -104,13 +107,14 @@ def is_encrypted(request: Request) -> bool:
 def _log_in(request: Request, response: Response, name: str, password: str) -> None:
     backend, doorman = backend_of(request), request.app.state.doorman
     address = request.client.host if request.client else ""
-    wait_s = doorman.wait_s(name, address)
-    if wait_s:
+    number = doorman.reserve(name, address)
+    if not number:
+        wait_s = max(doorman.wait_s(name, address), 1.0)
         raise HTTPException(
             429, f"too many wrong passwords: wait {wait_s:.0f} s", headers={"Retry-After": f"{wait_s:.0f}"}
         )
     if not doorman.admits(name, password, address):
-        backend.store.note_event(name[:64], "login failed", detail=f"from {address}")
+        _note_failure(backend, name, address, number)
         raise HTTPException(401, "name or password is wrong; `skyloop-cloud users password` makes a new one")
     life_s = backend.settings.web.login_s
     secret = backend.store.open_login(name, backend.clock.wall_s(), life_s)
@@ -118,6 +122,17 @@ def _log_in(request: Request, response: Response, name: str, password: str) -> N
     response.set_cookie(
         COOKIE, secret, max_age=int(life_s), httponly=True, samesite="strict", secure=is_encrypted(request), path="/"
     )
+
+
+def _note_failure(backend: Backend, name: str, address: str, number: int) -> None:
+    """Keep that somebody guesses, once until the name may be tried again: a stranger must not fill the log of actions.
+
+    A name that nobody has may be a password in the wrong field, and is written nowhere.
+    """
+    is_known = backend.store.user(name) is not None
+    log.info("login failed", address=address, number=number, is_known=is_known)
+    if is_known and number == TRIES:
+        backend.store.note_event(name, "login failed", detail=f"{number} times from {address}: it has to wait there")
 
 
 def _known(request: Request, bearer: HTTPAuthorizationCredentials | None) -> Principal:

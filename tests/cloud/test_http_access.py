@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -11,6 +12,7 @@ import pytest
 from fastapi import Depends, Form, Request, Response
 from fastapi.testclient import TestClient
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from cloud import accounts
 from cloud.accounts import Principal, hash_password
@@ -208,7 +210,30 @@ def test_what_happened_is_in_the_log(client_of, backend):
     client = client_of()
     client.post("/login", data={"name": "ann", "password": "wrong password"})
     logged_in(client)
-    assert [(event.who, event.what) for event in backend.store.events()] == [("ann", "login"), ("ann", "login failed")]
+    assert [(event.who, event.what) for event in backend.store.events()] == [("ann", "login")]
+
+
+def test_guesses_are_one_event_and_what_is_no_name_is_written_nowhere(client_of, backend, clock):
+    client = client_of()
+    with capture_logs() as logged:
+        for name in ["ann"] * 9 + [PASSWORD] * 9:
+            client.post("/login", data={"name": name, "password": "wrong password"})
+    (event,) = backend.store.events()
+    assert (event.who, event.what, "5 times from testclient" in event.detail) == ("ann", "login failed", True)
+    assert len([entry for entry in logged if entry["event"] == "login failed"]) == 10
+    assert PASSWORD not in str(logged)
+
+
+def test_guesses_at_once_are_no_more_than_one_after_another(client_of, monkeypatch):
+    client, all_in = client_of(), threading.Barrier(4)
+    monkeypatch.setattr(accounts, "_fits", lambda *_: bool(all_in.wait(20)) and False)
+    post = partial(client.post, "/login", data={"name": "ann", "password": "wrong password"})
+    with client, ThreadPoolExecutor(4) as pool:
+        first = [pool.submit(post) for _ in range(4)]
+        assert [future.result().status_code for future in first] == [401] * 4
+        monkeypatch.setattr(accounts, "_fits", lambda *_: time.sleep(0.5))
+        second = sorted(future.result().status_code for future in [pool.submit(post) for _ in range(4)])
+    assert second == [401, 429, 429, 429]
 
 
 def test_log_ins_over_those_in_work_are_told_to_come_back_and_healthz_answers(client_of, monkeypatch):

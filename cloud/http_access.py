@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Annotated
@@ -100,13 +101,13 @@ def check_origin(request: Request) -> None:
 
 def is_encrypted(request: Request) -> bool:
     """Whether the browser speaks TLS, to us or to a trusted proxy before us."""
-    told = request.headers.get("x-forwarded-proto") if _is_proxied(request) else None
+    told = _last_hop(request, "x-forwarded-proto") if _is_proxied(request) else ""
     return (told or request.url.scheme) == "https"
 
 
 def _log_in(request: Request, response: Response, name: str, password: str) -> None:
     backend, doorman = backend_of(request), request.app.state.doorman
-    address = request.client.host if request.client else ""
+    address = _address_of(request)
     number = doorman.reserve(name, address)
     if not number:
         wait_s = max(doorman.wait_s(name, address), 1.0)
@@ -160,8 +161,21 @@ def _of_token(request: Request, secret: str) -> Principal:
 
 def _is_proxied(request: Request) -> bool:
     """Whether the next hop is a reverse proxy that the settings trust; anybody else's headers prove nothing."""
-    web = backend_of(request).settings.web
-    return web.proxy_user_header is not None and request.client is not None and request.client.host in web.proxies
+    return request.client is not None and request.client.host in backend_of(request).settings.web.proxies
+
+
+def _address_of(request: Request) -> str:
+    """Where a client is, by what a trusted proxy added last: what stands before it the client may have made up."""
+    peer = request.client.host if request.client else ""
+    told = _last_hop(request, "x-forwarded-for") if _is_proxied(request) else ""
+    try:
+        return str(ipaddress.ip_address(told))
+    except ValueError:
+        return peer
+
+
+def _last_hop(request: Request, header: str) -> str:
+    return ",".join(request.headers.getlist(header)).rpartition(",")[2].strip()
 
 
 def _of_proxy(request: Request) -> Principal | None:

@@ -224,6 +224,21 @@ def test_guesses_are_one_event_and_what_is_no_name_is_written_nowhere(client_of,
     assert PASSWORD not in str(logged)
 
 
+@pytest.mark.parametrize(("proxies", "is_believed"), [(("testclient",), True), (("127.0.0.1",), False)])
+def test_proxy_says_whether_the_browser_speaks_tls_and_where_it_is(client_of, proxies, is_believed):
+    client = client_of(WebSettings(proxies=proxies))
+
+    def post(password, hops):
+        headers = {"X-Forwarded-Proto": "https", "X-Forwarded-For": hops}
+        return client.post("/login", data={"name": "ann", "password": password}, headers=headers)
+
+    assert ("Secure" in post(PASSWORD, "10.0.0.1").headers["set-cookie"]) == is_believed
+    for number in range(5):
+        assert post("wrong password", f"10.9.9.{number}, 10.0.0.1").status_code == 401
+    assert post(PASSWORD, "10.0.0.1").status_code == 429
+    assert post(PASSWORD, "10.0.0.2").status_code == (200 if is_believed else 429)
+
+
 def test_guesses_at_once_are_no_more_than_one_after_another(client_of, monkeypatch):
     client, all_in = client_of(), threading.Barrier(4)
     monkeypatch.setattr(accounts, "_fits", lambda *_: bool(all_in.wait(20)) and False)

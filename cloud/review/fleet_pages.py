@@ -113,8 +113,10 @@ def event_log(
     before: Annotated[int | None, Query(ge=1, le=2**62)] = None,
     about: Annotated[str, Query(max_length=64)] = "",
 ) -> Response:
-    """Who did what and when, newest first."""
-    found = backend_of(request).store.events(_LOG_ROWS + 1, before=before, about=about or None)
+    """Who did what and when, newest first; what was done to accounts is for operators, as in the API."""
+    sees_all = who.may("operator")
+    store = backend_of(request).store
+    found = store.events(_LOG_ROWS + 1, before=before, about=about or None, with_accounts=sees_all)
     events = found[:_LOG_ROWS]
     following = events[-1].event_id if len(found) > _LOG_ROWS else None
     return page(request, who, "log.html", active="log", events=events, following=following, about=about)

@@ -5,6 +5,7 @@ import time
 import pytest
 from console_people import PASSWORD, words
 
+from cloud.event_shelf import ACCOUNT_EVENTS
 from cloud.gateway_settings import CraftLive
 from cloud.http_access import COOKIE
 from cloud.review.drawn import labels_digest
@@ -293,6 +294,17 @@ def test_log_tells_who_did_what_and_pages(console, open_store):
     address = page.split('rel="next"')[0].rsplit('href="', 1)[1].split('"')[0]
     assert "case5<" in person.get(address).text
     assert "case7<" in person.get("/review/log?about=case7").text
+
+
+def test_log_of_accounts_is_for_operators(console, open_store):
+    for what in ACCOUNT_EVENTS:
+        open_store.note_event("root", what, "someone", "from 10.1.2.3")
+    open_store.note_event("ann", "review", "case1", "1 debris")
+    for name, sees in (("vic", False), ("ann", False), ("olga", True)):
+        for path in ("/review/log", "/review/log?about=someone"):
+            page = console(name).get(path).text
+            assert ("10.1.2.3" in page) == sees
+        assert "1 debris" in console(name).get("/review/log").text
 
 
 def test_question_about_a_target_is_answered_with_a_place_or_that_it_is_not_there(console, open_store, painting):

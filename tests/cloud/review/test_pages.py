@@ -8,6 +8,7 @@ from console_people import PASSWORD, words
 from cloud.event_shelf import ACCOUNT_EVENTS
 from cloud.gateway_settings import CraftLive
 from cloud.http_access import COOKIE
+from cloud.retention_shelf import Spare
 from cloud.review.drawn import labels_digest
 from cloud.watcher import Watcher
 from protocols.chips import Chip
@@ -190,6 +191,19 @@ def test_picture_is_given_as_sent_and_never_as_anything_else(console, open_store
     assert person.get(f"/review/cases/uav/{seen_case.case_id}/pictures/1").status_code == 422
     assert person.get(f"/review/cases/uav/{seen_case.case_id}/pictures/x").status_code == 422
     assert person.get("/review/cases/uav/zz/pictures/0").status_code == 422
+
+
+def test_picture_that_was_dropped_for_its_age_is_said_to_be_gone(console, open_store, seen_case):
+    open_store.set_case_state("uav", seen_case.case_id, "failed", "")
+    assert open_store.drop_imagery(Spare(), 9, before_s=time.time() + 1).count == 1
+    person, link = console("vic"), f"/review/cases/uav/{seen_case.case_id}"
+    for path in ("/review/?state=all", link):
+        page = person.get(path)
+        assert "The picture was dropped for its age" in words(page)
+        assert "/pictures/" not in page.text
+    for path in ("/pictures/0", "/similarity/0?box=1,2,3,4"):
+        assert person.get(link + path).status_code == 410
+    assert "its picture was dropped" in words(person.get("/review/targets"))
 
 
 def test_similarity_map_is_a_picture_of_the_students_cells(console, seen_case):

@@ -16,6 +16,7 @@ import shutil
 import sqlite3
 import tarfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -105,7 +106,7 @@ def make_backup(
         raise RequestError(f"{out}: a .tar holds copies; leave out --link or give a folder")
     with opened_store(data):  # brings an older schema up to date, or says that it cannot be read
         pass
-    with _named_when_done(out) as partial, keeping(data), _scratch(partial) as rows:
+    with keeping(data), _named_when_done(out) as partial, _scratch(partial) as rows:
         copy_database(data / DATABASE, rows)
         check_database(rows)
         with _sink(partial, link) as sink:
@@ -289,11 +290,13 @@ def _scratch(partial: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _named_when_done(out: Path) -> Iterator[Path]:
-    """A name beside `out`, which takes its place at the end; what fails or is interrupted leaves nothing."""
-    partial = out.with_name(f".{out.name}.partial")
+    """This call's own name beside `out`, which takes its place at the end; what fails leaves nothing."""
+    partial = out.with_name(f".{uuid.uuid4().hex[:8]}.{out.name}.partial")
     try:
         yield partial
         os.sync()  # of tens of thousands of files one by one would take many times as long
+        if out.exists() or out.is_symlink():
+            raise RequestError(f"{out}: was made meanwhile; give a new name, nothing is overwritten")
         partial.rename(out)
         sync_folder(out.parent)
     except OSError as exc:

@@ -144,6 +144,34 @@ def test_nothing_is_overwritten_and_nothing_half_made_left(store, tmp_path, monk
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "there"]
 
 
+def test_second_backup_to_the_same_place_takes_nothing_from_the_first(store, tmp_path, monkeypatch):
+    add(store)
+    monkeypatch.setattr("cloud.data_lock._STEP_WAIT_S", 0.05)
+    refused = []
+
+    def begin_second(*_):
+        if not refused:
+            with pytest.raises(CloudError) as caught:
+                make_backup(store.data_dir, tmp_path / "copy.tar")
+            refused.append(str(caught.value))
+
+    make_backup(store.data_dir, tmp_path / "copy.tar", advance=begin_second)
+    assert "another backup is being made" in refused[0]
+    assert verify_backup(tmp_path / "copy.tar").cases == 3
+
+
+def test_backup_that_was_made_meanwhile_is_not_overwritten(store, tmp_path):
+    add(store)
+
+    def make_it(*_):
+        (tmp_path / "copy.tar").write_bytes(b"somebody's")
+
+    with pytest.raises(RequestError, match="was made meanwhile"):
+        make_backup(store.data_dir, tmp_path / "copy.tar", advance=make_it)
+    assert (tmp_path / "copy.tar").read_bytes() == b"somebody's"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.tar", "data"]
+
+
 def damage_file(folder):
     path = next(path for path in (folder / "imagery").rglob("*") if path.is_file())
     path.write_bytes(b"x" + path.read_bytes()[1:])

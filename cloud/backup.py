@@ -26,6 +26,7 @@ from typing import IO, Protocol
 from cloud.data_lock import LOCK_NAMES, keeping
 from cloud.errors import CloudError, RequestError, StoreError
 from cloud.options import opened_store
+from cloud.registry import Registry
 from edge.durable import sync_folder
 
 DATABASE, MANIFEST, IMAGERY = "skyloop.sqlite", "backup.json", "imagery"
@@ -114,11 +115,10 @@ def make_backup(
 
 
 def _fill(sink: _Sink, data: Path, rows: Path, with_keys: bool, advance: Callable[[int, int], None]) -> Manifest:
-    others = list(_others(data, with_keys))
     left_out: list[str] = []
     with closing(sqlite3.connect(rows)) as connection:
         count, size = _held(connection)
-        total = count + len(others) + 1
+        total = count + sum(1 for _ in _others(data, with_keys)) + 1
         query = f"SELECT craft, case_id, payload_sha256 {_HELD} ORDER BY case_id"
         for done, (craft, case_id, digest) in enumerate(connection.execute(query).fetchall()):
             fault = _add_imagery(sink, data, imagery_name(craft, case_id), digest)
@@ -130,10 +130,12 @@ def _fill(sink: _Sink, data: Path, rows: Path, with_keys: bool, advance: Callabl
             advance(done, total)
         connection.commit()
         count, size = _held(connection)
-    digests = {}
-    for name, source in [*((name, data / name) for name in others), (DATABASE, rows)]:
-        digests[name] = sha256_of(source)
-        sink.add(source, name)
+    digests = {DATABASE: sha256_of(rows)}
+    sink.add(rows, DATABASE)
+    with Registry(data).unchanged():  # listed and copied as one: its newest file names the others
+        for name in _others(data, with_keys):
+            digests[name] = sha256_of(data / name)
+            sink.add(data / name, name)
     manifest = Manifest(FORMAT, time.time(), str(data), count, size, digests, tuple(left_out))
     sink.write(json.dumps(asdict(manifest), indent=1).encode(), MANIFEST)
     advance(total, total)

@@ -353,7 +353,7 @@ class CraftSession:
                 await self._look_for_answers()
             if is_news or seen[3] != before[3]:
                 await self._targets.look()
-            if is_news or seen[3] != before[3] or self._better.is_due:
+            if is_news or seen[3] != before[3] or self._better.is_due or self._bundles.is_due:
                 await self._better.look()
                 await self._bundles.look()
         except StoreError as exc:

@@ -216,6 +216,21 @@ def test_box_is_drawn_by_touch_on_a_phone(visit, service, new_case):
     assert len(newest(service, case).boxes_xyxy) == 1
 
 
+def test_notice_and_keys_are_seen_on_a_phone(visit, new_case):
+    here = visit("ann", is_phone=True)
+    here.case("uav", new_case().case_id)
+    here.page.evaluate("scrollTo(0, 200)")
+    here.page.evaluate("import('/review/static/console.js').then((console) => console.showNotice('Look here'))")
+    here.page.get_by_text("Look here").wait_for()
+    middle = "const at = item.getBoundingClientRect(); const x = at.x + at.width / 2, y = at.y + at.height / 2;"
+    on_top = f"(item) => {{ {middle} return item.contains(document.elementFromPoint(x, y)); }}"
+    assert here.page.get_by_text("Look here").evaluate(on_top)
+    here.page.get_by_role("button", name="Dismiss").tap()
+    here.page.get_by_text("Look here").wait_for(state="detached")
+    here.page.get_by_role("button", name="Keys").tap()
+    assert here.page.locator("#help-keys kbd").first.is_visible()
+
+
 def test_map_of_where_the_student_looked(visit, new_case):
     here = visit("vic")
     here.case("uav", new_case().case_id)

@@ -76,7 +76,9 @@ def start(request: Request, sent: Annotated[Sent, Depends(sends("operator"))]) -
         backend.store.note_event(who, "target started", craft, f"{key}: {wish.label} in case {seen.case.case_id[:12]}")
         return f"{craft} is asked to follow {wish.label}; the order lasts {PLACE_LIFE_S:.0f} s"
 
-    return _told(request, sent, sent.once(request, work), craft)
+    told = _told(request, sent, sent.once(request, work), craft)
+    told.headers["HX-Trigger"] = "kept"  # the browser drops its draft
+    return told
 
 
 @router.post("/targets/{craft}/{key}/stop")

@@ -99,7 +99,7 @@ class CraftSession:
             desk,
             craft,
             send=self._send,
-            complain=self.complain,
+            refuse=self._refuse,
             on_duplicate=self.notify,
             on_verdict=self._wake.set,
         )
@@ -183,25 +183,30 @@ class CraftSession:
         await self._cases.finish()
         await self._drain()
 
-    async def complain(self, error: MessageError, about: str | None = None, retry_after_s: float | None = None) -> None:
+    async def complain(self, error: MessageError, about: str | None = None) -> None:
         """Answer with a Problem, unless this craft has been told too many already.
 
         Args:
             error: what is wrong.
-            about: the message or case.
-            retry_after_s: when to come back, of `busy`; None is the usual time.
+            about: the message.
         """
-        self._desk.stats.refused[error.code] += 1
         now_s = self._desk.clock.monotonic_s()
         refill = (now_s - self._problems_s) * _PROBLEMS_PER_S
         self._problems_left, self._problems_s = min(_PROBLEMS_PER_S, self._problems_left + refill), now_s
-        if self._problems_left >= 1:
-            self._problems_left -= 1
-            problem = Problem.from_error(error, about)
-            if error.code == "busy":
-                after_s = self._desk.settings.retry_after_s if retry_after_s is None else retry_after_s
-                problem = problem.model_copy(update={"retry_after_s": after_s})
-            await self._send(problem)
+        if self._problems_left < 1:
+            self._desk.stats.refused[error.code] += 1
+            return
+        self._problems_left -= 1
+        await self._refuse(error, about)
+
+    async def _refuse(self, error: MessageError, about: str | None, retry_after_s: float | None = None) -> None:
+        """Answer with a Problem in any case: an offer waits for its answer, and gets one and no more."""
+        self._desk.stats.refused[error.code] += 1
+        problem = Problem.from_error(error, about)
+        if error.code == "busy":
+            after_s = self._desk.settings.retry_after_s if retry_after_s is None else retry_after_s
+            problem = problem.model_copy(update={"retry_after_s": after_s})
+        await self._send(problem)
 
     async def _wait(self) -> None:
         """Return when a message came, or something is due."""
@@ -223,6 +228,7 @@ class CraftSession:
         return min(max(due_s, _LEAST_PAUSE_S), heartbeat_s)
 
     async def _handle(self, message: AnyMessage, blob: bytes) -> None:
+        answer = self._refuse if isinstance(message, CaseOffer) else self.complain
         try:
             if isinstance(message, Hello):
                 await self._on_hello(message)
@@ -231,10 +237,10 @@ class CraftSession:
             else:
                 await self._take(message, blob)
         except MessageError as exc:
-            await self.complain(exc, about=_about(message))
+            await answer(exc, _about(message))
         except CloudError as exc:
             log.warning("store error", craft=self.craft, reason=str(exc))
-            await self.complain(MessageError(str(exc), code="busy"), about=_about(message))
+            await answer(MessageError(str(exc), code="busy"), _about(message))
 
     async def _take(self, message: AnyMessage, blob: bytes) -> None:
         if isinstance(message, CaseOffer):
@@ -347,7 +353,7 @@ class CraftSession:
                 await self._look_for_answers()
             if is_news or seen[3] != before[3]:
                 await self._targets.look()
-            if is_news or seen[3] != before[3] or self._better.is_due:
+            if is_news or seen[3] != before[3] or self._better.is_due or self._bundles.is_due:
                 await self._better.look()
                 await self._bundles.look()
         except StoreError as exc:

@@ -123,7 +123,7 @@ class WebSettings(Settings):
     """How people and programs reach the console and the HTTP API.
 
     Attributes:
-        login_s: so long a browser stays logged in.
+        login_s: so long after its last use a browser stays logged in.
         proxy_user_header: header in which a reverse proxy says who it has let in, such as `X-Forwarded-User`; None
             believes no header.
         proxies: addresses of reverse proxies; the headers of anybody else are ignored. From these, `X-Forwarded-Proto`

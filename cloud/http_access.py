@@ -26,6 +26,9 @@ log = structlog.get_logger()
 
 COOKIE = "skyloop_login"
 
+_POLLS = "x-poll"
+_COOKIE_S = 90 * 86400  # its use prolongs a log-in: the store alone says when it ends
+
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 _FORM_FIELDS = 2000
@@ -121,7 +124,7 @@ def _log_in(request: Request, response: Response, name: str, password: str) -> N
     secret = backend.store.open_login(name, backend.clock.wall_s(), life_s)
     backend.store.note_event(name, "login", detail=f"from {address}")
     response.set_cookie(
-        COOKIE, secret, max_age=int(life_s), httponly=True, samesite="strict", secure=is_encrypted(request), path="/"
+        COOKIE, secret, max_age=_COOKIE_S, httponly=True, samesite="strict", secure=is_encrypted(request), path="/"
     )
 
 
@@ -142,7 +145,9 @@ def _known(request: Request, bearer: HTTPAuthorizationCredentials | None) -> Pri
     secret = request.cookies.get(COOKIE)
     if secret:
         backend = backend_of(request)
-        login = backend.store.login(secret, backend.clock.wall_s())
+        # A page that reads itself again is not used: it must not keep who left it logged in for ever.
+        life_s = None if _POLLS in request.headers else backend.settings.web.login_s
+        login = backend.store.login(secret, backend.clock.wall_s(), life_s)
         if login is not None:
             return Principal(login.user.name, login.user.role, "login", login.csrf)
     proxied = _of_proxy(request)

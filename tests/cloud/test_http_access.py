@@ -162,6 +162,14 @@ def test_login_ends_with_its_time_with_another_password_and_with_the_user(client
     assert client.post("/login", data={"name": "ann", "password": PASSWORD}).status_code == 401
 
 
+def test_login_that_is_used_goes_on_and_a_page_that_reads_itself_again_does_not_count(client_of, clock):
+    client = client_of()
+    logged_in(client)
+    for headers, status in (({}, 200), ({"X-Poll": "1"}, 200), ({}, 401)):
+        clock.now_s += 7 * 3600
+        assert client.get("/look", headers=headers).status_code == status
+
+
 def test_token_needs_no_form_and_has_its_own_role(client_of, backend):
     client = client_of()
     reader = backend.store.add_token("dash", "viewer", 900.0, 1000.0)

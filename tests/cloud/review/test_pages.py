@@ -46,6 +46,21 @@ def test_log_in_leads_nowhere_else(console, elsewhere):
     assert client.post("/review/login", data=form, follow_redirects=False).headers["location"] == "/review/"
 
 
+def test_form_of_a_log_in_that_is_over_stays_and_can_be_sent_after_another(console, open_store, seen_case):
+    person = console("ann")
+    open_store.close_logins()
+    told = person.post(f"/review/cases/uav/{seen_case.case_id}/review", boxes="[]")
+    assert (told.status_code, told.headers["HX-Retarget"], "HX-Redirect" in told.headers) == (401, "#notices", False)
+    assert 'href="/review/login" target="_blank"' in told.text
+    assert "nothing was sent" in words(told)
+    assert person.get("/review/alive", **{"HX-Request": "true"}).status_code == 401
+    person.client.post("/review/login", data={"name": "ann", "password": PASSWORD})
+    alive = person.get("/review/alive").json()
+    assert alive["name"] == "ann"
+    person.csrf = alive["csrf"]
+    assert person.review(seen_case, ("debris", 142, 82, 158, 98)).status_code == 200
+
+
 def test_log_out(console):
     person = console("ann")
     secret = person.client.cookies[COOKIE]

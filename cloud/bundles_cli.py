@@ -67,7 +67,8 @@ def publish(
     signers = Signers(keys, _passphrase(passphrase_file))
     with opened_store(data, make=True) as store:
         chips = _chips(store)
-        found = publish_bundle(Registry(data), folder, signers, variants=tuple(variant or ()), chips=chips, note=note)
+        registry = Registry(data, above=store.newest_release())
+        found = publish_bundle(registry, folder, signers, variants=tuple(variant or ()), chips=chips, note=note)
         store.note_event(getpass.getuser(), "bundle published", found.bundle_id, note)
     typer.echo(json.dumps(asdict(found)) if as_json else f"{found.bundle_id} is published, {found.archive_bytes} bytes")
 

@@ -73,7 +73,8 @@ def restore_backup(
 ) -> tuple[Manifest, Path | None]:
     """Make a data folder of a backup.
 
-    Every craft's prompts begin a new epoch, since the folder will issue numbers again that a craft may hold; who was
+    The registry's next release is by the clock, above all that were given since the backup. Every craft's prompts begin
+    a new epoch, since the folder will issue numbers again that a craft may hold; who was
     logged in has to log in again.
 
     Args:
@@ -125,6 +126,7 @@ def _put_in_place(partial: Path, data: Path, is_there: bool) -> Path | None:
 
 
 def _begin_anew(folder: Path) -> None:
+    Registry(folder).skip_releases()
     with closing(CaseStore(folder)) as store:
         for craft in store.bank_revisions():
             store.begin_epoch(craft)

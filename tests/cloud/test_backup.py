@@ -23,6 +23,7 @@ from cloud import cli
 from cloud.backup import make_backup
 from cloud.data_lock import keeping, serving
 from cloud.errors import CloudError, RequestError, StoreError
+from cloud.publishing import publish
 from cloud.registry import Registry
 from cloud.restore import restore_backup, verify_backup
 from cloud.retention import Retention
@@ -217,6 +218,18 @@ def test_backup_whose_registry_lacks_a_file_that_it_names_is_refused(store, tmp_
         with pytest.raises(RequestError, match=r"registry cannot be read|lacks registry/targets/"):
             refuse(tmp_path / "copy.tar")
     assert not (tmp_path / "new").exists()
+
+
+def test_release_that_was_given_after_the_backup_is_not_given_again(store, tmp_path, tiny_bundle):
+    signing = Signing(store.data_dir, tmp_path / "signing")
+    signing.publish(tiny_bundle.folder)
+    make_backup(store.data_dir, tmp_path / "copy")
+    given = signing.publish(tiny_bundle.folder)
+    restore_backup(tmp_path / "copy", tmp_path / "new")
+    numbers = [publish(Registry(tmp_path / "new"), tiny_bundle.folder, signing.signers).release for _ in range(2)]
+    assert given.release == 2
+    assert numbers[0] >= int(time.time()) - 600
+    assert numbers[1] == numbers[0] + 1
 
 
 def damage_file(folder):

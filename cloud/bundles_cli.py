@@ -153,7 +153,10 @@ def refresh(
     """
     registry = Registry(data)
     registry.refresh(Signers(keys, _passphrase(passphrase_file)), days)
-    typer.echo(f"counts until {_time(registry.expires_at_s())} UTC")
+    until = f"counts until {_time(registry.expires_at_s())} UTC"
+    with opened_store(data) as store:
+        store.note_event(getpass.getuser(), "bundles refreshed", detail=until)
+    typer.echo(until)
 
 
 @bundles_app.command("withdraw")
@@ -184,6 +187,8 @@ def rotate(
     passphrase = _passphrase(passphrase_file)
     new = Signers([new_keys], passphrase)
     version = Registry(data).rotate(read_first_root([new_keys]), Signers(keys, passphrase), new)
+    with opened_store(data) as store:
+        store.note_event(getpass.getuser(), "signing keys rotated", detail=f"root version {version}")
     typer.echo(
         f"root version {version} is signed by the old keys and the new ones; only the new ones count from now on"
     )

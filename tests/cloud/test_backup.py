@@ -12,6 +12,7 @@ import tarfile
 import threading
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from builders import make_case
@@ -312,6 +313,30 @@ def test_folder_that_is_there_is_moved_aside_only_where_told(store, tmp_path):
     _, aside = restore_backup(tmp_path / "copy", store.data_dir, replace=True)
     assert ids(store.data_dir) == before
     assert ids(aside) == before | later
+
+
+def test_folder_of_before_is_back_where_the_new_one_cannot_take_its_place(store, tmp_path, monkeypatch):
+    before = set(add(store))
+    make_backup(store.data_dir, tmp_path / "copy")
+    store.close()
+    rename = Path.rename
+
+    def fail(self, target):
+        if self.name == ".data.restored":
+            raise OSError(16, "Device or resource busy")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(CloudError, match="Device or resource busy"):
+        restore_backup(tmp_path / "copy", store.data_dir, replace=True)
+    assert ids(store.data_dir) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "data"]
+
+
+def test_mount_point_is_not_restored_to(store, tmp_path):
+    make_backup(store.data_dir, tmp_path / "copy")
+    with pytest.raises(RequestError, match="is a mount point, which nothing can take the place of"):
+        restore_backup(tmp_path / "copy", Path("/proc"), replace=True)
 
 
 def test_nothing_is_restored_under_a_running_server(store, tmp_path):

@@ -41,7 +41,7 @@ from protocols.messages import (
     Welcome,
     encode,
 )
-from protocols.values import Interpretation
+from protocols.values import Interpretation, PromptBank
 
 log = structlog.get_logger()
 
@@ -264,6 +264,9 @@ class CraftSession:
 
     async def _on_hello(self, hello: Hello) -> None:
         desk = self._desk
+        if Heartbeat.model_fields["kind"].default not in hello.kinds:
+            await self._welcome(hello, await desk.ask(desk.store.bank, self.craft))
+            return
         await desk.ask(desk.store.set_craft_profile, self.craft, hello.space_id, hello.variant, list(hello.labels))
         bank = await desk.ask(desk.store.bank, self.craft)
         if hello.bank.epoch == bank.epoch and hello.bank.revision > bank.revision:
@@ -279,6 +282,12 @@ class CraftSession:
         self._targets.greet(hello)
         self._better.greet(hello)
         await self._bundles.greet(hello)
+        await self._welcome(hello, bank)
+        self.notify()
+
+    async def _welcome(self, hello: Hello, bank: PromptBank) -> None:
+        """Let the craft in; for one that only asks whether it would be let in, this is all."""
+        desk = self._desk
         welcome = Welcome(
             server_software=desk.software,
             session_id=hello.session_id,
@@ -291,7 +300,6 @@ class CraftSession:
             open_cases=desk.settings.max_partials,
         )
         await self._send(welcome)
-        self.notify()
 
     async def _on_bundle_receipt(self, receipt: BundleReceipt) -> None:
         if self.live.hello is not None and receipt.state != "fetching":
@@ -345,7 +353,7 @@ class CraftSession:
                 await self._look_for_answers()
             if is_news or seen[3] != before[3]:
                 await self._targets.look()
-            if is_news or seen[3] != before[3] or self._better.is_due:
+            if is_news or seen[3] != before[3] or self._better.is_due or self._bundles.is_due:
                 await self._better.look()
                 await self._bundles.look()
         except StoreError as exc:

@@ -93,14 +93,21 @@ document.addEventListener("htmx:afterSettle", (event) => {
 });
 document.addEventListener("htmx:sendError", () => showNotice("The server does not answer. What you did was not sent; try again."));
 
-export function showNotice(text) {
-  const box = document.createElement("div");
-  box.className = "notice error";
+/** A line above the page; `about` lets whoever showed it take it away again, see `clearNotice`. */
+export function showNotice(text, kind = "error", about = "") {
+  const box = document.createElement("div"), line = document.createElement("p"), close = document.createElement("button");
+  box.className = `notice ${kind}`;
+  box.dataset.about = about;
   box.setAttribute("role", "alert");
-  const line = document.createElement("p");
   line.textContent = text;
-  box.append(line);
+  Object.assign(close, { type: "button", className: "quiet", textContent: "✕", ariaLabel: "Dismiss" });
+  close.dataset.act = "dismiss";
+  box.append(line, close);
   document.getElementById("notices").replaceChildren(box);
+}
+
+export function clearNotice(about) {
+  for (const box of document.querySelectorAll("#notices .notice")) if (box.dataset.about === about) box.remove();
 }
 
 // --- keys ---

@@ -216,6 +216,41 @@ def test_box_is_drawn_by_touch_on_a_phone(visit, service, new_case):
     assert len(newest(service, case).boxes_xyxy) == 1
 
 
+def test_notice_and_keys_are_seen_on_a_phone(visit, new_case):
+    here = visit("ann", is_phone=True)
+    here.case("uav", new_case().case_id)
+    here.page.evaluate("scrollTo(0, 200)")
+    here.page.evaluate("import('/review/static/console.js').then((console) => console.showNotice('Look here'))")
+    here.page.get_by_text("Look here").wait_for()
+    middle = "const at = item.getBoundingClientRect(); const x = at.x + at.width / 2, y = at.y + at.height / 2;"
+    on_top = f"(item) => {{ {middle} return item.contains(document.elementFromPoint(x, y)); }}"
+    assert here.page.get_by_text("Look here").evaluate(on_top)
+    here.page.get_by_role("button", name="Dismiss").tap()
+    here.page.get_by_text("Look here").wait_for(state="detached")
+    here.page.get_by_role("button", name="Keys").tap()
+    assert here.page.locator("#help-keys kbd").first.is_visible()
+
+
+def test_draft_is_there_again_after_a_link_and_a_reload_until_it_is_sent(visit, service, new_case):
+    here, case = visit("ann"), new_case()
+    here.case("uav", case.case_id)
+    here.keys("n", "c", "Escape")
+    drawn = here.drawn()
+    here.keys("q")
+    here.page.wait_for_url("**/review/")
+    here.case("uav", case.case_id)
+    assert (len(drawn), here.drawn()) == (1, drawn)
+    here.page.reload()
+    here.page.get_by_text("that were not sent are here again").wait_for()
+    assert here.drawn() == drawn
+    here.keys("u", "U", "s")
+    here.page.wait_for_selector("#outcome .settled")
+    assert len(newest(service, case).boxes_xyxy) == 1
+    here.page.reload()
+    here.page.wait_for_selector("#stage image")
+    assert "not sent" not in here.page.inner_text("#notices")
+
+
 def test_map_of_where_the_student_looked(visit, new_case):
     here = visit("vic")
     here.case("uav", new_case().case_id)

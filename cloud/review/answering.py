@@ -68,9 +68,10 @@ def answer(request: Request, craft: str, case_id: str, sent: Annotated[Sent, Dep
     if not is_part(request):
         return RedirectResponse(case_link(stored), 303)
     number = int(told.split()[1])
-    return _outcome(
-        request, sent.who, _Asked(stored.craft, stored.case.case_id, number, backend.clock.wall_s()), is_new=True
-    )
+    asked = _Asked(stored.craft, stored.case.case_id, number, backend.clock.wall_s())
+    outcome = _outcome(request, sent.who, asked, is_new=True)
+    outcome.headers["HX-Trigger"] = "kept"  # the browser drops its draft
+    return outcome
 
 
 @router.get("/cases/{craft}/{case_id}/reviews/{number}")

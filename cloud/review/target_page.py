@@ -36,7 +36,9 @@ def targets(
     backend = backend_of(request)
     names = [known.name for known in backend.store.crafts() if not known.is_revoked]
     chosen = craft if craft in names else (names[0] if names else "")
-    newest = next(iter(backend.store.newest_cases(chosen, 1)), None) if chosen else None
+    newest = (
+        next((case for case in backend.store.newest_cases(chosen, 1) if case.has_imagery), None) if chosen else None
+    )
     return page(
         request,
         who,
@@ -74,7 +76,9 @@ def start(request: Request, sent: Annotated[Sent, Depends(sends("operator"))]) -
         backend.store.note_event(who, "target started", craft, f"{key}: {wish.label} in case {seen.case.case_id[:12]}")
         return f"{craft} is asked to follow {wish.label}; the order lasts {PLACE_LIFE_S:.0f} s"
 
-    return _told(request, sent, sent.once(request, work), craft)
+    told = _told(request, sent, sent.once(request, work), craft)
+    told.headers["HX-Trigger"] = "kept"  # the browser drops its draft
+    return told
 
 
 @router.post("/targets/{craft}/{key}/stop")

@@ -134,6 +134,15 @@ export class Boxes extends EventTarget {
     });
   }
 
+  /** Boxes of a draft, and the suggestions that it had dealt with, told by a name of their own. */
+  restore(drawn, settled, nameOf) {
+    this.change(() => {
+      this.items = drawn.map((item) => ({ ...item, id: this.#id() }));
+      this.settled = new Set(this.suggested.filter((item) => settled.has(nameOf(item))).map((item) => item.id));
+      this.chosen = null;
+    });
+  }
+
   /** As the server reads it. */
   toJSON() { return this.items.map(({ box, label, kind }) => ({ box, label, kind })); }
 

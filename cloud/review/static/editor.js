@@ -2,6 +2,7 @@
 
 import { Boxes } from "./boxes.js";
 import { key, say, showNotice } from "./console.js";
+import { keepDraft } from "./draft.js";
 import { Stage, dragged, inside } from "./stage.js";
 import { View, pinch } from "./view.js";
 
@@ -236,6 +237,8 @@ function edit(editor) {
   }
   $("makes-prompt")?.addEventListener("change", (event) => { $("prompt-fields").hidden = !event.target.checked; });
   if ($("makes-prompt")) $("prompt-fields").hidden = !$("makes-prompt").checked;
+
+  if (form) keepDraft(form, boxes);
 
   // --- where the student looked ---
   let turn = 0;

@@ -14,6 +14,7 @@ from console_people import ROLES
 from server_process import arguments_of, serving_process
 
 from cloud.accounts import hash_password
+from cloud.http_access import COOKIE
 from cloud.store import CaseStore
 from edge.keys import CLOUD_NAME, EDGE_NAME, new_keys
 from protocols.chips import Chip
@@ -216,6 +217,41 @@ def test_box_is_drawn_by_touch_on_a_phone(visit, service, new_case):
     assert len(newest(service, case).boxes_xyxy) == 1
 
 
+def test_notice_and_keys_are_seen_on_a_phone(visit, new_case):
+    here = visit("ann", is_phone=True)
+    here.case("uav", new_case().case_id)
+    here.page.evaluate("scrollTo(0, 200)")
+    here.page.evaluate("import('/review/static/console.js').then((console) => console.showNotice('Look here'))")
+    here.page.get_by_text("Look here").wait_for()
+    middle = "const at = item.getBoundingClientRect(); const x = at.x + at.width / 2, y = at.y + at.height / 2;"
+    on_top = f"(item) => {{ {middle} return item.contains(document.elementFromPoint(x, y)); }}"
+    assert here.page.get_by_text("Look here").evaluate(on_top)
+    here.page.get_by_role("button", name="Dismiss").tap()
+    here.page.get_by_text("Look here").wait_for(state="detached")
+    here.page.get_by_role("button", name="Keys").tap()
+    assert here.page.locator("#help-keys kbd").first.is_visible()
+
+
+def test_draft_is_there_again_after_a_link_and_a_reload_until_it_is_sent(visit, service, new_case):
+    here, case = visit("ann"), new_case()
+    here.case("uav", case.case_id)
+    here.keys("n", "c", "Escape")
+    drawn = here.drawn()
+    here.keys("q")
+    here.page.wait_for_url("**/review/")
+    here.case("uav", case.case_id)
+    assert (len(drawn), here.drawn()) == (1, drawn)
+    here.page.reload()
+    here.page.get_by_text("that were not sent are here again").wait_for()
+    assert here.drawn() == drawn
+    here.keys("u", "U", "s")
+    here.page.wait_for_selector("#outcome .settled")
+    assert len(newest(service, case).boxes_xyxy) == 1
+    here.page.reload()
+    here.page.wait_for_selector("#stage image")
+    assert "not sent" not in here.page.inner_text("#notices")
+
+
 def test_map_of_where_the_student_looked(visit, new_case):
     here = visit("vic")
     here.case("uav", new_case().case_id)
@@ -307,6 +343,27 @@ def test_what_is_stale_never_looks_live(visit, new_case):
     here.said.clear()  # chromium says that the request failed
     here.page.unroute("**/fleet/live")
     here.page.wait_for_selector("#cut-off", state="hidden")
+
+
+def test_case_page_says_that_the_server_is_gone_and_outlives_its_log_in(visit, service, new_case):
+    here, case = visit("ann"), new_case()
+    here.case("uav", case.case_id)
+    here.keys("a")
+    here.page.route("**/review/alive", lambda route: route.abort())
+    here.page.get_by_text("No answer from the server since").wait_for()
+    here.page.unroute("**/review/alive")
+    here.page.wait_for_selector("#cut-off", state="hidden")
+    service.store.close_logins()
+    here.keys("s")
+    here.page.get_by_role("link", name="Log in").wait_for()
+    assert len(here.drawn()) == 1
+    secret = service.store.open_login("ann", time.time(), 3600.0)
+    here.context.add_cookies([{"name": COOKIE, "value": secret, "url": service.address}])
+    here.page.wait_for_selector("#notices .notice", state="detached")
+    here.keys("s")
+    here.page.wait_for_selector("#outcome .settled")
+    assert newest(service, case).reviewer == "ann"
+    here.said.clear()  # chromium names each request that failed
 
 
 @pytest.mark.parametrize("look", ["desktop", "phone", "dark"])

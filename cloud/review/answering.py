@@ -175,7 +175,7 @@ def _second(request: Request, who: Principal, stored: StoredCase, error: Request
     """Tell a person what changed while they drew, and let them send again."""
     store = backend_of(request).store
     reviews = store.reviews_of(stored.craft, stored.case.case_id)
-    values = {
+    values: dict[str, Any] = {
         "text": str(error),
         "seen": len(reviews),
         "digest": labels_digest(store.craft(stored.craft)),

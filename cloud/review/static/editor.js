@@ -235,7 +235,9 @@ function edit(editor) {
     if (!select) return;
     const names = [...new Set(boxes.items.filter((item) => item.kind === "thing" && item.label).map((item) => item.label))], before = select.value;
     select.replaceChildren(...names.map((name) => new Option(name, name)));
-    if (names.includes(before)) select.value = before;
+    // Unless somebody chose: a prompt is worth most where the student knows no class of that name.
+    const isNew = (name) => !(data.known ?? []).some((known) => known.toLowerCase() === name.toLowerCase());
+    select.value = select.dataset.chosen && names.includes(before) ? before : names.find(isNew) ?? names[0] ?? "";
     $("preview-card")?.classList.add("outdated");
     clearTimeout(drawForm.later);
     if ($("preview-card") && $("makes-prompt").checked && names.length && !boxes.nameless.length) drawForm.later = setTimeout(() => htmx.trigger("#try", "click"), 700);
@@ -262,6 +264,7 @@ function edit(editor) {
     });
     field.addEventListener("change", take);
   }
+  $("prompt-label")?.addEventListener("change", (event) => { event.target.dataset.chosen = "yes"; });
   $("makes-prompt")?.addEventListener("change", (event) => { $("prompt-fields").hidden = !event.target.checked; });
   if ($("makes-prompt")) $("prompt-fields").hidden = !$("makes-prompt").checked;
 

@@ -476,6 +476,21 @@ def test_click_on_send_to_prompt_in_force_on_a_flying_edge(visit, service, paint
         edge.wait(30)
 
 
+def test_prompt_is_of_what_the_student_does_not_know(visit, service, new_case):
+    service.store.set_craft_profile("uav", "0123456789abcdef", "fp32", ["Red"])
+    here = visit("ann")
+    here.case("uav", new_case().case_id)
+    here.keys("n", "c", "p")
+    assert here.page.input_value("#prompt-label") == "Red"
+    here.keys("a", "r")
+    here.page.keyboard.type("debris")
+    here.keys("Enter")
+    assert here.page.input_value("#prompt-label") == "debris"
+    here.page.select_option("#prompt-label", "Red")
+    here.keys("w", "a", "1")
+    assert here.page.input_value("#prompt-label") == "Red"
+
+
 def _green_x(index):
     """Where the green thing is in a frame: it comes and goes, on the grid of the student's cells."""
     return 50 + 4 * (index % 12)

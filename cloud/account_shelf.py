@@ -25,7 +25,7 @@ TOKEN_PREFIX = "skl_"  # noqa: S105 - lets scanners of leaked secrets recognise 
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]{0,63}")
 _USED_EVERY_S = 60.0
-"""A token's last use is written no more often: a read must not cost a durable commit."""
+"""The last use of a token or log-in is written no more often: a read must not cost a durable commit."""
 
 
 @dataclass(frozen=True)
@@ -150,14 +150,25 @@ class AccountShelf:
             session.add(row)
         return secret
 
-    def login(self, secret: str, now_s: float) -> Login | None:
-        """Who is logged in with a cookie's secret; None where nobody is, any more."""
+    def login(self, secret: str, now_s: float, life_s: float | None = None) -> Login | None:
+        """Who is logged in with a cookie's secret; None where nobody is, any more.
+
+        Args:
+            secret: of the cookie.
+            now_s: wall time.
+            life_s: from now on it is to last so long, to the minute; None leaves its end as it is.
+        """
         with self._db.reading() as session:
             row = session.get(LoginRow, _digest(secret))
             user = session.get(UserRow, row.user) if row is not None else None
             if row is None or user is None or user.is_disabled or row.expires_at_s <= now_s:
                 return None
-            return Login(_user(user), row.csrf, row.expires_at_s)
+            found = Login(_user(user), row.csrf, row.expires_at_s)
+        if life_s is not None and now_s + life_s - found.expires_at_s >= _USED_EVERY_S:
+            with self._db.writing() as session:
+                extended = update(LoginRow).where(LoginRow.secret_sha256 == _digest(secret))
+                session.execute(extended.values(expires_at_s=now_s + life_s))
+        return found
 
     def close_login(self, secret: str) -> None:
         """Log a browser out."""

@@ -26,6 +26,9 @@ _DRAINED = 0.5
 """Share of the allowed delay that should wait still when a refused craft comes back: sooner, and it is refused again;
 later, and the teacher may run dry."""
 
+_KEPT = 8
+"""One in so many places is kept for crafts that have less than an equal share of the others."""
+
 _PROMISE_S = 10.0
 """A case that was taken and did not become durable since is not counted on any more: its link broke."""
 
@@ -35,7 +38,7 @@ class AdmissionSettings(Settings):
 
     Attributes:
         max_waiting: cases of all crafts together that no teacher has seen, uploads under way among them; some ten
-            kilobytes of memory each.
+            kilobytes of memory each. An eighth of these places is kept for crafts that have less than their share.
         max_delay_s: longest expected wait with which a case is taken. One with a time to live must be answered within
             that. The default lets a satellite unload its spool in a pass; a fleet of drones may want a second.
     """
@@ -93,8 +96,8 @@ class Admission:
         self._waiting = Counter(counts)
         self._total = sum(counts.values())
 
-    def kept(self, craft: str, case_id: str) -> None:
-        """Note that a case that was taken is durable."""
+    def arrived(self, craft: str, case_id: str) -> None:
+        """Note that a case that was taken is not on its way any more: it is durable, or will not be."""
         self._promised.pop((craft, case_id), None)
 
     def stored(self, craft: str) -> None:
@@ -144,18 +147,31 @@ class Admission:
         settings = self._settings
         count, expected_s = self._total + self._promises(), self.expected_s(craft, case.ttl_s)
         limit_s = settings.max_delay_s if case.ttl_s is None else min(settings.max_delay_s, case.ttl_s)
-        if count >= settings.max_waiting:
-            reason = f"{count} cases wait, at most {settings.max_waiting} do"
+        places = self._places(craft, count)
+        if count >= places:
+            reason = f"{count} cases wait, at most {places} do"
             drain_s = _DRAINED * count * self.case_s if case.ttl_s is None else 0.0
             refusal = self._refusal("full", reason, drain_s, craft)
         elif count and expected_s > limit_s:
             reason = f"its answer would take {expected_s:.1f} s, of use are {limit_s:.1f} s"
             refusal = self._refusal("late", reason, expected_s - _DRAINED * limit_s, craft)
         else:
+            # Offered anew, it goes behind the others: they are in the order of their age.
+            self._promised.pop((craft, case.case_id), None)
             self._promised[craft, case.case_id] = self.clock.monotonic_s()
             return None
         self.refused[refusal.why] += 1
         return refusal
+
+    def _places(self, craft: str, count: int) -> int:
+        """How many cases may wait where one more of a craft's comes: fewer where it has its equal share already."""
+        most = self._settings.max_waiting
+        open_to_all = most - most // _KEPT
+        if count < open_to_all:
+            return most
+        promised = Counter(owner for owner, _ in self._promised)
+        share = open_to_all / len(self._waiting.keys() | promised.keys() | {craft})
+        return most if self._waiting[craft] + promised[craft] < share else open_to_all
 
     def _promises(self) -> int:
         """Cases on their way here."""

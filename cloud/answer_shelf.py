@@ -11,6 +11,7 @@ from cloud.database import Database
 from protocols.values import Interpretation
 
 CaseState: TypeAlias = Literal["stored", "interpreted", "unsure", "reviewed", "failed"]
+Receipt: TypeAlias = tuple[str, str, str, float]
 
 # Written out, as the store's own inserts are: what SQLAlchemy makes of each row takes longer than the row.
 _KEEP_ANSWER = (
@@ -26,7 +27,11 @@ _ADD_LABELS = (
     "UPDATE cases SET labels_json = (SELECT json_group_array(value) FROM "
     "(SELECT value FROM json_each(labels_json) UNION SELECT value FROM json_each(?))) WHERE craft = ? AND case_id = ?"
 )
-_MARK_DELIVERED = "UPDATE interpretations SET is_delivered = 1 WHERE craft = ? AND case_id = ? AND by = ?"
+# The very answer that was sent: a person's newer one may be in its row since. SQLite may round the time it reads.
+_MARK_DELIVERED = (
+    "UPDATE interpretations SET is_delivered = 1 WHERE craft = ? AND case_id = ? AND by = ? "
+    "AND abs(json_extract(interpretation_json, '$.made_at_s') - ?) < 1e-6"
+)
 _MAX_REASON_CHARS = 1000
 
 
@@ -82,11 +87,11 @@ class AnswerShelf:
         """
         self.keep_answers((), outcomes)
 
-    def mark_all_delivered(self, receipts: Sequence[tuple[str, str, str]]) -> None:
+    def mark_all_delivered(self, receipts: Sequence[Receipt]) -> None:
         """Note that crafts keep answers.
 
         Args:
-            receipts: (craft, case_id, who made the answer).
+            receipts: (craft, case_id, who made the answer, when it was made); an answer that replaced it stays.
 
         Raises:
             StoreError: nothing is noted; they are delivered again.

@@ -16,6 +16,7 @@ import shutil
 import sqlite3
 import tarfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -25,6 +26,7 @@ from typing import IO, Protocol
 from cloud.data_lock import LOCK_NAMES, keeping
 from cloud.errors import CloudError, RequestError, StoreError
 from cloud.options import opened_store
+from cloud.registry import Registry
 from edge.durable import sync_folder
 
 DATABASE, MANIFEST, IMAGERY = "skyloop.sqlite", "backup.json", "imagery"
@@ -105,7 +107,7 @@ def make_backup(
         raise RequestError(f"{out}: a .tar holds copies; leave out --link or give a folder")
     with opened_store(data):  # brings an older schema up to date, or says that it cannot be read
         pass
-    with _named_when_done(out) as partial, keeping(data), _scratch(partial) as rows:
+    with keeping(data), _named_when_done(out) as partial, _scratch(partial) as rows:
         copy_database(data / DATABASE, rows)
         check_database(rows)
         with _sink(partial, link) as sink:
@@ -113,11 +115,10 @@ def make_backup(
 
 
 def _fill(sink: _Sink, data: Path, rows: Path, with_keys: bool, advance: Callable[[int, int], None]) -> Manifest:
-    others = list(_others(data, with_keys))
     left_out: list[str] = []
     with closing(sqlite3.connect(rows)) as connection:
         count, size = _held(connection)
-        total = count + len(others) + 1
+        total = count + sum(1 for _ in _others(data, with_keys)) + 1
         query = f"SELECT craft, case_id, payload_sha256 {_HELD} ORDER BY case_id"
         for done, (craft, case_id, digest) in enumerate(connection.execute(query).fetchall()):
             fault = _add_imagery(sink, data, imagery_name(craft, case_id), digest)
@@ -129,10 +130,12 @@ def _fill(sink: _Sink, data: Path, rows: Path, with_keys: bool, advance: Callabl
             advance(done, total)
         connection.commit()
         count, size = _held(connection)
-    digests = {}
-    for name, source in [*((name, data / name) for name in others), (DATABASE, rows)]:
-        digests[name] = sha256_of(source)
-        sink.add(source, name)
+    digests = {DATABASE: sha256_of(rows)}
+    sink.add(rows, DATABASE)
+    with Registry(data).unchanged():  # listed and copied as one: its newest file names the others
+        for name in _others(data, with_keys):
+            digests[name] = sha256_of(data / name)
+            sink.add(data / name, name)
     manifest = Manifest(FORMAT, time.time(), str(data), count, size, digests, tuple(left_out))
     sink.write(json.dumps(asdict(manifest), indent=1).encode(), MANIFEST)
     advance(total, total)
@@ -289,11 +292,13 @@ def _scratch(partial: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _named_when_done(out: Path) -> Iterator[Path]:
-    """A name beside `out`, which takes its place at the end; what fails or is interrupted leaves nothing."""
-    partial = out.with_name(f".{out.name}.partial")
+    """This call's own name beside `out`, which takes its place at the end; what fails leaves nothing."""
+    partial = out.with_name(f".{uuid.uuid4().hex[:8]}.{out.name}.partial")
     try:
         yield partial
         os.sync()  # of tens of thousands of files one by one would take many times as long
+        if out.exists() or out.is_symlink():
+            raise RequestError(f"{out}: was made meanwhile; give a new name, nothing is overwritten")
         partial.rename(out)
         sync_folder(out.parent)
     except OSError as exc:

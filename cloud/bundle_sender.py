@@ -18,6 +18,7 @@ from cloud.desk import Desk
 from cloud.errors import CloudError, RequestError
 from cloud.registry import PublishedBundle, Registry
 from edge.errors import UpdateError
+from protocols.bundle_messages import NOT_NOW
 from protocols.limits import CHUNK_BYTES
 from protocols.messages import AnyMessage, BundleChunk, BundleOffer, BundleReceipt, Hello
 
@@ -30,6 +31,12 @@ _NOTED_EVERY_S = 2.0
 
 _LEAST_SLICE_BYTES = 2048
 """Slices are quarters of the craft's window: it feels the queue by when each comes, and a prompt goes between them."""
+
+_AGAIN_S = 600.0
+"""What a craft refused for a reason that passes is offered again so much later, and at its next connect."""
+
+_LOOK_AGAIN_S = 30.0
+"""So often it is tried whether what could not be offered can be by now."""
 
 _STALLED_S = 5.0
 """A receipt that asks again for what was sent so long ago says that it got lost."""
@@ -70,6 +77,7 @@ class BundleSender:
         self._speaks = False
         self._sending: _Sending | None = None
         self._offered: DueOffer | None = None
+        self._put_off: tuple[DueOffer, float] | None = None  # what cannot be offered before when, monotonic
         self._noted: tuple[str, float] | None = None  # of which rollout progress was written, and when
 
     async def greet(self, hello: Hello) -> None:
@@ -79,7 +87,7 @@ class BundleSender:
             StoreError: the store cannot be asked.
         """
         self._speaks = KIND in hello.kinds
-        self._sending = self._offered = None
+        self._sending = self._offered = self._put_off = None
         await self._desk.ask(self._desk.store.note_flown, self._craft, hello.bundle_id, self._desk.clock.wall_s())
 
     async def look(self) -> None:
@@ -90,14 +98,27 @@ class BundleSender:
         """
         desk = self._desk
         due = await desk.ask(desk.store.due_offer, self._craft)
-        if due == self._offered:
+        is_put_off = self._put_off is not None and self._put_off[0] == due and not self.is_due
+        if is_put_off or (due == self._offered and self._put_off is None):
             return
-        self._sending, self._offered = None, due
-        if due is None:
-            return
+        self._sending = self._offered = self._put_off = None
+        if due is not None:
+            await self._offer_due(due)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to look again at what was put off."""
+        return self._put_off is not None and self._desk.clock.monotonic_s() >= self._put_off[1]
+
+    def _put_off_for(self, due: DueOffer, pause_s: float) -> None:
+        self._offered, self._put_off = None, (due, self._desk.clock.monotonic_s() + pause_s)
+
+    async def _offer_due(self, due: DueOffer) -> None:
+        desk = self._desk
         if due.action == "go_back":
             if self._speaks:
                 await self._send(_taken_back(due))
+            self._offered = due
             return
         if not self._speaks:
             await self._note(due, "refused", "its software takes no bundles over the air; update it")
@@ -108,8 +129,11 @@ class BundleSender:
             log.warning("bundle cannot be offered", craft=self._craft, bundle_id=due.bundle_id, reason=str(exc))
             if isinstance(exc, RequestError):  # withdrawn
                 await self._note(due, "refused", str(exc))
+            else:
+                self._put_off_for(due, _LOOK_AGAIN_S)
+                await self._note(due, "not_now", str(exc))
             return
-        self._sending = sending
+        self._sending, self._offered = sending, due
         await self._note(due, "offered", "")
         await self._send(_offer(sending))
 
@@ -169,10 +193,14 @@ class BundleSender:
         log.info("bundle", craft=self._craft, offer_id=receipt.offer_id, state=receipt.state, reason=receipt.reason)
         total = sending.bundle.archive_bytes if sending is not None and is_this else 0
         fetched = total if receipt.state in ("verified", "on_trial", "in_force") else 0
-        told = self._word(receipt.offer_id, "", receipt.state, receipt.reason, (fetched, total))
+        is_for_good = not (receipt.state == "refused" and receipt.reason.startswith(NOT_NOW))
+        state = receipt.state if is_for_good else "not_now"
+        told = self._word(receipt.offer_id, "", state, receipt.reason.removeprefix(NOT_NOW), (fetched, total))
+        if not is_for_good and self._offered is not None and self._offered.rollout_id == receipt.offer_id:
+            self._put_off_for(self._offered, _AGAIN_S)
         if not await desk.ask(desk.store.note_bundle, told):
             log.warning("word about a bundle that nobody rolled out", craft=self._craft, offer_id=receipt.offer_id)
-        return receipt.state in OVER
+        return state in OVER
 
     def _go_on(self, sending: _Sending, receipt: BundleReceipt) -> None:
         """Send from where the craft wants it."""
@@ -201,6 +229,9 @@ class BundleSender:
 
     def _opened(self, due: DueOffer) -> _Sending:
         bundle = self._registry.bundle(due.bundle_id)
+        expires_at_s = self._registry.expires_at_s()
+        if expires_at_s <= self._desk.clock.wall_s():
+            raise CloudError("what crafts are sent has expired: sign it anew with `skyloop-cloud bundles refresh`")
         return _Sending(due, bundle, self._registry.signed().pack(), self._registry.archive_path(bundle))
 
 

@@ -22,9 +22,9 @@ from cloud.tables import CraftBundleRow, CraftRow, FlownBundleRow, RolloutRow
 from protocols.bundle_messages import BundleState
 
 RolloutState: TypeAlias = Literal["active", "stopped", "rolled_back"]
-CraftState: TypeAlias = BundleState | Literal["offered", "taken_back"]
-"""`offered` it was told and has not answered; `taken_back` it went back because a person wanted it to; the others are
-those of `BundleReceipt`."""
+CraftState: TypeAlias = BundleState | Literal["offered", "not_now", "taken_back"]
+"""`offered` it was told and has not answered; `not_now` it has to wait and is offered again; `taken_back` it went
+back because a person wanted it to; the others are those of `BundleReceipt`."""
 
 OVER: frozenset[str] = frozenset({"in_force", "refused", "gone_back", "taken_back"})
 _NOT_FLOWN: frozenset[str] = frozenset({"refused", "gone_back", "taken_back"})

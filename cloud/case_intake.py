@@ -21,13 +21,11 @@ _CREDIT_PARTS = 4
 """Receipts are due once a part of the credit waits for them: the craft goes on sending meanwhile."""
 
 
-class Complain(Protocol):
-    """Tells the craft what is wrong."""
+class Refuse(Protocol):
+    """Tells the craft that an offer of its was not taken, and why."""
 
-    def __call__(
-        self, error: MessageError, about: str | None = None, retry_after_s: float | None = None
-    ) -> Awaitable[None]:
-        """Answer with a Problem, perhaps; `busy` with a time to come back."""
+    def __call__(self, error: MessageError, about: str | None, retry_after_s: float | None = None) -> Awaitable[None]:
+        """Answer with a Problem; `busy` with a time to come back."""
         ...
 
 
@@ -40,7 +38,7 @@ class CaseIntake:
         craft: str,
         *,
         send: Callable[[AnyMessage], Awaitable[None]],
-        complain: Complain,
+        refuse: Refuse,
         on_duplicate: Callable[[], None],
         on_verdict: Callable[[], None],
     ) -> None:
@@ -50,12 +48,12 @@ class CaseIntake:
             desk: see `Desk`.
             craft: whose cases.
             send: sends a message to the craft.
-            complain: sends a Problem.
+            refuse: sends a Problem, the answer to an offer.
             on_duplicate: called for a case that was kept before: its answer may be here already.
             on_verdict: called when `send_receipts` has something to say that no message of the craft's led to.
         """
         self._desk, self._craft = desk, craft
-        self._send, self._complain = send, complain
+        self._send, self._refuse = send, refuse
         self._on_duplicate, self._on_verdict = on_duplicate, on_verdict
         self._committing: set[asyncio.Future[Kept]] = set()
         self._concluded: list[Upload] = []  # the store's verdict is there, and the craft does not know it yet
@@ -80,14 +78,25 @@ class CaseIntake:
         if known is not None:
             await self._tell_verdict(case, "duplicate" if known == case.payload_sha256 else "conflict")
             return
-        if upload is None and not await self._is_admitted(case):
+        if upload is not None:
+            upload = desk.uploads.open(self._craft, case)
+        elif await self._is_admitted(case):
+            upload = self._open(case)
+        else:
             return
-        upload = desk.uploads.open(self._craft, case)
         if upload.verdict is not None:  # an earlier connection brought all of it
             self._conclude(upload)
         self._touched[case.case_id] = upload
         if blob:
             self._add(upload, 0, blob)
+
+    def _open(self, case: Case) -> Upload:
+        """The upload of a case that has just been admitted, and is not counted on where there is no room for it."""
+        try:
+            return self._desk.uploads.open(self._craft, case)
+        except MessageError:
+            self._desk.admission.arrived(self._craft, case.case_id)
+            raise
 
     async def _is_admitted(self, case: Case) -> bool:
         """Whether a case that is new is taken now; the craft is told where it is not."""
@@ -98,7 +107,7 @@ class CaseIntake:
         if known is not None:  # it came whole, and had come before
             await self._tell_verdict(case, "duplicate" if known[0] == case.payload_sha256 else "conflict")
         else:
-            await self._complain(MessageError(refusal.reason, code="busy"), case.case_id, refusal.retry_after_s)
+            await self._refuse(MessageError(refusal.reason, code="busy"), case.case_id, refusal.retry_after_s)
         return False
 
     def on_chunk(self, chunk: CaseChunk, blob: bytes) -> None:
@@ -155,6 +164,7 @@ class CaseIntake:
         """Let an upload go, even where the craft has gone; many become durable at once, and are told of in one go."""
         self._committing.discard(verdict)
         self._desk.uploads.remove(upload)
+        self._desk.admission.arrived(upload.craft, upload.case.case_id)
         self._concluded.append(upload)
         self._on_verdict()
 
@@ -167,14 +177,14 @@ class CaseIntake:
         log.warning("case not kept", craft=self._craft, case_id=upload.case.case_id, reason=str(error))
         self._desk.stats.cases["failed"] += 1
         self._touched.pop(upload.case.case_id, None)
-        await self._complain(MessageError(str(error), code="busy"), about=upload.case.case_id)
+        await self._refuse(MessageError(str(error), code="busy"), about=upload.case.case_id)
 
     async def _tell_verdict(self, case: Case, verdict: Kept) -> None:
         self._desk.stats.cases[verdict] += 1
         self._touched.pop(case.case_id, None)
         if verdict == "conflict":
             error = MessageError("kept before with another payload_sha256", code="case_conflict")
-            await self._complain(error, about=case.case_id)
+            await self._refuse(error, about=case.case_id)
             return
         await self._send(self._receipt(case, "stored", case.payload_bytes))
         if verdict == "duplicate":

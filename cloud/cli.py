@@ -76,7 +76,9 @@ def main() -> None:
 @app.command()
 def serve(
     bind: Annotated[str | None, typer.Option(help="Where crafts connect; default tcp://0.0.0.0:7600")] = None,
-    http: Annotated[str | None, typer.Option(help="HOST:PORT of /healthz /readyz /metrics")] = None,
+    http: Annotated[
+        str | None, typer.Option(help="HOST:PORT of the console, the HTTP API and /metrics; default 127.0.0.1:7601")
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Data folder; default skyloop-data")] = None,
     keys: Annotated[Path | None, typer.Option(help="Folder with cloud.key; default keys in the data folder")] = None,
     teacher: Annotated[
@@ -125,6 +127,7 @@ def enroll(
     key = public_key(public)
     with opened_store(data, make=True) as store:
         store.enroll(name, key)
+        store.note_event(getpass.getuser(), "craft enrolled", name)
     typer.echo(f"{name} is enrolled")
 
 
@@ -133,6 +136,7 @@ def revoke(name: Annotated[str, typer.Argument(help="The craft's name")], data: 
     """Shut a craft out, also while it is connected. Example: skyloop-cloud revoke uav1 --data skyloop-data."""
     with opened_store(data) as store:
         store.revoke(name)
+        store.note_event(getpass.getuser(), "craft revoked", name)
     typer.echo(f"{name} is revoked")
 
 
@@ -219,6 +223,7 @@ def prompts_revoke(prompt: Annotated[str, typer.Argument(help="The prompt's id")
     """Take a prompt back from every craft. Example: skyloop-cloud prompts revoke teacher-1f… --data skyloop-data."""
     with opened_store(data) as store:
         holders = banks.withdraw(store, prompt)
+        store.note_event(getpass.getuser(), "prompt revoked", prompt, f"of {', '.join(holders) or 'no craft'}")
     typer.echo(f"{prompt} is taken back from {', '.join(holders) or 'no craft'}")
 
 

@@ -123,11 +123,14 @@ class WebSettings(Settings):
     """How people and programs reach the console and the HTTP API.
 
     Attributes:
-        login_s: so long a browser stays logged in.
+        login_s: so long after its last use a browser stays logged in.
         proxy_user_header: header in which a reverse proxy says who it has let in, such as `X-Forwarded-User`; None
             believes no header.
-        proxies: addresses of that proxy; the header of anybody else is ignored. It must strip the header from what
-            it passes on.
+        proxies: addresses of reverse proxies; the headers of anybody else are ignored. From these, `X-Forwarded-Proto`
+            (whether the log-in cookie is marked `Secure`) and the last hop of `X-Forwarded-For` (whose wrong passwords
+            are counted) are believed even without `proxy_user_header`. Loopback is there as delivered, for these two
+            let nobody in: a process of this machine that forges them spoils its own cookie, or guesses as if from
+            several places. The proxy must set both, and strip `proxy_user_header` from what it passes on.
         proxy_role: role of people whom the proxy lets in and who have no account here; None refuses them.
         tls_cert, tls_key: PEM files to speak TLS with; without them put a proxy in front of anything but loopback.
     """

@@ -10,6 +10,7 @@ import asyncio
 import functools
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 import structlog
 
@@ -40,7 +41,7 @@ from protocols.messages import (
     Welcome,
     encode,
 )
-from protocols.values import Interpretation
+from protocols.values import Interpretation, PromptBank
 
 log = structlog.get_logger()
 
@@ -61,6 +62,8 @@ _NO_NEWS: Token = (0, 0, 0, 0)
 _LIVENESS_HEARTBEATS = 6
 _PROBLEMS_PER_S = 10.0
 
+
+_Sent: TypeAlias = tuple[str, float]  # who made the answer that is on its way, and when
 
 Transmit = Callable[["CraftSession", list[bytes]], Awaitable[bool]]
 
@@ -96,7 +99,7 @@ class CraftSession:
             desk,
             craft,
             send=self._send,
-            complain=self.complain,
+            refuse=self._refuse,
             on_duplicate=self.notify,
             on_verdict=self._wake.set,
         )
@@ -106,12 +109,12 @@ class CraftSession:
         self._inbox_bytes = 0
         self._outbox: deque[list[bytes]] = deque()
         self._banks: BankSender | None = None  # from Hello on
-        self._unreceipted: dict[str, str] = {}  # case_id -> who made the interpretation on its way
+        self._unreceipted: dict[str, _Sent] = {}  # by case_id
         self._received_s = self._sent_s = self._looked_s = desk.clock.monotonic_s()
         self._seen: Token = _NO_NEWS
         self._is_news = True
         self._fresh: deque[Interpretation] = deque()  # answers just made, to be sent without asking the store
-        self._has_more = False  # the store has answers that found no room
+        self._has_more = False  # the store has answers that found no room, or wait for the one to their case before
         self._problems_left, self._problems_s = _PROBLEMS_PER_S, self._sent_s
         self._seq = 0
 
@@ -136,12 +139,13 @@ class CraftSession:
 
     def deliver(self, answer: Interpretation) -> None:
         """Send an answer that has just been kept; where too many are on their way, the store is asked for it later."""
-        if self._banks is None or answer.case_id in self._unreceipted:
+        if self._banks is None:
             return
-        if len(self._unreceipted) >= self._desk.settings.max_unreceipted:
+        is_full = len(self._unreceipted) >= self._desk.settings.max_unreceipted
+        if is_full or answer.case_id in self._unreceipted:
             self._has_more = True
             return
-        self._unreceipted[answer.case_id] = answer.by
+        self._unreceipted[answer.case_id] = _sent(answer)
         self._fresh.append(answer)
         self._wake.set()
 
@@ -179,25 +183,30 @@ class CraftSession:
         await self._cases.finish()
         await self._drain()
 
-    async def complain(self, error: MessageError, about: str | None = None, retry_after_s: float | None = None) -> None:
+    async def complain(self, error: MessageError, about: str | None = None) -> None:
         """Answer with a Problem, unless this craft has been told too many already.
 
         Args:
             error: what is wrong.
-            about: the message or case.
-            retry_after_s: when to come back, of `busy`; None is the usual time.
+            about: the message.
         """
-        self._desk.stats.refused[error.code] += 1
         now_s = self._desk.clock.monotonic_s()
         refill = (now_s - self._problems_s) * _PROBLEMS_PER_S
         self._problems_left, self._problems_s = min(_PROBLEMS_PER_S, self._problems_left + refill), now_s
-        if self._problems_left >= 1:
-            self._problems_left -= 1
-            problem = Problem.from_error(error, about)
-            if error.code == "busy":
-                after_s = self._desk.settings.retry_after_s if retry_after_s is None else retry_after_s
-                problem = problem.model_copy(update={"retry_after_s": after_s})
-            await self._send(problem)
+        if self._problems_left < 1:
+            self._desk.stats.refused[error.code] += 1
+            return
+        self._problems_left -= 1
+        await self._refuse(error, about)
+
+    async def _refuse(self, error: MessageError, about: str | None, retry_after_s: float | None = None) -> None:
+        """Answer with a Problem in any case: an offer waits for its answer, and gets one and no more."""
+        self._desk.stats.refused[error.code] += 1
+        problem = Problem.from_error(error, about)
+        if error.code == "busy":
+            after_s = self._desk.settings.retry_after_s if retry_after_s is None else retry_after_s
+            problem = problem.model_copy(update={"retry_after_s": after_s})
+        await self._send(problem)
 
     async def _wait(self) -> None:
         """Return when a message came, or something is due."""
@@ -219,6 +228,7 @@ class CraftSession:
         return min(max(due_s, _LEAST_PAUSE_S), heartbeat_s)
 
     async def _handle(self, message: AnyMessage, blob: bytes) -> None:
+        answer = self._refuse if isinstance(message, CaseOffer) else self.complain
         try:
             if isinstance(message, Hello):
                 await self._on_hello(message)
@@ -227,10 +237,10 @@ class CraftSession:
             else:
                 await self._take(message, blob)
         except MessageError as exc:
-            await self.complain(exc, about=_about(message))
+            await answer(exc, _about(message))
         except CloudError as exc:
             log.warning("store error", craft=self.craft, reason=str(exc))
-            await self.complain(MessageError(str(exc), code="busy"), about=_about(message))
+            await answer(MessageError(str(exc), code="busy"), _about(message))
 
     async def _take(self, message: AnyMessage, blob: bytes) -> None:
         if isinstance(message, CaseOffer):
@@ -254,6 +264,9 @@ class CraftSession:
 
     async def _on_hello(self, hello: Hello) -> None:
         desk = self._desk
+        if Heartbeat.model_fields["kind"].default not in hello.kinds:
+            await self._welcome(hello, await desk.ask(desk.store.bank, self.craft))
+            return
         await desk.ask(desk.store.set_craft_profile, self.craft, hello.space_id, hello.variant, list(hello.labels))
         bank = await desk.ask(desk.store.bank, self.craft)
         if hello.bank.epoch == bank.epoch and hello.bank.revision > bank.revision:
@@ -269,6 +282,12 @@ class CraftSession:
         self._targets.greet(hello)
         self._better.greet(hello)
         await self._bundles.greet(hello)
+        await self._welcome(hello, bank)
+        self.notify()
+
+    async def _welcome(self, hello: Hello, bank: PromptBank) -> None:
+        """Let the craft in; for one that only asks whether it would be let in, this is all."""
+        desk = self._desk
         welcome = Welcome(
             server_software=desk.software,
             session_id=hello.session_id,
@@ -281,7 +300,6 @@ class CraftSession:
             open_cases=desk.settings.max_partials,
         )
         await self._send(welcome)
-        self.notify()
 
     async def _on_bundle_receipt(self, receipt: BundleReceipt) -> None:
         if self.live.hello is not None and receipt.state != "fetching":
@@ -300,15 +318,14 @@ class CraftSession:
         self.notify()
 
     def _on_interpretation_receipt(self, receipt: InterpretationReceipt) -> None:
-        by = self._unreceipted.get(receipt.case_id)
-        if by is not None:
-            self._desk.deliveries.add(
-                self.craft, receipt.case_id, by, functools.partial(self._note_delivered, receipt.case_id, by)
-            )
+        sent = self._unreceipted.get(receipt.case_id)
+        if sent is not None:
+            on_noted = functools.partial(self._note_delivered, receipt.case_id, sent)
+            self._desk.deliveries.add((self.craft, receipt.case_id, *sent), on_noted)
 
-    def _note_delivered(self, case_id: str, by: str) -> None:
+    def _note_delivered(self, case_id: str, sent: _Sent) -> None:
         """An answer is known to be with the craft: there is room for another one."""
-        if self._unreceipted.get(case_id) != by:
+        if self._unreceipted.get(case_id) != sent:
             return  # greeted anew meanwhile, or receipted twice
         del self._unreceipted[case_id]
         self._desk.stats.interpretations_delivered += 1
@@ -336,7 +353,7 @@ class CraftSession:
                 await self._look_for_answers()
             if is_news or seen[3] != before[3]:
                 await self._targets.look()
-            if is_news or seen[3] != before[3] or self._better.is_due:
+            if is_news or seen[3] != before[3] or self._better.is_due or self._bundles.is_due:
                 await self._better.look()
                 await self._bundles.look()
         except StoreError as exc:
@@ -357,9 +374,11 @@ class CraftSession:
         found = await desk.ask(desk.store.undelivered, self.craft, limit)
         self._has_more = len(found) >= limit
         for answer in found:
-            if answer.case_id in self._unreceipted or len(self._unreceipted) >= limit:
+            before = self._unreceipted.get(answer.case_id)
+            if before is not None or len(self._unreceipted) >= limit:
+                self._has_more = self._has_more or before != _sent(answer)
                 continue
-            self._unreceipted[answer.case_id] = answer.by
+            self._unreceipted[answer.case_id] = _sent(answer)
             await self._send_answer(answer)
 
     async def _send_fresh(self) -> None:
@@ -423,6 +442,10 @@ class CraftSession:
             return False
         self._sent_s = self._desk.clock.monotonic_s()
         return True
+
+
+def _sent(answer: Interpretation) -> _Sent:
+    return answer.by, answer.made_at_s
 
 
 def _about(message: AnyMessage) -> str:

@@ -14,7 +14,7 @@ from cloud.errors import CloudError
 _NAME, _KEEP_NAME = "server.lock", "keep.lock"
 LOCK_NAMES = (_NAME, _KEEP_NAME)
 
-_STEP_WAIT_S = 10.0
+_LOOK_S, _STEP_WAIT_S = 0.1, 10.0
 
 
 @contextlib.contextmanager
@@ -25,20 +25,27 @@ def serving(data_dir: Path) -> Iterator[None]:
         CloudError: another server holds it.
     """
     with (data_dir / _NAME).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
-            raise CloudError(f"{data_dir}: another server uses this data folder; stop it or give another") from exc
+        deadline_s = time.monotonic() + _LOOK_S
+        while not _locked(file, fcntl.LOCK_EX):  # who looks whether there is a server holds it for microseconds
+            if time.monotonic() > deadline_s:
+                raise CloudError(f"{data_dir}: another server uses this data folder; stop it or give another")
+            time.sleep(0.01)
         yield
 
 
 def is_served(data_dir: Path) -> bool:
-    """Whether a server holds the data folder now."""
+    """Whether a server holds the data folder now; looked at without making or writing anything.
+
+    Raises:
+        CloudError: the lock may not be read.
+    """
     try:
-        with serving(data_dir):
-            return False
-    except CloudError:
-        return True
+        with (data_dir / _NAME).open("r") as file:
+            return not _locked(file, fcntl.LOCK_SH)
+    except FileNotFoundError:
+        return False
+    except OSError as exc:
+        raise CloudError(f"{data_dir / _NAME}: cannot be read ({exc.strerror}); run this as the server's user") from exc
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import structlog
 
+from cloud.answer_shelf import Receipt
 from cloud.errors import StoreError
 from cloud.store import CaseStore
 
@@ -29,21 +30,19 @@ class Deliveries:
     def __init__(self, store: CaseStore) -> None:
         """Note them in a store."""
         self._store = store
-        self._waiting: list[tuple[tuple[str, str, str], Callable[[], None]]] = []
+        self._waiting: list[tuple[Receipt, Callable[[], None]]] = []
         self._wake = asyncio.Event()
         self._is_closing = False
 
-    def add(self, craft: str, case_id: str, by: str, on_noted: Callable[[], None]) -> None:
+    def add(self, receipt: Receipt, on_noted: Callable[[], None]) -> None:
         """Note soon that a craft keeps an answer.
 
         Args:
-            craft: which.
-            case_id: of the case.
-            by: who made the answer.
+            receipt: (craft, case_id, who made the answer, when it was made).
             on_noted: called in the event loop once that is durable.
         """
         if len(self._waiting) < MOST_WAITING:
-            self._waiting.append(((craft, case_id, by), on_noted))
+            self._waiting.append((receipt, on_noted))
             self._wake.set()
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import stat
 import time
+from collections.abc import Callable
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
@@ -33,27 +34,33 @@ _OF_THE_CONSOLE = ("fastapi", "uvicorn", "jinja2", "python_multipart", "argon2")
 
 
 def examine(settings: CloudSettings, picture: ImageArray) -> list[Check]:
-    """Every check of a server's settings on this machine; nothing is changed.
+    """Every check of a server's settings on this machine; nothing is changed, and one that fails loses no others.
 
     Args:
         settings: as `serve` would take them.
         picture: what the teacher is tried on, (H, W, 3) uint8.
     """
-    is_running = settings.data.is_dir() and is_served(settings.data)
     database = _database(settings.data / _STORE_NAME)
     return [
         *check_keys(settings.keys_folder, CLOUD_NAME),
         _data_folder(settings.data),
         check_disk(settings.data, _WANTED_BYTES, "the case store"),
         database,
-        *_people(settings.data, database),
-        *_ports(settings, is_running=is_running),
+        *_tried("people", lambda: _people(settings.data, database)),
+        *_tried("ports", lambda: _ports(settings)),
         check_clock(time.time()),
         check_onnxruntime({name: version(name) for name in sorted(set(packages_distributions()["onnxruntime"]))}),
         _teacher(settings, picture),
         *_students(settings),
         _console(),
     ]
+
+
+def _tried(name: str, check: Callable[[], list[Check]]) -> list[Check]:
+    try:
+        return check()
+    except SkyloopError as exc:
+        return [problem_of(name, exc)]
 
 
 def _data_folder(folder: Path) -> Check:
@@ -114,8 +121,8 @@ def _people(data: Path, database: Check) -> list[Check]:
     return [enrolled, people if admins else Check("people", "warning", "nobody may administer the console", cure)]
 
 
-def _ports(settings: CloudSettings, *, is_running: bool) -> list[Check]:
-    checks = []
+def _ports(settings: CloudSettings) -> list[Check]:
+    checks, is_running = [], is_served(settings.data)
     for name, address, reason in (
         ("crafts' port", settings.bind, _zmq_refusal(settings.bind)),
         ("web port", settings.http, _tcp_refusal(settings.http)),

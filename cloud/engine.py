@@ -165,6 +165,7 @@ class Engine:
         if not self._is_behind or len(self._waiting) > self._waiting.most // 2:
             return True
         self._is_behind = False  # what comes meanwhile says so itself
+        before = set(self._in_work)  # the store may be read before their answers are kept, and we go on after that
         try:
             counts = await _in(None, self._store.waiting_counts)
             found = await _in(None, self._store.waiting_cases, self._waiting.most)
@@ -177,7 +178,7 @@ class Engine:
         all_fit = self._waiting.add(
             WaitingCase(stored, now_s - max(wall_s - stored.received_at_s, 0.0))
             for stored in found
-            if (stored.craft, stored.case.case_id) not in self._in_work
+            if (stored.craft, stored.case.case_id) not in before | self._in_work
         )
         self._is_behind = self._is_behind or not all_fit or sum(counts.values()) > len(found)
         return True
@@ -193,9 +194,9 @@ class Engine:
         """Take what is open to the teacher."""
         while True:
             await self._is_ready.wait()
-            if self._is_stopping:
-                break
             await self._gather()
+            if self._is_stopping:  # asked after the last pause: `clear` would take the call that ends the next one
+                break
             ready, self._ready = self._ready, []
             self._is_ready.clear()
             self._note_batch([_waiting(case) for case in ready])

@@ -14,6 +14,19 @@ from cloud.tables import DoneRequestRow, EventRow
 REQUESTS_KEPT_S = 7 * 86400.0
 """So long a form or call that comes again is known: longer than anybody keeps a page open, or retries."""
 
+ACCOUNT_EVENTS = (
+    "login",
+    "login failed",
+    "user added",
+    "user disabled",
+    "user enabled",
+    "role changed",
+    "password changed",
+    "token made",
+    "token revoked",
+)
+"""What is done to accounts: who may log in, from where, and with what; for operators."""
+
 
 @dataclass(frozen=True)
 class Event:
@@ -46,17 +59,21 @@ class EventShelf:
         with self._db.writing() as session:
             session.add(EventRow(at_s=time.time(), who=who, what=what, about=about, detail=detail[:1000]))
 
-    def events(self, limit: int = 100, *, before: int | None = None, about: str | None = None) -> list[Event]:
+    def events(
+        self, limit: int = 100, *, before: int | None = None, about: str | None = None, with_accounts: bool = True
+    ) -> list[Event]:
         """What was done, newest first.
 
         Args:
             limit: at most this many.
             before: only what has a smaller `event_id`: the last one of the page before.
             about: only what was done to this.
+            with_accounts: `ACCOUNT_EVENTS` too.
         """
         query = select(EventRow).order_by(EventRow.id.desc()).limit(limit)
         query = query if before is None else query.where(EventRow.id < before)
         query = query if about is None else query.where(EventRow.about == about)
+        query = query if with_accounts else query.where(EventRow.what.not_in(ACCOUNT_EVENTS))
         with self._db.reading() as session:
             return [Event(row.id, row.at_s, row.who, row.what, row.about, row.detail) for row in session.scalars(query)]
 

@@ -174,8 +174,6 @@ class Gateway:
         )
 
     def _cases_stored(self, cases: list[Stored]) -> None:
-        for stored, _ in cases:
-            self.admission.kept(stored.craft, stored.case.case_id)
         if self.on_cases_stored is not None:
             self.on_cases_stored(cases)
 

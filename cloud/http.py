@@ -32,12 +32,13 @@ def create_app(backend: Backend, registry: CollectorRegistry, not_ready: Callabl
     app = FastAPI(title="skyloop-cloud", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.backend, app.state.doorman = backend, Doorman(backend.store, backend.clock.monotonic_s)
 
+    # These two run in the event loop: they must answer while every worker thread waits for a log-in or the disk.
     @app.get("/healthz")
-    def healthz() -> dict[str, str]:
+    async def healthz() -> dict[str, str]:
         return {"status": "alive"}
 
     @app.get("/readyz")
-    def readyz(response: Response) -> dict[str, str]:
+    async def readyz(response: Response) -> dict[str, str]:
         reason = not_ready()
         response.status_code = 503 if reason else 200
         return {"status": reason or "ready"}

@@ -8,19 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
+import structlog
 from fastapi import HTTPException, Request, Response, Security
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from cloud.account_shelf import Role
-from cloud.accounts import Principal
+from cloud.accounts import TRIES, Principal
 from cloud.backend import Backend
 
+log = structlog.get_logger()
+
 COOKIE = "skyloop_login"
+
+_POLLS = "x-poll"
+_COOKIE_S = 90 * 86400  # its use prolongs a log-in: the store alone says when it ends
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
@@ -64,25 +71,14 @@ def log_in(request: Request, response: Response, name: str, password: str) -> No
     """Open a log-in for the browser behind a request, and give it the cookie; takes a tenth of a second of a core.
 
     Raises:
-        HTTPException: 401 where name or password are wrong; 429 with `Retry-After` after too many of these.
+        HTTPException: 401 where name or password are wrong; with `Retry-After`, 429 after too many of these, and 503
+            while others log in.
     """
     check_origin(request)
-    backend, doorman = backend_of(request), request.app.state.doorman
-    address = request.client.host if request.client else ""
-    wait_s = doorman.wait_s(name, address)
-    if wait_s:
-        raise HTTPException(
-            429, f"too many wrong passwords: wait {wait_s:.0f} s", headers={"Retry-After": f"{wait_s:.0f}"}
-        )
-    if not doorman.admits(name, password, address):
-        backend.store.note_event(name[:64], "login failed", detail=f"from {address}")
-        raise HTTPException(401, "name or password is wrong; `skyloop-cloud users password` makes a new one")
-    life_s = backend.settings.web.login_s
-    secret = backend.store.open_login(name, backend.clock.wall_s(), life_s)
-    backend.store.note_event(name, "login", detail=f"from {address}")
-    response.set_cookie(
-        COOKIE, secret, max_age=int(life_s), httponly=True, samesite="strict", secure=is_encrypted(request), path="/"
-    )
+    with request.app.state.doorman.place() as is_free:
+        if not is_free:
+            raise HTTPException(503, "others are logging in: try again in a second", headers={"Retry-After": "1"})
+        _log_in(request, response, name, password)
 
 
 def log_out(request: Request, response: Response) -> None:
@@ -108,8 +104,39 @@ def check_origin(request: Request) -> None:
 
 def is_encrypted(request: Request) -> bool:
     """Whether the browser speaks TLS, to us or to a trusted proxy before us."""
-    told = request.headers.get("x-forwarded-proto") if _is_proxied(request) else None
+    told = _last_hop(request, "x-forwarded-proto") if _is_proxied(request) else ""
     return (told or request.url.scheme) == "https"
+
+
+def _log_in(request: Request, response: Response, name: str, password: str) -> None:
+    backend, doorman = backend_of(request), request.app.state.doorman
+    address = _address_of(request)
+    number = doorman.reserve(name, address)
+    if not number:
+        wait_s = max(doorman.wait_s(name, address), 1.0)
+        raise HTTPException(
+            429, f"too many wrong passwords: wait {wait_s:.0f} s", headers={"Retry-After": f"{wait_s:.0f}"}
+        )
+    if not doorman.admits(name, password, address):
+        _note_failure(backend, name, address, number)
+        raise HTTPException(401, "name or password is wrong; `skyloop-cloud users password` makes a new one")
+    life_s = backend.settings.web.login_s
+    secret = backend.store.open_login(name, backend.clock.wall_s(), life_s)
+    backend.store.note_event(name, "login", detail=f"from {address}")
+    response.set_cookie(
+        COOKIE, secret, max_age=_COOKIE_S, httponly=True, samesite="strict", secure=is_encrypted(request), path="/"
+    )
+
+
+def _note_failure(backend: Backend, name: str, address: str, number: int) -> None:
+    """Keep that somebody guesses, once until the name may be tried again: a stranger must not fill the log of actions.
+
+    A name that nobody has may be a password in the wrong field, and is written nowhere.
+    """
+    is_known = backend.store.user(name) is not None
+    log.info("login failed", address=address, number=number, is_known=is_known)
+    if is_known and number == TRIES:
+        backend.store.note_event(name, "login failed", detail=f"{number} times from {address}: it has to wait there")
 
 
 def _known(request: Request, bearer: HTTPAuthorizationCredentials | None) -> Principal:
@@ -118,7 +145,9 @@ def _known(request: Request, bearer: HTTPAuthorizationCredentials | None) -> Pri
     secret = request.cookies.get(COOKIE)
     if secret:
         backend = backend_of(request)
-        login = backend.store.login(secret, backend.clock.wall_s())
+        # A page that reads itself again is not used: it must not keep who left it logged in for ever.
+        life_s = None if _POLLS in request.headers else backend.settings.web.login_s
+        login = backend.store.login(secret, backend.clock.wall_s(), life_s)
         if login is not None:
             return Principal(login.user.name, login.user.role, "login", login.csrf)
     proxied = _of_proxy(request)
@@ -137,8 +166,21 @@ def _of_token(request: Request, secret: str) -> Principal:
 
 def _is_proxied(request: Request) -> bool:
     """Whether the next hop is a reverse proxy that the settings trust; anybody else's headers prove nothing."""
-    web = backend_of(request).settings.web
-    return web.proxy_user_header is not None and request.client is not None and request.client.host in web.proxies
+    return request.client is not None and request.client.host in backend_of(request).settings.web.proxies
+
+
+def _address_of(request: Request) -> str:
+    """Where a client is, by what a trusted proxy added last: what stands before it the client may have made up."""
+    peer = request.client.host if request.client else ""
+    told = _last_hop(request, "x-forwarded-for") if _is_proxied(request) else ""
+    try:
+        return str(ipaddress.ip_address(told))
+    except ValueError:
+        return peer
+
+
+def _last_hop(request: Request, header: str) -> str:
+    return ",".join(request.headers.getlist(header)).rpartition(",")[2].strip()
 
 
 def _of_proxy(request: Request) -> Principal | None:

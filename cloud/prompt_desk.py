@@ -85,6 +85,26 @@ class PromptDesk:
             log.info("prompt refused", craft=craft, label=finding.label, case_id=finding.case_id, reason=exc.reason)
             return Outcome("refused", exc.reason)
 
+    def issue_again(self, craft: str, prompt_id: str, case_id: str, said_at_s: float) -> Outcome | None:
+        """Finish issuing the prompt that a person's answer became before; the bank that has it stays as it is.
+
+        Args:
+            craft: whose case it was.
+            prompt_id: of the prompt.
+            case_id: which case.
+            said_at_s: when the person answered.
+
+        Returns:
+            None where the craft holds no prompt of that answer.
+
+        Raises:
+            StoreError: the bank could not be kept.
+        """
+        for prompt in self._store.bank(craft).prompts:
+            if (prompt.prompt_id, prompt.case_id, prompt.issued_at_s) == (prompt_id, case_id, said_at_s):
+                return self._put_in_force(craft, prompt, self.clock.wall_s())
+        return None
+
     def view(self, case: Case, image: CaseImage) -> tuple[Student | None, Evidence | None]:
         """What the craft's own student sees in a case; twice None where it is not known here, or fails."""
         try:
@@ -185,17 +205,18 @@ class PromptDesk:
             PromptRefused: it would not help, or contradicts one in force.
         """
         prompt_id, now_s = prompt_id_for(craft, finding), self.clock.wall_s()
+        issued_at_s = now_s if finding.said_at_s is None else finding.said_at_s
         bank = {p.prompt_id: p for p in (*self._store.bank(craft).prompts, *before)}
         background = tuple(self._recent(craft, twin.manifest.space_id))
         shunned = negative_views(twin, evidence, finding)
 
         def made(settings: PromptSettings) -> Prompt:
-            prompt = build_prompt(twin, evidence, finding, background, (prompt_id, now_s), settings)
+            prompt = build_prompt(twin, evidence, finding, background, (prompt_id, issued_at_s), settings)
             old = bank.get(prompt_id)
             if old is not None and (old.label, old.space_id) == (prompt.label, prompt.space_id):
                 near = evidence.seen.embeddings[false_rows(evidence, finding)]
                 prompt = merge_prompts(old, prompt, (*background, near), settings)
-            return shun(prompt, shunned, now_s) if len(shunned) else prompt
+            return shun(prompt, shunned, issued_at_s) if len(shunned) else prompt
 
         prompt = made(self._settings) if not len(shunned) else self._least_fooled(made, evidence, finding)
         _check_consistent(prompt, [p for p in bank.values() if p.expires_at_s is None or p.expires_at_s > now_s])

@@ -50,6 +50,7 @@ class Finding:
         masks: (B, H, W) bool, the pixels of the thing in each box, on whatever raster covers the evidence's image; None
             where nobody drew them.
         negatives_xyxy: (H, 4) hard negatives: what looks like it and is none, as a person says.
+        said_at_s: wall time of a person's answer, by which its prompt is known again; None stamps it with now.
     """
 
     label: str
@@ -61,6 +62,7 @@ class Finding:
     case_id: str
     masks: NDArray[np.bool_] | None = None
     negatives_xyxy: Boxes = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    said_at_s: float | None = None
 
 
 @dataclass(frozen=True)

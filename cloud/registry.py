@@ -77,6 +77,19 @@ class Registry:
         """Changes with every change of the registry."""
         return self._metadata / "timestamp.json"
 
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Let nobody change the registry meanwhile, where there is one: for a backup.
+
+        Raises:
+            CloudError: its lock cannot be opened.
+        """
+        if not self._folder.is_dir():
+            yield
+            return
+        with self._locked():
+            yield
+
     def bundles(self) -> list[PublishedBundle]:
         """Every published bundle that is not withdrawn, newest first; none without a registry.
 

@@ -9,7 +9,7 @@ import sqlite3
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
@@ -20,6 +20,8 @@ from cloud.backup import DATABASE, FORMAT, MANIFEST, Manifest, check_database, d
 from cloud.data_lock import serving
 from cloud.database import BUSY_TIMEOUT_MS
 from cloud.errors import CloudError, RequestError
+from cloud.registry import FOLDER as REGISTRY
+from cloud.registry import Registry
 from cloud.store import CaseStore
 from edge.config import first_problem
 from edge.durable import sync_folder
@@ -59,6 +61,10 @@ def verify_backup(backup: Path, advance: Advance = lambda done, of: None) -> Man
             shutil.copyfileobj(read, written, _BLOCK_BYTES)
         _check(backup, source, manifest, rows, advance)
         CaseStore(Path(scratch)).close()  # brings the copied rows up to date, or says that it cannot
+        for name in source.names():
+            if name.startswith(f"{REGISTRY}/metadata/"):
+                _copy_one(source, name, Path(scratch))
+        _check_registry(backup, Path(scratch), source.names())
     return manifest
 
 
@@ -95,6 +101,7 @@ def restore_backup(
             manifest = _manifest(backup, source)
             _copy(source, partial, advance)
             _check(backup, _FolderSource(partial), manifest, partial / DATABASE, lambda *_: None)
+            _check_registry(backup, partial, source.names())
             (partial / MANIFEST).unlink()
             _begin_anew(partial)
             os.sync()
@@ -143,6 +150,22 @@ def _check(backup: Path, source: _Source, manifest: Manifest, rows: Path, advanc
         )
 
 
+def _check_registry(backup: Path, folder: Path, names: Sequence[str]) -> None:
+    """Open the signed metadata of the registry in a folder, and look for every archive that it names."""
+    registry = Registry(folder)
+    if not any(name.startswith(f"{REGISTRY}/metadata/") for name in names):
+        return
+    try:
+        bundles = registry.bundles()
+        if registry.timestamp_path.is_file():
+            registry.signed()
+    except CloudError as exc:
+        raise RequestError(f"{backup}: its registry cannot be read ({exc}); take another backup") from exc
+    for bundle in bundles:
+        if (name := str(registry.archive_path(bundle).relative_to(folder))) not in names:
+            raise RequestError(f"{backup}: lacks {name}, which its registry names; take another backup")
+
+
 def _imagery(rows: Path) -> dict[str, str]:
     """Digest of each case's imagery, by its name in the backup."""
     with closing(sqlite3.connect(rows, timeout=BUSY_TIMEOUT_MS / 1000)) as connection:
@@ -176,13 +199,17 @@ def _copy(source: _Source, folder: Path, advance: Advance) -> None:
     folder.mkdir(parents=True, mode=0o700)
     names = source.names()
     for done, name in enumerate(names, 1):
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        is_secret = name.endswith(".key")
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if is_secret else 0o644)
-        with source.open(name) as read, os.fdopen(descriptor, "wb") as written:
-            shutil.copyfileobj(read, written, _BLOCK_BYTES)
+        _copy_one(source, name, folder)
         advance(done, len(names))
+
+
+def _copy_one(source: _Source, name: str, folder: Path) -> None:
+    target = folder / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    is_secret = name.endswith(".key")
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if is_secret else 0o644)
+    with source.open(name) as read, os.fdopen(descriptor, "wb") as written:
+        shutil.copyfileobj(read, written, _BLOCK_BYTES)
 
 
 class _FolderSource:

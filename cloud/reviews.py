@@ -10,7 +10,7 @@ import structlog
 from cloud.case_images import LEAST_SHOWN, CaseImage, open_case_image, open_case_images
 from cloud.errors import PromptRefused
 from cloud.evidence import Evidence, look
-from cloud.prompt_desk import Outcome, PromptDesk
+from cloud.prompt_desk import Outcome, PromptDesk, prompt_id_of
 from cloud.prompting import Finding
 from cloud.review_shelf import BoxXyxy
 from cloud.store import CaseStore, Review, StoredCase
@@ -28,7 +28,8 @@ log = structlog.get_logger()
 def use_review(review: Review, store: CaseStore, desk: PromptDesk) -> Outcome:
     """Answer a case as a person said, and make the prompt.
 
-    The answer itself is kept even where no good prompt can be made of it.
+    The answer itself is kept even where no good prompt can be made of it. To use one again changes nothing: a server
+    that was killed before it noted the use does so.
 
     Args:
         review: what the person said.
@@ -41,8 +42,9 @@ def use_review(review: Review, store: CaseStore, desk: PromptDesk) -> Outcome:
     stored = store.load_case(review.case_id, review.craft)
     if stored.case.target is not None:
         return _place(review, stored, stored.case.target, store, desk)
-    store.add_interpretation(review.craft, _interpretation(review, desk.clock.wall_s()))
-    outcome = _prompt(review, stored, store, desk)
+    is_new = store.add_interpretation(review.craft, _interpretation(review))
+    outcome = None if is_new or not review.makes_prompt else _issued_before(review, desk)
+    outcome = outcome or _prompt(review, stored, store, desk)
     store.set_case_state(review.craft, review.case_id, "reviewed", outcome.reason)
     log.info("review used", craft=review.craft, case_id=review.case_id, label=review.label, outcome=outcome.state)
     return outcome
@@ -54,11 +56,17 @@ def _place(review: Review, stored: StoredCase, question: TargetQuestion, store: 
     told = Told("gone" if box is None else "here", box, 1.0)
     twin, evidence = desk.view(stored.case, open_case_image(stored.case, store.read_imagery(stored)))
     answer = answer_of(question, told, twin, evidence)
-    interpretation = _interpretation(review, desk.clock.wall_s()).model_copy(update={"target": answer})
+    interpretation = _interpretation(review).model_copy(update={"target": answer})
     store.add_interpretation(review.craft, interpretation)
     store.set_case_state(review.craft, review.case_id, "reviewed", "")
     log.info("target placed", craft=review.craft, case_id=review.case_id, target_id=question.target_id)
     return Outcome("enough", "the craft is told where its target is")
+
+
+def _issued_before(review: Review, desk: PromptDesk) -> Outcome | None:
+    """What became of a review whose prompt a server issued before it was killed; None where it issued none."""
+    prompt_id = prompt_id_of(review.craft, review.label, "person", review.scope)
+    return desk.issue_again(review.craft, prompt_id, review.case_id, review.made_at_s)
 
 
 def _prompt(review: Review, stored: StoredCase, store: CaseStore, desk: PromptDesk) -> Outcome:
@@ -123,6 +131,7 @@ def finding_in(review: Review, evidence: Evidence) -> Finding:
         scope=review.scope,
         case_id=review.case_id,
         negatives_xyxy=within(review.negatives_xyxy),
+        said_at_s=review.made_at_s,
     )
 
 
@@ -131,7 +140,7 @@ def as_boxes(boxes: Sequence[BoxXyxy]) -> Boxes:
     return np.asarray(boxes, np.float32).reshape(-1, 4)
 
 
-def _interpretation(review: Review, now_s: float) -> Interpretation:
+def _interpretation(review: Review) -> Interpretation:
     return Interpretation(
         case_id=review.case_id,
         detections=tuple(
@@ -140,5 +149,5 @@ def _interpretation(review: Review, now_s: float) -> Interpretation:
         confidence=1.0,
         by="person",
         interpreter=review.reviewer,
-        made_at_s=now_s,
+        made_at_s=review.made_at_s,
     )

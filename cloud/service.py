@@ -99,7 +99,10 @@ class CloudService:
             with serving(self.settings.data), listen(self.settings.http) as http_socket, self._signals():
                 async with self._http(http_socket), self._tasks(), self._gateway():
                     self._not_ready = ""
-                    log.info("serving", bind=self.settings.bind, http_port=http_socket.getsockname()[1], **self._about)
+                    host, port = http_socket.getsockname()[:2]
+                    scheme = "https" if self.settings.web.tls_cert else "http"
+                    console = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
+                    log.info("serving", bind=self.settings.bind, console=console, **self._about)
                     await self._stop.wait()
                     self._not_ready = "stopping"
                     log.info("stopping")

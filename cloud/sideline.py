@@ -48,19 +48,21 @@ class Sideline:
                 raise RequestError(f"{self._waiting} previews wait already; try again in a few seconds")
             self._waiting += 1
             self._newest[who] = token
-        return self._pool.submit(self._run, who, token, job)
+        future = self._pool.submit(self._run, who, token, job)
+        future.add_done_callback(lambda _: self._leave(who, token))  # one that is cancelled is never run
+        return future
 
     def close(self) -> None:
         """Finish what is being done, and nothing more."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _run(self, who: str, token: object, job: Callable[[], T]) -> T:
-        try:
-            if self._newest.get(who) is not token:
-                raise Superseded("a newer request took the place of this one")
-            return job()
-        finally:
-            with self._lock:
-                self._waiting -= 1
-                if self._newest.get(who) is token:
-                    del self._newest[who]
+        if self._newest.get(who) is not token:
+            raise Superseded("a newer request took the place of this one")
+        return job()
+
+    def _leave(self, who: str, token: object) -> None:
+        with self._lock:
+            self._waiting -= 1
+            if self._newest.get(who) is token:
+                del self._newest[who]

@@ -100,6 +100,16 @@ def papers_of(manifest: Manifest, curves: dict[str, bytes]) -> tuple[Manifest, d
     return manifest, {CARD_NAME: card, ITEM_NAME: item, MANIFEST_NAME: text}
 
 
+def check_out(out: Path) -> None:
+    """Refuse a folder that a bundle may not replace.
+
+    Raises:
+        DistillError: it holds something else than a bundle.
+    """
+    if out.exists() and not (out / MANIFEST_NAME).is_file() and not (out.is_dir() and not any(out.iterdir())):
+        raise DistillError(f"{out}: exists and is no bundle, so it is not overwritten; choose another --out")
+
+
 def replace_folder(out: Path, contents: dict[str, bytes]) -> None:
     """Replace a bundle's folder with these files by name, whole or not at all.
 
@@ -107,8 +117,7 @@ def replace_folder(out: Path, contents: dict[str, bytes]) -> None:
         DistillError: it holds something else than a bundle.
         OSError: the disk below fails.
     """
-    if out.exists() and not (out / MANIFEST_NAME).is_file() and not (out.is_dir() and not any(out.iterdir())):
-        raise DistillError(f"{out}: exists and is no bundle, so it is not overwritten; choose another --out")
+    check_out(out)
     temporary, old = out.with_name(out.name + ".tmp"), out.with_name(out.name + ".old")
     shutil.rmtree(temporary, ignore_errors=True)
     try:

@@ -28,6 +28,9 @@ from protocols.arrays import Boxes
 from protocols.boxes import box_iou
 from protocols.errors import ImageryError
 
+MAX_HELD_BYTES = 4 * 2**30
+"""Of decoded pictures, all of which are held at once: 160 of 4K in colour, 13 000 of 640 x 512 in gray."""
+
 
 def read_cases(folder: Path, reading: Reading) -> tuple[list[LabelledImage], dict[Path, Picture]]:
     """The reviewed cases of a cloud's data folder, last reviewed last, and their pixels at the scale of the frame.
@@ -37,11 +40,12 @@ def read_cases(folder: Path, reading: Reading) -> tuple[list[LabelledImage], dic
         reading: how imagery becomes pixels.
 
     Raises:
-        DataSetError: no case is reviewed, or a picture does not decode or fit the network.
+        DataSetError: no case is reviewed, a picture does not decode or fit the network, or they are too many to hold.
         StoreError: the folder cannot be read.
     """
     items: list[LabelledImage] = []
     pixels: dict[Path, Picture] = {}
+    held_bytes = 0
     with closing(CaseStore(folder)) as store:
         truths = sorted(reviewed_cases(store), key=lambda truth: truth.said_at_s)
         for number, truth in enumerate(truths):
@@ -49,9 +53,24 @@ def read_cases(folder: Path, reading: Reading) -> tuple[list[LabelledImage], dic
                 path, image = _path_of(store, picture), picture.image.at_frame_scale()
                 items.append(_labelled(len(items), path, picture, image))
                 pixels[path] = fitted(path, image.image, reading)
+                held_bytes += image.image.nbytes
+                check_held(folder, held_bytes)
     if not items:
         raise DataSetError(f"{folder}: no case is reviewed; answer some with `skyloop-cloud review`")
     return items, pixels
+
+
+def check_held(folder: Path, held_bytes: int) -> None:
+    """Refuse more decoded pictures than memory is sure to hold, before the system ends the program for it.
+
+    Raises:
+        DataSetError: they are more.
+    """
+    if held_bytes > MAX_HELD_BYTES:
+        raise DataSetError(
+            f"{folder}: its reviewed pictures take more than {MAX_HELD_BYTES / 2**30:.3g} GiB decoded; export fewer "
+            "(`skyloop-cloud export --craft` or `--since`) and learn from those"
+        )
 
 
 def _path_of(store: CaseStore, picture: KnownPicture) -> Path:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from distill.display import print_table, stage_bars
-from distill.errors import GateError
+from distill.errors import DataSetError, GateError
 from distill.recipe import Workspace
 from edge.bundle import read_manifest
 from edge.config import read_toml
@@ -40,6 +40,9 @@ def from_cases(
     from distill.evaluate import bundle_folder
     from distill.fine_tune import FineTuning, Order, fine_tune, next_name
 
+    for given in cases:
+        if not given.is_dir():
+            raise DataSetError(f"{given}: no such folder; give a cloud's data folder, or what it exported as COCO")
     folder = bundle_folder(bundle)
     settings = read_toml(config, FineTuning) if config else FineTuning()
     chosen = name or next_name(read_manifest(folder).name)

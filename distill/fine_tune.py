@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import Field, PositiveInt, ValidationError
 
 from cloud.parity import FINE_TUNING
-from distill.bundle import copy_bundle, export_run, rewrite_manifest, write_bundle
+from distill.bundle import check_out, copy_bundle, export_run, rewrite_manifest, write_bundle
 from distill.calibrate import calibrate_bundle
 from distill.dataset import DataSet
 from distill.doubts import completed
@@ -114,7 +114,8 @@ def next_name(name: str) -> str:
 def fine_tune(order: Order, workspace: Workspace, on_stage: OnStage = lambda *_: None) -> dict[str, Any]:
     """Fine-tune a student on reviewed cases and write its bundle.
 
-    A run that was killed goes on with the cases that it began with. A bundle that fails a gate is left in the run's
+    A run that was killed goes on with the cases that it began with, and one whose bundle passed and is not in
+    `order.out` hands it over. A bundle that fails a gate is left in the run's
     folder, its manifest saying why, and `order.out` stays as it was.
 
     Args:
@@ -133,6 +134,8 @@ def fine_tune(order: Order, workspace: Workspace, on_stage: OnStage = lambda *_:
     """
     work = _Work(order, workspace)
     work.check()
+    if work.is_finished:
+        return work.handed_over()
     reviewed = work.reviewed()
     recipe = work.recipe(reviewed)
     if not workspace.weights(recipe.name).is_file():
@@ -214,6 +217,7 @@ class _Work:
 
     def check(self) -> None:
         """Refuse what cannot end well before hours of work, and keep the plan for a run that is killed."""
+        check_out(self._order.out)
         if "match" in self.base.manifest.extras:
             raise DistillError(
                 f"{self._order.bundle}: has a head that finds things again, which knows this very network alone; "
@@ -237,11 +241,16 @@ class _Work:
         if path.is_file():
             if _read_plan(path) != plan:
                 raise DistillError(f"{self._folder}: holds an unfinished run with other settings; give another --name")
-            if (self._folder / "bundle" / MANIFEST_NAME).is_file() and FINE_TUNING in self._made.metrics:
+            if self.is_finished and (self._order.out.exists() or not self._made.metrics[FINE_TUNING]["passed"]):
                 raise DistillError(f"{self._folder}: a finished run of that name is there; give another --name")
         elif self._workspace.weights(self._order.name).is_file():
             raise DistillError(f"{self._folder}: a finished run of that name is there; give another --name")
         write_whole(path, json.dumps(plan, indent=1).encode())
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run's bundle has its verdict."""
+        return (self._folder / "bundle" / MANIFEST_NAME).is_file() and FINE_TUNING in self._made.metrics
 
     @property
     def _made(self) -> Manifest:
@@ -305,7 +314,7 @@ class _Work:
         return [open_source(source, self._workspace, recipe.network.bands) for source in recipe.held_out]
 
     def judged(self, recipe: Recipe, manifest: Manifest, reviewed: Reviewed, faults: list[str]) -> dict[str, Any]:
-        """Compare the old classes, say everything in the manifest, and hand the bundle over if it passed."""
+        """Compare the old classes, say everything in the manifest, and hand the bundle over."""
         folder = self._folder / "bundle"
         kept = retention(self.student, Student.open(load_bundle(folder)), self._opened_held_out(recipe))
         parity = {"passed": not faults, "faults": faults}
@@ -318,6 +327,12 @@ class _Work:
         }
         metrics = manifest.metrics | {FINE_TUNING: result}
         rewrite_manifest(folder, manifest.model_copy(update={"metrics": metrics}))
+        return self.handed_over()
+
+    def handed_over(self) -> dict[str, Any]:
+        """Copy the bundle to where it was asked for, if it passed, and say what became of it."""
+        folder, labels = self._folder / "bundle", list(self._made.labels)
+        result: dict[str, Any] = self._made.metrics[FINE_TUNING]
         out = copy_bundle(folder, self._order.out) if result["passed"] else folder
-        new = [label for label in recipe.labels if label not in self.base.manifest.labels]
-        return result | {"name": recipe.name, "labels": list(recipe.labels), "new_labels": new, "bundle": str(out)}
+        new = [label for label in labels if label not in self.base.manifest.labels]
+        return result | {"name": self._order.name, "labels": labels, "new_labels": new, "bundle": str(out)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 from distill.dataset import DataSet
@@ -25,10 +26,12 @@ def retention(before: Student, after: Student, held_out: Sequence[DataSet]) -> d
         held_out: sets that neither was trained on.
 
     Returns:
-        `sets`, by name and label `boxes`, `before` and `after` (AP50; `before` is None for a new class); `faults`, one
-        line each; and `passed`.
+        `sets`, by name (`NAME (2)` for another of that name) and label `boxes`, `before` and `after` (AP50; `before` is
+        None for a new class); `faults`, one line each; and `passed`.
     """
-    sets = {data.name: _compared(before, after, data) for data in held_out}
+    sets: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, data in zip(_told_apart([data.name for data in held_out]), held_out, strict=True):
+        sets[name] = _compared(before, after, data)
     faults = [
         f"{label} fell from {row['before']:.3f} to {row['after']:.3f} on {name}"
         for name, rows in sets.items()
@@ -44,6 +47,15 @@ def retention(before: Student, after: Student, held_out: Sequence[DataSet]) -> d
     return {"max_loss": MAX_CLASS_LOSS, "passed": not faults, "faults": faults, "sets": sets}
 
 
+def _told_apart(names: Sequence[str]) -> list[str]:
+    """The same names, numbered where two sets in different folders are called alike."""
+    told: list[str] = []
+    for name in names:
+        numbered = (f"{name} ({number})" for number in count(2))
+        told.append(name if name not in told else next(new for new in numbered if new not in told))
+    return told
+
+
 def _compared(before: Student, after: Student, data: DataSet) -> dict[str, dict[str, Any]]:
     """For each label of the new student that the set shows; old ones scored alike, new ones beside all."""
     (earlier, _), (later, _) = (detect_all(student, data) for student in (before, after))
@@ -53,9 +65,9 @@ def _compared(before: Student, after: Student, data: DataSet) -> dict[str, dict[
         for found, labels in ((earlier, old), (later, old), (later, all_labels))
     )
     return {
-        label: {"boxes": count, "before": was.get(label), "after": (kept if label in old else learnt)[label]}
+        label: {"boxes": boxes, "before": was.get(label), "after": (kept if label in old else learnt)[label]}
         for label in all_labels
-        if (count := _count(data, label))
+        if (boxes := _count(data, label))
     }
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from distill.cases import check_held
 from distill.dataset import DataSet, read_data_set
 from distill.errors import DataSetError
 from distill.files import write_whole
@@ -67,12 +68,12 @@ def gather(folders: Sequence[Path], reading: Reading, known: Sequence[str], rena
         rename: other names, by how the reviews have them; case does not matter.
 
     Raises:
-        DataSetError: a folder cannot be read, or no picture says anything.
+        DataSetError: a folder cannot be read, no picture says anything, or they are too many to hold decoded.
         StoreError: a cloud's data folder cannot be opened.
     """
     spelled = _Spelling(known, rename)
     newest: dict[str, tuple[LabelledImage, ImageArray]] = {}
-    seen = 0
+    seen = held_bytes = 0
     for folder in folders:
         data = read_data_set(folder, "all", reading)
         for index, item in enumerate(data):
@@ -85,6 +86,8 @@ def gather(folders: Sequence[Path], reading: Reading, known: Sequence[str], rena
                 continue
             newest.pop(digest, None)
             newest[digest] = (said, pixels)
+            held_bytes += pixels.nbytes
+            check_held(folder, held_bytes)
     if not newest:
         raise DataSetError(f"{', '.join(map(str, folders))}: no picture has a reviewed box; review some cases first")
     items = tuple(replace(item, image_id=number) for number, (item, _) in enumerate(newest.values()))

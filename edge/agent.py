@@ -314,7 +314,6 @@ class Agent:
         """
         s = self.statistics
         span_s = s.ended_s - (s.started_s or 0.0)
-        loop = np.array([ms for _, ms in s.loops]) if s.loops else None
         student = self.pipeline.student
         return {
             "frames": s.frames,
@@ -338,11 +337,7 @@ class Agent:
                 "late": self.pipeline.questions.late,
             },
             "refinements": self._link.refinements.counts if self._link else None,
-            "loop_ms": {
-                "count": len(s.loops),
-                "p50": round(float(np.percentile(loop, 50)), 1) if loop is not None else None,
-                "p99": round(float(np.percentile(loop, 99)), 1) if loop is not None else None,
-            },
+            "loop_ms": _loop_ms([ms for _, ms in s.loops]),
             "loops": [{"case_id": case_id, "ms": round(ms, 1)} for case_id, ms in s.loops],
             "bank": {
                 "revision": self._bank.revision,
@@ -359,12 +354,22 @@ class Agent:
                 "backend": student.backend.name,
                 "bundle_id": self._in_use.bundle_id,
             },
-            # By module: the package that brings it is also called onnxruntime-gpu, -openvino or comes with the system.
-            "versions": {
-                "skyloop": version("skyloop"),
-                "onnxruntime": onnxruntime.__version__,
-                "numpy": np.__version__,
-                "opencv-python": cv2.__version__,
-            },
+            "versions": _versions(),
             "settings": self.settings.model_dump(mode="json"),
         }
+
+
+def _loop_ms(times_ms: list[float]) -> dict[str, float | None]:
+    """How many cases came back answered, and how soon."""
+    middle, late = (round(float(q), 1) for q in np.percentile(times_ms, (50, 99))) if times_ms else (None, None)
+    return {"count": len(times_ms), "p50": middle, "p99": late}
+
+
+def _versions() -> dict[str, str]:
+    """By module: the package that brings it is also called onnxruntime-gpu, -openvino or comes with the system."""
+    return {
+        "skyloop": version("skyloop"),
+        "onnxruntime": onnxruntime.__version__,
+        "numpy": np.__version__,
+        "opencv-python": cv2.__version__,
+    }

@@ -16,7 +16,7 @@ import structlog
 
 from edge.bundle_fetch import BundleFetch
 from edge.clock import Clock, this_boot
-from edge.errors import UpdateError
+from edge.errors import NotNow, UpdateError
 from edge.installed_bundles import Installed, InstalledBundles
 from edge.trust import SignedBundle, TrustStore
 from protocols.messages import BundleChunk, BundleOffer
@@ -121,7 +121,7 @@ class Gathering:
             raise UpdateError("the archive that is offered is not the one that was signed: length or digest differs")
         free, wanted = shutil.disk_usage(self._installed.folder).free, 2 * signed.archive_bytes + _SPARE_BYTES
         if free < wanted:
-            raise UpdateError(f"{free} bytes are free on the disk, the bundle needs {wanted}: free some space")
+            raise NotNow(f"{free} bytes are free on the disk, the bundle needs {wanted}: free some space")
 
     def _begin_archive(self, offer: BundleOffer, signed: SignedBundle) -> Installed | None:
         held = min(self._installed.resume_offset(self._boot), signed.archive_bytes)
@@ -147,7 +147,7 @@ class Gathering:
                     file.flush()
                     os.fsync(file.fileno())
         except OSError as exc:
-            raise UpdateError(f"{path}: cannot be written ({exc.strerror}); free some space") from exc
+            raise NotNow(f"{path}: cannot be written ({exc.strerror}); free some space") from exc
         if is_due:
             self._installed.note_fetched(held, self._boot)
             self._synced = held

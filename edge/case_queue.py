@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from edge.boot_times import Moment
@@ -111,7 +111,7 @@ class CaseQueue:
         now_s: float,
         skip: Collection[str],
         bytes_per_s: float | None = None,
-        longer_than_s: float | None = None,
+        is_wanted: Callable[[float | None], bool] | None = None,
     ) -> SpooledCase | None:
         """The case to send next; None where nothing waits.
 
@@ -119,9 +119,9 @@ class CaseQueue:
             now_s: monotonic time.
             skip: cases to leave out.
             bytes_per_s: what the path takes: what cannot be through before its deadline comes after all else.
-            longer_than_s: only cases with a longer time to live than this, or without one; None is all of them.
+            is_wanted: whether cases with this time to live, or without one, may be sent; None is all of them.
         """
-        lanes = [lane for (_, ttl_s), lane in self._lanes.items() if _lives_longer(ttl_s, longer_than_s)]
+        lanes = [lane for (_, ttl_s), lane in self._lanes.items() if is_wanted is None or is_wanted(ttl_s)]
         heads = _heads(lanes, now_s, skip, bytes_per_s) or _heads(lanes, now_s, skip, None)
         return max(heads, key=lambda entry: (self._index(entry, now_s), -entry.seq), default=None)
 
@@ -148,12 +148,6 @@ class CaseQueue:
 
 def _lane_of(entry: SpooledCase) -> _Lane:
     return entry.class_name, entry.case.ttl_s if math.isfinite(entry.deadline_s) else None
-
-
-def _lives_longer(ttl_s: float | None, than_s: float | None) -> bool:
-    if than_s is None:
-        return True
-    return than_s < (math.inf if ttl_s is None else ttl_s)
 
 
 def _heads(

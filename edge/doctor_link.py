@@ -14,7 +14,7 @@ from edge.dialing import Connection, Dialer, DialSettings
 from edge.keys import KeyPair
 from edge.session import HelloProfile
 from protocols.errors import MessageError
-from protocols.messages import KINDS, Hello, Problem, Welcome, decode, encode
+from protocols.messages import Hello, Problem, Welcome, decode, encode
 from protocols.values import PromptBank
 
 _PATIENCE_S = 10.0
@@ -22,6 +22,8 @@ _PATIENCE_S = 10.0
 
 _STEP_MS = 100
 _NO_BANK = "doctor"
+_ASKED_WITH = ("Hello", "Welcome", "Problem")
+"""What we speak: without heartbeats, the cloud knows that we ask alone, and notes nothing of us."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Answered:
 def ask_cloud(
     endpoints: tuple[str, ...], keys: tuple[KeyPair, bytes] | None, profile: HelloProfile, clock: Clock | None = None
 ) -> Answered:
-    """Say Hello at every endpoint, as a flight would.
+    """Say Hello at every endpoint as a flight would, but for a Hello that asks alone: the cloud notes nothing of it.
 
     The cloud speaks with the newest connection of a craft: an agent that flies meanwhile has to connect anew.
 
@@ -128,7 +130,7 @@ def _hello(profile: HelloProfile, clock: Clock) -> Hello:
         craft_software=profile.software,
         boot_id=this_boot(),
         session_id=uuid.uuid4().hex,
-        kinds=KINDS,
+        kinds=_ASKED_WITH,
         space_id=profile.space_id,
         variant=profile.variant,
         labels=profile.labels,

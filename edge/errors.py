@@ -65,6 +65,10 @@ class UpdateError(EdgeError):
     """A bundle that is offered cannot be had, or must not be flown."""
 
 
+class NotNow(UpdateError):
+    """A bundle that is offered cannot be had for a reason that passes, and may be offered again."""
+
+
 class SpoolError(EdgeError):
     """A case could not be kept."""
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from edge.bundle import MANIFEST_NAME
 from edge.bundle_archive import unpack_files
 from edge.durable import make_folder, write_durably
-from edge.errors import ModelError, UpdateError
+from edge.errors import ModelError, NotNow, UpdateError
 from protocols.limits import MAX_DETAIL_CHARS
 from protocols.messages import BundleOffer
 
@@ -208,14 +208,15 @@ class InstalledBundles:
         if current is not None and self.state.trial is not None:
             self._note(trial=None, settled=self._with(current.offer_id, "in_force", ""))
 
-    def refuse(self, offer_id: str, reason: str) -> None:
-        """An offer is never flown; what came of it goes."""
+    def refuse(self, offer_id: str, reason: str, *, is_for_good: bool = True) -> None:
+        """An offer is not flown, for good or until it is offered again; what came of it goes."""
         offer = self.state.offer
         is_under_way = offer is not None and offer.offer_id == offer_id
         fields = {"offer": None, "candidate": None, "fetched_bytes": 0} if is_under_way else {}
         if is_under_way and self.state.trial is not None and self.state.trial.phase == "trying":
             fields |= {"trial": None}
-        self._note(**fields, settled=self._with(offer_id, "refused", reason))
+        settled = self._with(offer_id, "refused", reason) if is_for_good else self.state.settled
+        self._note(**fields, settled=settled)
         self._sweep()
 
     def go_back(self, reason: str) -> None:
@@ -295,4 +296,4 @@ class InstalledBundles:
         try:
             work()
         except OSError as exc:
-            raise UpdateError(f"{self.folder}: cannot be written ({exc.strerror}); free some space") from exc
+            raise NotNow(f"{self.folder}: cannot be written ({exc.strerror}); free some space") from exc

@@ -51,7 +51,7 @@ def new_keys(out: Path, name: str) -> KeyPair:
             raise KeyFileError(f"{path} exists and is not overwritten; remove it first or choose another folder")
     public, secret = zmq.curve_keypair()
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True, mode=0o700)
         _write_new(secret_path, secret, 0o600)
         _write_new(public_path, public, 0o644)
     except OSError as exc:
@@ -121,8 +121,10 @@ def read_public_key(path: Path) -> bytes:
     """A public key from its file.
 
     Raises:
-        KeyFileError: the file is missing or is not a key.
+        KeyFileError: the file is missing, is not a key, or is a secret one.
     """
+    if path.suffix == ".key":
+        raise KeyFileError(f"{path} is a secret key, which stays where it is; give {path.with_suffix('.pub')}")
     return _read_key(path)
 
 

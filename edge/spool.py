@@ -221,12 +221,15 @@ class Spool:
         return self._has_waiting.wait(timeout_s)
 
     def best(
-        self, skip: Collection[str] = (), bytes_per_s: float | None = None, longer_than_s: float | None = None
+        self,
+        skip: Collection[str] = (),
+        bytes_per_s: float | None = None,
+        is_wanted: Callable[[float | None], bool] | None = None,
     ) -> SpooledCase | None:
         """The case to send next, or None; see `CaseQueue.best`."""
         self._expire()
         with self._lock:
-            return self._queue.best(self._clock.monotonic_s(), skip, bytes_per_s, longer_than_s)
+            return self._queue.best(self._clock.monotonic_s(), skip, bytes_per_s, is_wanted)
 
     def bytes_before(self, worth: float) -> int:
         """Imagery that is sent before a new case of this worth for a byte."""

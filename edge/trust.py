@@ -20,7 +20,7 @@ import msgpack
 import structlog
 
 from edge.durable import make_folder, write_durably
-from edge.errors import ConfigError, KeyFileError, UpdateError
+from edge.errors import ConfigError, KeyFileError, NotNow, UpdateError
 from edge.signed_metadata import MAX_ROOTS, SignedMetadata
 from protocols.limits import MAX_BUNDLE_BYTES, MAX_BUNDLE_METADATA_BYTES
 
@@ -121,7 +121,7 @@ class TrustStore:
         try:
             write_durably(self._path, hashlib.sha256(content).digest(), content)
         except OSError as exc:
-            raise UpdateError(f"{self._path}: not written ({exc.strerror}); free some space") from exc
+            raise NotNow(f"{self._path}: not written ({exc.strerror}); free some space") from exc
         self._files, self._newest_s = files, newest_s
 
     def _check_expiry(self, now_s: float) -> None:
@@ -132,7 +132,7 @@ class TrustStore:
             expires: datetime = Metadata.from_bytes(self._files[role]).signed.expires
             if expires.timestamp() <= now_s:
                 now = datetime.fromtimestamp(now_s, timezone.utc)
-                raise UpdateError(
+                raise NotNow(
                     f"{role}.json expired at {expires:%Y-%m-%d %H:%M} UTC and it is {now:%Y-%m-%d %H:%M}: sign it anew "
                     "with `skyloop-cloud bundles refresh`, or set this craft's clock"
                 )
@@ -231,12 +231,14 @@ def _require_tuf() -> None:
 
 def _refreshed(scratch: Path, root: bytes, received: SignedMetadata, bundle_id: str) -> TargetFile:
     """What the metadata says about a bundle, all of it checked by the rules of TUF."""
-    from tuf.api.exceptions import DownloadError, RepositoryError
+    from tuf.api.exceptions import DownloadError, ExpiredMetadataError, RepositoryError
 
     try:
         updater = _updater(scratch, root, received)
         updater.refresh()
         target = updater.get_targetinfo(bundle_id + ARCHIVE_SUFFIX)
+    except ExpiredMetadataError as exc:
+        raise NotNow(f"the signed metadata is refused: {_plain(exc)}") from exc
     except (RepositoryError, DownloadError) as exc:
         raise UpdateError(f"the signed metadata is refused: {_plain(exc)}") from exc
     if target is None:

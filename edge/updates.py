@@ -23,12 +23,12 @@ from edge.bundle_swap import BundleSwap, InUse, Outcome, TrialSettings
 from edge.canary import CANARY_NAME, MAX_CANARY_BYTES, check_canaries, unpack_canaries
 from edge.clock import Clock, SystemClock
 from edge.config import Settings
-from edge.errors import ModelError, UpdateError
+from edge.errors import ModelError, NotNow, UpdateError
 from edge.fetch_window import FetchWindow
 from edge.installed_bundles import Installed, InstalledBundles, Settled
 from edge.student import Student
 from edge.trust import TrustStore
-from protocols.bundle_messages import BundleState
+from protocols.bundle_messages import NOT_NOW, BundleState
 from protocols.errors import SkyloopError
 from protocols.limits import MAX_DETAIL_CHARS
 from protocols.messages import BundleChunk, BundleOffer, BundleReceipt
@@ -205,10 +205,11 @@ class Updates:
                 try:
                     work()
                 except UpdateError as exc:
-                    self._give_up(str(exc))
+                    self._give_up(str(exc), is_for_good=not isinstance(exc, NotNow))
                 except Exception as exc:  # the top loop of this thread: the craft flies on with what it has
                     log.exception("update fault")
-                    self._give_up(f"{type(exc).__name__}: {exc}")
+                    # While it is tried the bundle is to blame; before that the fault is this software's.
+                    self._give_up(f"{type(exc).__name__}: {exc}", is_for_good=self._ready is not None)
         finally:
             self._installed.close()
 
@@ -235,7 +236,7 @@ class Updates:
         elif self._ready is not None and self._ready.offer_id == offer.offer_id:
             self._tell(offer.offer_id, "verified")
         elif isinstance(self._gathering, str):
-            self._refuse(offer.offer_id, self._gathering)
+            self._refuse(offer.offer_id, self._gathering, is_for_good=False)  # a root may be pinned
         else:
             self._ready = None
             self._be_ready(self._gathering.begin(offer))
@@ -347,22 +348,23 @@ class Updates:
             return self._before() if previous is not None else self._swap.in_use
         return InUse.prepare(student, self._swap.bank(), previous.bundle_id if previous is not None else None)
 
-    def _give_up(self, reason: str) -> None:
+    def _give_up(self, reason: str, *, is_for_good: bool) -> None:
         """Whatever was under way is not flown."""
         offer = self._installed.state.offer
         with self._lock:
             self._fetch.stop()
         self._ready = None
         if offer is not None:
-            self._refuse(offer.offer_id, reason)
+            self._refuse(offer.offer_id, reason, is_for_good=is_for_good)
 
-    def _refuse(self, offer_id: str, reason: str) -> None:
+    def _refuse(self, offer_id: str, reason: str, *, is_for_good: bool = True) -> None:
+        reason = reason if is_for_good else NOT_NOW + reason
         log.warning("bundle refused", offer_id=offer_id, reason=reason)
         with self._lock:
             if self._fetch.offer_id == offer_id:
                 self._fetch.stop()
         try:
-            self._installed.refuse(offer_id, reason)
+            self._installed.refuse(offer_id, reason, is_for_good=is_for_good)
         except UpdateError as exc:  # a full disk: told all the same, and again after the next start
             log.warning("update state not kept", reason=str(exc))
         self._tell(offer_id, "refused", reason)

@@ -20,6 +20,7 @@ from edge.link_stats import LinkCounter
 from edge.path_estimate import PathEstimate, SentChunk
 from edge.ranking import CASE_OVERHEAD_BYTES
 from edge.receipt_audit import ReceiptAudit
+from edge.refusals import Refusals
 from edge.spool import Spool, SpooledCase
 from protocols.limits import CHUNK_BYTES, MAX_OPEN_BYTES, OPEN_CASES
 from protocols.messages import AnyMessage, CaseChunk, CaseOffer, CaseReceipt, Problem
@@ -56,6 +57,7 @@ class _Upload:
     is_offered: bool = False
     is_accepted: bool = False  # or sent on trust: a case that is new cannot be anything but wanted from its beginning
     is_answered: bool = False
+    is_probe: bool = False  # offered after a refusal: what becomes of it tells whether there is room again
     sent: int = 0  # bytes of imagery, from 0
     covered: int = 0  # by receipts
     offered_s: float = 0.0
@@ -107,8 +109,7 @@ class Uploader:
         self._offered: set[str] = set()  # once or more: the cloud may have some of it
         self._ended: deque[str] = deque(maxlen=_MAX_ENDED)  # cases just let go, of which receipts may be under way
         self._paused_until_s = 0.0
-        self._refused_until_s, self._refused_ttl_s = 0.0, 0.0  # until when, and of what time to live or less
-        self._is_probing = False  # the cloud was busy: what is offered next brings no imagery, and goes alone
+        self._refusals = Refusals()
         self._open_cases = OPEN_CASES
 
     def reset(self, window_bytes: int, *, chunk_bytes: int | None = None, open_cases: int = OPEN_CASES) -> None:
@@ -124,7 +125,7 @@ class Uploader:
         self._ordered = None
         self._offered = {case_id for case_id in self._offered if case_id in self._spool}
         self._most = self._open_cases = open_cases
-        self._refused_until_s, self._is_probing = 0.0, False
+        self._refusals.clear()
         self._paused_until_s = 0.0
         self._offers_bring_imagery = chunk_bytes is not None
         self.path.begin(chunk_bytes or CHUNK_BYTES)
@@ -162,6 +163,7 @@ class Uploader:
             upload.is_offered = True
             upload.offered_s = upload.progress_s = now_s
             upload.is_accepted = self._is_new(upload)
+            upload.is_probe = not upload.is_audit and self._refusals.is_probing(upload.spooled.case.ttl_s)
             self._offered.add(upload.case_id)
         elif isinstance(message, CaseChunk):
             upload = self._uploads[message.case_id]
@@ -213,15 +215,22 @@ class Uploader:
             self._postpone(upload, problem.retry_after_s or RETRY_S * upload.tries, whole=False)
 
     def _heed(self, ttl_s: float | None, retry_after_s: float) -> None:
-        """Offer nothing that can wait no longer than a case that the cloud has no room for, and then one at a time.
+        """Offer nothing like a case that the cloud has no room for, and then one at a time.
 
         Each refusal costs the link an offer, and its imagery too where that came along.
         """
-        until_s = self._clock.monotonic_s() + retry_after_s
-        self._refused_until_s = max(self._refused_until_s, until_s)
-        ttl_s = float("inf") if ttl_s is None else ttl_s
-        self._refused_ttl_s = max(self._refused_ttl_s, ttl_s) if self._is_probing else ttl_s
-        self._is_probing = True
+        now_s = self._clock.monotonic_s()
+        self._refusals.heed(ttl_s, now_s + retry_after_s, now_s)
+        for upload in list(self._uploads.values()):
+            upload.is_probe = upload.is_probe and (upload.spooled.case.ttl_s is None) != (ttl_s is None)
+            if not upload.is_offered and not upload.is_audit:  # picked before; its turn may come yet
+                self._forget(upload)
+
+    def _note_room(self, upload: _Upload) -> None:
+        """The cloud took a case: where it was offered after a refusal, there is room for its kind again."""
+        if upload.is_probe:
+            upload.is_probe = False
+            self._refusals.taken(upload.spooled.case.ttl_s)
 
     def _look_after(self, now_s: float) -> None:
         """Forget what left the spool, and offer again what nobody answered."""
@@ -248,10 +257,13 @@ class Uploader:
             return True
         self._not_before_s = {case_id: until_s for case_id, until_s in self._not_before_s.items() if until_s > now_s}
         busy = self._not_before_s.keys() | self._uploads.keys() if self._not_before_s else self._uploads
-        if self._is_probing and any(not upload.is_answered for upload in self._uploads.values()):
-            return False
-        longer_than_s = self._refused_ttl_s if now_s < self._refused_until_s else None
-        best = self._spool.best(busy, self.path.bytes_per_s(now_s), longer_than_s)
+        open_ttls = [upload.spooled.case.ttl_s for upload in self._uploads.values() if not upload.is_answered]
+        is_asking = {ttl_s is not None for ttl_s in open_ttls if self._refusals.is_probing(ttl_s)}
+        best = self._spool.best(
+            busy,
+            self.path.bytes_per_s(now_s),
+            lambda ttl_s: (ttl_s is not None) not in is_asking and not self._refusals.is_paused(ttl_s, now_s),
+        )
         if best is None or not self._is_its_turn(best):
             return False
         try:
@@ -289,7 +301,7 @@ class Uploader:
     def _is_new(self, upload: _Upload) -> bool:
         """Whether the cloud cannot have anything of a case that is about to be offered."""
         is_known = upload.spooled.is_left_over or upload.is_audit or upload.case_id in self._offered
-        return not is_known and not self._is_probing
+        return not is_known and not self._refusals.is_probing(upload.spooled.case.ttl_s)
 
     def _first_slice(self, upload: _Upload, uploads: list[_Upload]) -> bytes:
         """What goes out with the offer of a case, if it is its turn and the cloud takes it."""
@@ -324,7 +336,7 @@ class Uploader:
 
     def _go_on(self, upload: _Upload, next_offset: int) -> None:
         now_s = self._clock.monotonic_s()
-        self._is_probing = False
+        self._note_room(upload)
         upload.progress_s = now_s
         if upload.is_audit:
             self._on_forgotten(upload)
@@ -351,7 +363,7 @@ class Uploader:
         return newest
 
     def _on_stored(self, upload: _Upload) -> None:
-        self._is_probing = False
+        self._note_room(upload)
         self._most = min(self._most + 1, self._open_cases)  # one more at a time, where it was busy before
         if upload.is_audit:
             assert self._audit is not None

@@ -16,6 +16,9 @@ from protocols.fields import Id, Label, Message, Reason, Sha256, Text
 
 BundlePart: TypeAlias = Literal["metadata", "archive"]
 BundleState: TypeAlias = Literal["fetching", "verified", "on_trial", "in_force", "refused", "gone_back"]
+NOT_NOW = "not now: "
+"""Begins the reason of a `refused` that passes (a full disk, a wrong clock): the cloud may offer the same again."""
+
 BundleOffset: TypeAlias = Annotated[int, Field(ge=0, le=limits.MAX_BUNDLE_BYTES)]
 
 
@@ -62,7 +65,7 @@ class BundleReceipt(Message):
         offer_id: which.
         state: `fetching` send from `next_offset` of `part`; `verified` all is here and rightly signed; `on_trial` it
             is flown and watched; `in_force` it stays; and for good `refused`, never flown, and `gone_back`, flown no
-            more.
+            more. A `refused` whose reason begins with `NOT_NOW` is not for good.
         part: which is being fetched.
         next_offset: bytes of that part held, in order from 0.
         credit_bytes: most bytes from there that may be sent now; 0 is a pause that a later receipt ends.

@@ -24,6 +24,7 @@ class OfferingCraft:
 
     def __init__(self, context, site, keys, seed, per_s, label_at):
         self.acknowledged, self.answered, self.refusals, self.times_s = {}, {}, [], []
+        self.is_told_otherwise = False  # an answer came again, and was another one
         self.made = self.dropped = self.lost = 0
         self.per_s = per_s
         self._context, self._site, self._keys = context, site, keys
@@ -108,7 +109,8 @@ class OfferingCraft:
     def _on_answer(self, answer):
         if answer.case_id not in self.answered and answer.case_id in self.acknowledged:
             self.times_s.append(time.monotonic() - self.acknowledged[answer.case_id])
-        self.answered[answer.case_id] = self.answered.get(answer.case_id, 0) + 1
+        self.is_told_otherwise |= self.answered.get(answer.case_id, answer) != answer
+        self.answered[answer.case_id] = answer
         self.socket.send_multipart(encode(InterpretationReceipt(case_id=answer.case_id)))
 
     def _on_problem(self, problem):

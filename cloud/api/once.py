@@ -14,8 +14,8 @@ from pydantic import BaseModel
 from cloud.account_shelf import Role
 from cloud.accounts import Principal
 from cloud.backend import Backend
+from cloud.errors import RequestError
 from cloud.http_access import backend_of, requires
-from protocols.errors import SkyloopError
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -72,7 +72,7 @@ class Call:
             return self._again(kind, before, content)
         try:
             answer = work()
-        except (SkyloopError, HTTPException):  # refused, and nothing is changed: it may be made again
+        except (RequestError, HTTPException):  # refused, and nothing is changed: it may be made again; others may have
             store.forget_request(name, self.who.name)
             raise
         store.finish_request(name, self.who.name, json.dumps([content, answer.model_dump(mode="json")]))

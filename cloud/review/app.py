@@ -90,15 +90,25 @@ def _on_error(request: Request, error: Exception) -> Response:
 def _to_login(request: Request) -> Response:
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     target = f"{BASE}/login?next={quote(here if request.method == 'GET' and not is_part(request) else f'{BASE}/')}"
-    if is_part(request):
+    if not is_part(request):
+        return RedirectResponse(target, 303)
+    if request.method == "GET":
         return Response(status_code=401, headers={"HX-Redirect": target})
-    return RedirectResponse(target, 303)
+    # What was drawn is in the open page alone: it stays, and can be sent once its person is logged in again.
+    text = "You are logged out, and nothing was sent. Log in in the new tab, then send again here."
+    return _told(request, 401, text, link=f"{BASE}/login", link_text="Log in")
 
 
-def _told(request: Request, status: int, text: str, headers: dict[str, str] | None = None) -> HTMLResponse:
+def _told(
+    request: Request,
+    status: int,
+    text: str,
+    headers: dict[str, str] | None = None,
+    **link: str,
+) -> HTMLResponse:
     """One line for a person: in the page that is open, or on a page of its own."""
     template = "notice.html" if is_part(request) else "error.html"
-    answer = page(request, None, template, status, text=text, kind="error")
+    answer = page(request, None, template, status, text=text, kind="error", **link)
     answer.headers.update(headers or {})
     if is_part(request):
         answer.headers.update({"HX-Retarget": "#notices", "HX-Reswap": "innerHTML"})

@@ -82,7 +82,11 @@ def _data(stored: StoredCase, store: CaseStore, reviews: list[Review], labels: l
     return {
         "frame": [case.frame.width, case.frame.height],
         "parts": [
-            {"region": part.region_xyxy, "picture": f"{link}/pictures/{number}", "map": f"{link}/similarity/{number}"}
+            {
+                "region": part.region_xyxy,
+                "picture": f"{link}/pictures/{number}" if stored.has_imagery else None,
+                "map": f"{link}/similarity/{number}",
+            }
             for number, part in enumerate(case.parts)
         ],
         "edge": _found(case.detections),

@@ -23,6 +23,9 @@ from protocols.values import Prompt, PromptBank
 router = APIRouter()
 
 _STALE_HEARTBEATS = 3
+_UNANSWERED_S = 60.0
+"""A result older than this is stale where cases came after it: the teacher hangs, or cannot keep up."""
+
 _MAPPED_CASES = 200
 _LOG_ROWS = 100
 
@@ -37,6 +40,8 @@ class CraftNow:
         bank: that it should hold.
         holds_bank: whether it says that it does.
         newest: its newest case.
+        answered_s: wall time of the newest answer to one of its cases; None where there is none.
+        is_unanswered: cases came since, and that answer is old.
         prompts: of the bank.
     """
 
@@ -45,6 +50,8 @@ class CraftNow:
     bank: PromptBank
     holds_bank: bool
     newest: StoredCase | None
+    answered_s: float | None
+    is_unanswered: bool
     prompts: tuple[Prompt, ...]
 
 
@@ -106,23 +113,35 @@ def event_log(
     before: Annotated[int | None, Query(ge=1, le=2**62)] = None,
     about: Annotated[str, Query(max_length=64)] = "",
 ) -> Response:
-    """Who did what and when, newest first."""
-    found = backend_of(request).store.events(_LOG_ROWS + 1, before=before, about=about or None)
+    """Who did what and when, newest first; what was done to accounts is for operators, as in the API."""
+    sees_all = who.may("operator")
+    store = backend_of(request).store
+    found = store.events(_LOG_ROWS + 1, before=before, about=about or None, with_accounts=sees_all)
     events = found[:_LOG_ROWS]
     following = events[-1].event_id if len(found) > _LOG_ROWS else None
     return page(request, who, "log.html", active="log", events=events, following=following, about=about)
 
 
 def _fleet(backend: Backend) -> dict[str, Any]:
-    heard = backend.live()
+    heard, answered_s = backend.live(), backend.store.newest_answers_s()
     return {
-        "fleet": [_now(backend, craft, heard.get(craft.name, CraftLive())) for craft in backend.store.crafts()],
+        "fleet": [
+            _now(backend, craft, heard.get(craft.name, CraftLive()), answered_s.get(craft.name))
+            for craft in backend.store.crafts()
+        ],
         "stale_s": max(_STALE_HEARTBEATS * backend.settings.heartbeat_s, 3.0),
         "case_link": case_link,
     }
 
 
-def _now(backend: Backend, craft: Craft, heard: CraftLive) -> CraftNow:
+def _now(backend: Backend, craft: Craft, heard: CraftLive, answered_s: float | None) -> CraftNow:
     bank = backend.store.bank(craft.name)
     newest = next(iter(backend.store.newest_cases(craft.name, 1)), None)
-    return CraftNow(craft, heard, bank, heard.bank == bank.ref, newest, bank.prompts)
+    is_unanswered = newest is not None and _is_unanswered(newest.received_at_s, answered_s, backend.clock.wall_s())
+    return CraftNow(craft, heard, bank, heard.bank == bank.ref, newest, answered_s, is_unanswered, bank.prompts)
+
+
+def _is_unanswered(came_s: float, answered_s: float | None, now_s: float) -> bool:
+    """Whether the newest answer is old, and a case came after it (or waits as long for the first one)."""
+    since_s = came_s if answered_s is None else answered_s
+    return now_s - since_s > _UNANSWERED_S and (answered_s is None or came_s > answered_s)

@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 
 from cloud.account_shelf import Role
 from cloud.accounts import Principal
-from cloud.errors import CloudError, RequestError
+from cloud.errors import RequestError
 from cloud.http_access import backend_of, requires
 
 _MOST_FIELDS = 64
@@ -68,7 +68,8 @@ class Sent:
 
         Raises:
             Repeated: it was carried out before; nothing is done.
-            CloudError: `work` could not; the same form may be sent again.
+            RequestError: `work` refused it before anything changed; the same form may be sent again.
+            CloudError: `work` broke off, perhaps after its change was kept; the same form is not carried out again.
         """
         store, nonce = backend_of(request).store, self.text("nonce", _NONCE_CHARS[1])
         if len(nonce) < _NONCE_CHARS[0]:
@@ -78,7 +79,7 @@ class Sent:
             raise Repeated(f"this form was sent already, and is not carried out twice: {before}")
         try:
             outcome = work()
-        except CloudError:
+        except RequestError:
             store.forget_request(nonce, self.who.name)
             raise
         store.finish_request(nonce, self.who.name, outcome)

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Depends, Form, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
-from cloud.accounts import MOST_PASSWORD_CHARS
-from cloud.http_access import log_in, log_out
+from cloud.accounts import MOST_PASSWORD_CHARS, Principal
+from cloud.http_access import log_in, log_out, requires
 from cloud.review.forms import Sent, sends
 from cloud.review.rendering import BASE, page
 
@@ -38,6 +38,12 @@ def enter(
         told.headers.update(exc.headers or {})
         return told
     return answer
+
+
+@router.get("/alive")
+def alive(who: Annotated[Principal, Depends(requires("viewer"))]) -> dict[str, str]:
+    """That the server answers, and what the forms of an open page must repeat after its person logged in again."""
+    return {"name": who.name, "csrf": who.csrf}
 
 
 @router.post("/logout")

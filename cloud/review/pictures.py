@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 
 from cloud.accounts import Principal
 from cloud.asking import parse_box
@@ -15,6 +15,7 @@ from cloud.errors import RequestError
 from cloud.http_access import backend_of, requires
 from cloud.review.desk import desk_of
 from cloud.review_shelf import BoxXyxy
+from cloud.store import StoredCase
 from protocols.imagery import encode_image
 
 router = APIRouter()
@@ -22,6 +23,7 @@ router = APIRouter()
 _SHOWN_AS_SENT = ("image/jpeg", "image/png", "image/webp")
 _FOR_EVER = {"Cache-Control": "private, max-age=86400, immutable"}
 _MOST_BOXES = 32
+_GONE = 410
 
 
 @router.get("/cases/{craft}/{case_id}/pictures/{part}")
@@ -32,6 +34,7 @@ def picture(
     del who
     store = backend_of(request).store
     stored = store.load_case(case_id, craft)
+    _check_kept(stored)
     case, payload = stored.case, store.read_imagery(stored)
     if not 0 <= part < len(case.parts):
         raise RequestError(f"case {case_id[:12]} has {len(case.parts)} pictures; choose one of them")
@@ -74,9 +77,20 @@ async def similarity(
     """Where the craft's student sees what is like drawn boxes or a prompt; cosines in the headers."""
     store = backend_of(request).store
     stored = await asyncio.to_thread(store.load_case, case_id, craft)
+    _check_kept(stored)
     job = desk_of(request).draft(
         f"{who.name} map {part}", lambda previewer: previewer.similarity(stored, part, like.boxes_xyxy, like.prompt)
     )
     found = await asyncio.wrap_future(job)
     told = {"X-Low": f"{found.low:.3f}", "X-High": f"{found.high:.3f}"}
     return Response(found.png, media_type="image/png", headers=told)
+
+
+def _check_kept(stored: StoredCase) -> None:
+    """Refuse what needs a picture that retention dropped.
+
+    Raises:
+        HTTPException: 410.
+    """
+    if not stored.has_imagery:
+        raise HTTPException(_GONE, f"the picture of case {stored.case.case_id} was dropped for its age or to make room")

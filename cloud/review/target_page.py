@@ -36,7 +36,9 @@ def targets(
     backend = backend_of(request)
     names = [known.name for known in backend.store.crafts() if not known.is_revoked]
     chosen = craft if craft in names else (names[0] if names else "")
-    newest = next(iter(backend.store.newest_cases(chosen, 1)), None) if chosen else None
+    newest = (
+        next((case for case in backend.store.newest_cases(chosen, 1) if case.has_imagery), None) if chosen else None
+    )
     return page(
         request,
         who,

@@ -8,6 +8,8 @@ from typer.testing import CliRunner
 from cloud.accounts import hash_password
 from cloud.cli import app
 from cloud.errors import RequestError
+from cloud.options import opened_store
+from edge.keys import new_keys
 
 
 @pytest.fixture
@@ -78,3 +80,14 @@ def test_request_is_carried_out_once(open_store):
     assert open_store.begin_request("key", "bob", 4.0) is None
     with pytest.raises(RequestError, match="65 characters"):
         open_store.begin_request("k" * 65, "ann", 4.0)
+
+
+def test_who_lets_a_craft_in_or_out_is_in_the_log(run, tmp_path):
+    key = new_keys(tmp_path / "keys", "edge").public.decode()
+    run("enroll", key, "--name", "uav1")
+    run("revoke", "uav1")
+    with opened_store(tmp_path / "data") as store:
+        assert [(event.what, event.about) for event in store.events()] == [
+            ("craft revoked", "uav1"),
+            ("craft enrolled", "uav1"),
+        ]

@@ -64,6 +64,24 @@ def test_bound_of_waiting_cases_holds_with_those_on_their_way(fake_clock):
     assert admission.admit("more", make_case(b"imagery")).why == "full"
 
 
+def test_flood_fills_not_the_places_of_a_quiet_craft(fake_clock):
+    admission = make(fake_clock, max_waiting=16)
+    store(admission, "flood", 14)
+    assert admission.admit("flood", make_case(b"imagery")).why == "full"
+    taken = [admission.admit("quiet", make_case(b"imagery")) is None for _ in range(3)]
+    assert taken == [True, True, False]  # the bound holds for all
+
+
+def test_craft_over_its_share_of_a_full_house_is_refused_before_one_under_it(fake_clock):
+    admission = make(fake_clock, max_waiting=80)
+    for craft, count in (("most", 40), ("even", 25), ("least", 5)):  # of 70, 23 for each
+        store(admission, craft, count)
+    refused = [admission.admit(craft, make_case(b"imagery")) for craft in ("most", "even")]
+    assert ["70 cases wait, at most 70 do" in refusal.reason for refusal in refused] == [True, True]
+    assert [admission.admit("least", make_case(b"imagery")) for _ in range(10)] == [None] * 10
+    assert admission.admit("least", make_case(b"imagery")).why == "full"
+
+
 def test_case_that_never_came_is_forgotten(fake_clock):
     admission = make(fake_clock, max_waiting=1)
     assert admission.admit("a", make_case(b"imagery")) is None
@@ -72,10 +90,21 @@ def test_case_that_never_came_is_forgotten(fake_clock):
     assert admission.admit("b", make_case(b"imagery")) is None
 
 
+def test_case_offered_anew_holds_up_the_end_of_no_older_promise(fake_clock):
+    admission = make(fake_clock)
+    again, lost = make_case(b"imagery"), make_case(b"imagery")
+    admission.admit("a", again)
+    admission.admit("b", lost)
+    fake_clock.advance(6)
+    admission.admit("a", again)
+    fake_clock.advance(6)
+    assert admission._promises() == 1
+
+
 def test_kept_and_stored_case_counts_once(fake_clock):
     admission, case = make(fake_clock, max_waiting=2), make_case(b"imagery")
     admission.admit("a", case)
-    admission.kept("a", case.case_id)
+    admission.arrived("a", case.case_id)
     admission.stored("a")
     assert admission.waiting == 1
     assert admission.admit("a", make_case(b"imagery")) is None

@@ -1,7 +1,9 @@
 """Backups of a folder in use are whole, checked before anything is replaced, and never lose what was there."""
 
+import fcntl
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -13,6 +15,7 @@ from contextlib import closing
 
 import pytest
 from builders import make_case
+from bundle_fleet import Signing
 from server_process import arguments_of, serving_process
 from typer.testing import CliRunner
 
@@ -20,6 +23,7 @@ from cloud import cli
 from cloud.backup import make_backup
 from cloud.data_lock import keeping, serving
 from cloud.errors import CloudError, RequestError, StoreError
+from cloud.registry import Registry
 from cloud.restore import restore_backup, verify_backup
 from cloud.retention import Retention
 from cloud.retention_settings import RetentionSettings
@@ -144,6 +148,77 @@ def test_nothing_is_overwritten_and_nothing_half_made_left(store, tmp_path, monk
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "there"]
 
 
+def test_second_backup_to_the_same_place_takes_nothing_from_the_first(store, tmp_path, monkeypatch):
+    add(store)
+    monkeypatch.setattr("cloud.data_lock._STEP_WAIT_S", 0.05)
+    refused = []
+
+    def begin_second(*_):
+        if not refused:
+            with pytest.raises(CloudError) as caught:
+                make_backup(store.data_dir, tmp_path / "copy.tar")
+            refused.append(str(caught.value))
+
+    make_backup(store.data_dir, tmp_path / "copy.tar", advance=begin_second)
+    assert "another backup is being made" in refused[0]
+    assert verify_backup(tmp_path / "copy.tar").cases == 3
+
+
+def test_backup_that_was_made_meanwhile_is_not_overwritten(store, tmp_path):
+    add(store)
+
+    def make_it(*_):
+        (tmp_path / "copy.tar").write_bytes(b"somebody's")
+
+    with pytest.raises(RequestError, match="was made meanwhile"):
+        make_backup(store.data_dir, tmp_path / "copy.tar", advance=make_it)
+    assert (tmp_path / "copy.tar").read_bytes() == b"somebody's"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.tar", "data"]
+
+
+def test_registry_that_is_refreshed_meanwhile_is_restored_whole(store, tmp_path, tiny_bundle):
+    add(store)
+    signing = Signing(store.data_dir, tmp_path / "signing")
+    signing.publish(tiny_bundle.folder)
+
+    def refresh(done, of):
+        if done < 3:
+            signing.registry.refresh(signing.signers)
+
+    make_backup(store.data_dir, tmp_path / "copy", advance=refresh)
+    verify_backup(tmp_path / "copy")
+    restore_backup(tmp_path / "copy", tmp_path / "new")
+    assert Registry(tmp_path / "new").signed() == signing.registry.signed()
+
+
+def test_registry_is_held_while_it_is_copied(store, tmp_path, tiny_bundle, monkeypatch):
+    Signing(store.data_dir, tmp_path / "signing").publish(tiny_bundle.folder)
+    copy, held = shutil.copy, []
+
+    def look(source, target):
+        if "registry" in source.parts:
+            with (store.data_dir / "registry" / "lock").open("r") as lock, pytest.raises(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.append(source)
+        copy(source, target)
+
+    monkeypatch.setattr("cloud.backup.shutil.copy", look)
+    make_backup(store.data_dir, tmp_path / "copy")
+    assert held
+
+
+@pytest.mark.parametrize("lost", ["metadata/*.snapshot.json", "targets/*.tar"])
+def test_backup_whose_registry_lacks_a_file_that_it_names_is_refused(store, tmp_path, tiny_bundle, lost):
+    Signing(store.data_dir, tmp_path / "signing").publish(tiny_bundle.folder)
+    for path in (store.data_dir / "registry").glob(lost):
+        path.unlink()
+    make_backup(store.data_dir, tmp_path / "copy.tar")
+    for refuse in (verify_backup, lambda copy: restore_backup(copy, tmp_path / "new")):
+        with pytest.raises(RequestError, match=r"registry cannot be read|lacks registry/targets/"):
+            refuse(tmp_path / "copy.tar")
+    assert not (tmp_path / "new").exists()
+
+
 def damage_file(folder):
     path = next(path for path in (folder / "imagery").rglob("*") if path.is_file())
     path.write_bytes(b"x" + path.read_bytes()[1:])
@@ -264,6 +339,7 @@ from pathlib import Path
 from cloud.store import CaseStore
 sys.path.insert(0, sys.argv[2])
 from builders import make_case
+from bundle_fleet import Signing
 store = CaseStore(Path(sys.argv[1]))
 while True:
     payloads = [os.urandom(5000) for _ in range(4)]

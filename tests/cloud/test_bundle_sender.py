@@ -5,9 +5,11 @@ from bundle_fleet import Signing
 from gateway_peers import next_bank, until
 
 from cloud.fleet_bundles import FleetBundles
+from cloud.registry import Registry
 from cloud.signing_keys import Signers
 from edge.signed_metadata import SignedMetadata
 from protocols import KINDS, BundleReceipt, Hello, PromptBank
+from protocols.bundle_messages import NOT_NOW
 
 
 @pytest.fixture
@@ -127,6 +129,30 @@ def test_bundle_that_was_withdrawn_is_not_offered(fleet, connect, keys_of, tmp_p
     until(lambda: state_of(fleet) is not None)
     state, reason = state_of(fleet)
     assert (state, "no bundle 'tiny-1' is published" in reason) == ("refused", True)
+
+
+def test_expired_metadata_is_not_offered_until_it_is_signed_anew(peer, fleet, tmp_path, monkeypatch):
+    monkeypatch.setattr("cloud.bundle_sender._LOOK_AGAIN_S", 0.2)
+    expires_at_s = Registry.expires_at_s
+    monkeypatch.setattr(Registry, "expires_at_s", lambda self: 1.0)
+    fleet._store.add_rollout("tiny-1", percent=100, crafts=(), by="ann", now_s=1.0)
+    until(lambda: state_of(fleet) is not None)
+    state, reason = state_of(fleet)
+    assert (state, "has expired" in reason) == ("not_now", True)
+    monkeypatch.setattr(Registry, "expires_at_s", expires_at_s)
+    assert peer.receive("BundleOffer")[0].bundle_id == "tiny-1"
+    until(lambda: state_of(fleet) == ("offered", ""))
+
+
+def test_refusal_that_passes_is_offered_again(peer, fleet, monkeypatch):
+    monkeypatch.setattr("cloud.bundle_sender._AGAIN_S", 0.5)
+    fleet.roll_out("tiny-1", by="ann")
+    offer, _ = peer.receive("BundleOffer")
+    peer.send(receipt(offer, "refused", reason=f"{NOT_NOW}free some space"))
+    until(lambda: state_of(fleet) == ("not_now", "free some space"))
+    assert peer.receive("BundleOffer")[0] == offer
+    peer.send(receipt(offer, "refused", reason="of other bands"))
+    until(lambda: state_of(fleet) == ("refused", "of other bands"))
 
 
 def test_rollback_is_told_to_a_craft_that_comes_back_later(fleet, connect, keys_of, cloud):

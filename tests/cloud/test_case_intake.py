@@ -27,7 +27,7 @@ def test_commit_goes_on_where_waiting_for_it_is_given_up():
             ),
             "alpha",
             send=None,
-            complain=None,
+            refuse=None,
             on_duplicate=None,
             on_verdict=lambda: told.append("verdict"),
         )

@@ -27,7 +27,7 @@ def deliver(shelf, count):
     async def run():
         deliveries = Deliveries(shelf)
         for number in range(count):
-            deliveries.add("uav", str(number), "teacher", lambda: noted.append(1))
+            deliveries.add(("uav", str(number), "teacher", 1.0), lambda: noted.append(1))
         task = asyncio.create_task(deliveries.run(ask))
         while len(noted) < count:
             await asyncio.sleep(0.001)
@@ -53,7 +53,7 @@ def test_receipts_that_the_store_refused_are_noted_later(monkeypatch):
 def test_receipts_that_cannot_be_noted_do_not_keep_the_server_from_stopping():
     async def run():
         deliveries = Deliveries(Shelf(failures=99))
-        deliveries.add("uav", "1", "teacher", lambda: None)
+        deliveries.add(("uav", "1", "teacher", 1.0), lambda: None)
         deliveries.close()
         await deliveries.run(ask)
 

@@ -5,11 +5,13 @@ import sys
 
 import numpy as np
 import pytest
+from gateway_peers import answer_to, big_case
 
 from cloud import cli
 from cloud.config import CloudSettings
-from cloud.data_lock import serving
+from cloud.data_lock import is_served, serving
 from cloud.doctor import examine
+from cloud.errors import StoreError
 from cloud.store import CaseStore
 from edge.doctor_link import ask_cloud
 from edge.keys import new_keys
@@ -55,6 +57,30 @@ def test_enrolled_crafts_and_admins_are_counted(settings):
     found = checked(settings)
     assert (found["crafts"].found, found["crafts"].state) == ("1 enrolled", "ok")
     assert found["people"].state == "ok"
+
+
+def test_looking_makes_no_lock_where_no_server_ever_ran(settings):
+    before = sorted(settings.data.iterdir())
+    checked(settings)
+    assert sorted(path for path in settings.data.iterdir() if path.suffix == ".lock") == []
+    assert set(before) <= set(settings.data.iterdir())
+
+
+def test_looking_needs_no_right_to_write_the_lock(settings):
+    with serving(settings.data):
+        (settings.data / "server.lock").chmod(0o440)
+        assert is_served(settings.data)
+    assert not is_served(settings.data)
+
+
+def test_check_that_fails_loses_no_others(settings, monkeypatch):
+    def broken(self):
+        raise StoreError("disk I/O error; restore a backup")
+
+    monkeypatch.setattr(CaseStore, "crafts", broken)
+    found = checked(settings)
+    assert (found["people"].state, found["people"].cure) == ("problem", "restore a backup")
+    assert found["teacher"].state == found["web port"].state == "ok"
 
 
 @pytest.mark.parametrize("which", ["bind", "http"])
@@ -117,6 +143,20 @@ def test_enrolled_craft_is_let_in_and_learns_the_clouds_time(cloud, keys_of):
     (check,) = answered.checks
     assert check.state == "ok", check.line()
     assert abs(answered.clock_offset_s) < 5
+
+
+def test_asking_changes_nothing_of_what_the_cloud_knows_of_a_craft(cloud, keys_of):
+    keys = keys_of("doctor")
+    cloud.store.set_craft_profile("doctor", "its own space", "u8s8", ["Car"])
+    cloud.store.note_flown("doctor", "its own bundle", 1.0)
+    cloud.store.add_interpretation("doctor", answer_to(big_case()))
+    (check,) = ask_cloud((cloud.endpoint,), (keys, cloud.keys.public), PROFILE).checks
+    assert check.state == "ok", check.line()
+    craft = cloud.store.craft("doctor")
+    assert (craft.space_id, craft.variant, craft.labels) == ("its own space", "u8s8", ("Car",))
+    assert cloud.store.flown_bundles()["doctor"] == "its own bundle"
+    sent = {kind for direction, kind in cloud.gateway.stats.messages if direction == "cloud_to_edge"}
+    assert sent == {"Welcome"}
 
 
 def test_stranger_is_told_to_enrol(cloud, keys_of, monkeypatch):

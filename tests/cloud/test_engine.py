@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -244,7 +245,7 @@ def steps(metrics):
     return Steps(metrics)
 
 
-def run_engine(store, steps, scenario, **settings):
+def run_engine(store, steps, scenario, limit_s=60, **settings):
     """Runs a scenario, which is given the engine, beside it; returns what it returns."""
 
     async def both():
@@ -258,7 +259,7 @@ def run_engine(store, steps, scenario, **settings):
                 engine.stop()
                 await task
 
-    return asyncio.run(asyncio.wait_for(both(), 60))
+    return asyncio.run(asyncio.wait_for(both(), limit_s))
 
 
 async def until(condition):
@@ -312,6 +313,44 @@ def test_cases_of_an_earlier_run_are_found_and_counted(open_store, steps, add, p
 
     assert run_engine(open_store, steps, scenario) == 3
     assert sorted(case_id for batch in steps.asked for case_id in batch) == sorted(case.case_id for case in cases)
+
+
+def test_case_that_is_kept_while_the_store_is_read_is_not_answered_again(open_store, steps, painting, monkeypatch):
+    read, looked = open_store.waiting_cases, []
+
+    async def scenario(engine):
+        def slow(limit):
+            found = read(limit)
+            steps.may_end.set()
+            while engine._in_work:
+                time.sleep(0.005)
+            looked.append(len(found))
+            return found
+
+        ids = arrive(engine, open_store, painting, 1)
+        await until(lambda: steps.asked)
+        monkeypatch.setattr(open_store, "waiting_cases", slow)
+        engine._is_behind = True
+        engine.wake()
+        await until(lambda: looked)
+        await asyncio.sleep(0.2)  # it would be asked about at once
+        return ids
+
+    assert run_engine(open_store, steps, scenario) == steps.kept
+    assert (looked, len(steps.asked)) == ([1], 1)
+
+
+def test_stop_while_a_batch_waits_for_more_ends_it(open_store, steps, painting, monkeypatch):
+    gathering = threading.Event()
+    monkeypatch.setattr("cloud.engine.pays_to_wait", lambda *_: gathering.set() or True)
+    steps.may_end.set()
+
+    async def scenario(engine):
+        arrive(engine, open_store, painting, 1)
+        await until(gathering.is_set)
+
+    run_engine(open_store, steps, scenario, limit_s=5, max_wait_s=1.0)
+    assert steps.asked == []
 
 
 def test_queue_delay_and_batch_size_are_told(open_store, steps, painting, metrics):

@@ -80,6 +80,23 @@ def test_interpretation_is_repeated_until_its_receipt_has_come(cloud, connect, k
     assert not cloud.store.undelivered("alpha", 9)
 
 
+def test_answer_corrected_while_the_one_before_is_on_its_way_is_delivered_too(cloud, connect):
+    case = big_case()
+    first = answer_to(case).model_copy(update={"by": "person", "made_at_s": 100.0})
+    second = first.model_copy(update={"detections": (), "made_at_s": 101.0})
+    cloud.store.add_interpretation("alpha", first)
+    peer = connect("alpha")
+    peer.join()
+    assert peer.receive("Interpretation")[0].interpretation == first
+    cloud.store.add_interpretation("alpha", second)
+    cloud.gateway.notify("alpha")
+    peer.send(InterpretationReceipt(case_id=case.case_id))
+    assert peer.receive("Interpretation")[0].interpretation == second
+    assert cloud.store.undelivered("alpha", 9) == [second]
+    peer.send(InterpretationReceipt(case_id=case.case_id))
+    until(lambda: not cloud.store.undelivered("alpha", 9))
+
+
 # --- prompts ---
 
 

@@ -1,5 +1,6 @@
 """Cases on their way through the gateway: repeated, cut, damaged, refused."""
 
+import hashlib
 import os
 import threading
 
@@ -10,6 +11,7 @@ from cloud.errors import StoreError
 from protocols import (
     CaseChunk,
     CaseOffer,
+    MessageError,
     slices,
 )
 
@@ -181,6 +183,44 @@ def test_case_that_could_not_be_answered_in_time_is_refused_at_its_offer_with_a_
     assert (problem.code, problem.about) == ("busy", case.case_id)
     assert 10 < problem.retry_after_s < 60
     assert admission.refused == {"late": 1}
+
+
+def test_every_offer_that_is_refused_is_told_so_however_many_are(cloud, connect):
+    peer = connect("alpha")
+    peer.join()
+    cloud.gateway.admission.begin({"alpha": 10_000})
+    cases = [big_case(ttl_s=None) for _ in range(30)]
+    for case in cases:
+        peer.send(CaseOffer(case=case))
+    told = [peer.receive("Problem")[0] for _ in cases]
+    assert [(problem.code, problem.about) for problem in told] == [("busy", case.case_id) for case in cases]
+
+
+@pytest.mark.parametrize("verdict", ["stored", "duplicate", "conflict", "failed", "no room"])
+def test_case_is_not_counted_on_once_its_verdict_is_there(cloud, connect, monkeypatch, verdict):
+    def full(items):
+        raise StoreError("disk full")
+
+    def no_room(craft, size):
+        raise MessageError("cases wait for the disk", code="busy")
+
+    peer, case = connect("alpha"), big_case(PAYLOAD[:1000])
+    peer.join()
+    if verdict in ("duplicate", "conflict"):
+        peer.send(CaseOffer(case=case), PAYLOAD[:1000])
+        assert peer.receipt_of(case).state == "stored"
+    blob = bytes(1000) if verdict == "conflict" else PAYLOAD[:1000]
+    again = case.model_copy(update={"payload_sha256": hashlib.sha256(blob).hexdigest()})
+    if verdict == "failed":
+        monkeypatch.setattr(cloud.store, "add_cases", full)
+    elif verdict == "no room":
+        monkeypatch.setattr(cloud.gateway._desk.uploads, "_make_room", no_room)
+    peer.send(CaseOffer(case=again), blob)
+    if verdict in ("stored", "duplicate"):
+        assert peer.receipt_of(again).state == "stored"
+    else:
+        assert peer.receive("Problem")[0].about == case.case_id
+    assert cloud.gateway.admission._promises() == 0
 
 
 def test_case_that_is_stored_is_said_so_again_however_much_waits(cloud, connect):

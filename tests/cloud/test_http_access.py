@@ -1,13 +1,20 @@
 """Who gets in: log-ins, tokens and proxies, by a small app of our own."""
 
+import concurrent.futures
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 import pytest
 from fastapi import Depends, Form, Request, Response
 from fastapi.testclient import TestClient
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
+from cloud import accounts
 from cloud.accounts import Principal, hash_password
 from cloud.config import CloudSettings, WebSettings
 from cloud.http import create_app
@@ -155,6 +162,14 @@ def test_login_ends_with_its_time_with_another_password_and_with_the_user(client
     assert client.post("/login", data={"name": "ann", "password": PASSWORD}).status_code == 401
 
 
+def test_login_that_is_used_goes_on_and_a_page_that_reads_itself_again_does_not_count(client_of, clock):
+    client = client_of()
+    logged_in(client)
+    for headers, status in (({}, 200), ({"X-Poll": "1"}, 200), ({}, 401)):
+        clock.now_s += 7 * 3600
+        assert client.get("/look", headers=headers).status_code == status
+
+
 def test_token_needs_no_form_and_has_its_own_role(client_of, backend):
     client = client_of()
     reader = backend.store.add_token("dash", "viewer", 900.0, 1000.0)
@@ -203,4 +218,60 @@ def test_what_happened_is_in_the_log(client_of, backend):
     client = client_of()
     client.post("/login", data={"name": "ann", "password": "wrong password"})
     logged_in(client)
-    assert [(event.who, event.what) for event in backend.store.events()] == [("ann", "login"), ("ann", "login failed")]
+    assert [(event.who, event.what) for event in backend.store.events()] == [("ann", "login")]
+
+
+def test_guesses_are_one_event_and_what_is_no_name_is_written_nowhere(client_of, backend, clock):
+    client = client_of()
+    with capture_logs() as logged:
+        for name in ["ann"] * 9 + [PASSWORD] * 9:
+            client.post("/login", data={"name": name, "password": "wrong password"})
+    (event,) = backend.store.events()
+    assert (event.who, event.what, "5 times from testclient" in event.detail) == ("ann", "login failed", True)
+    assert len([entry for entry in logged if entry["event"] == "login failed"]) == 10
+    assert PASSWORD not in str(logged)
+
+
+@pytest.mark.parametrize(("proxies", "is_believed"), [(("testclient",), True), (("127.0.0.1",), False)])
+def test_proxy_says_whether_the_browser_speaks_tls_and_where_it_is(client_of, proxies, is_believed):
+    client = client_of(WebSettings(proxies=proxies))
+
+    def post(password, hops):
+        headers = {"X-Forwarded-Proto": "https", "X-Forwarded-For": hops}
+        return client.post("/login", data={"name": "ann", "password": password}, headers=headers)
+
+    assert ("Secure" in post(PASSWORD, "10.0.0.1").headers["set-cookie"]) == is_believed
+    for number in range(5):
+        assert post("wrong password", f"10.9.9.{number}, 10.0.0.1").status_code == 401
+    assert post(PASSWORD, "10.0.0.1").status_code == 429
+    assert post(PASSWORD, "10.0.0.2").status_code == (200 if is_believed else 429)
+
+
+def test_guesses_at_once_are_no_more_than_one_after_another(client_of, monkeypatch):
+    client, all_in = client_of(), threading.Barrier(4)
+    monkeypatch.setattr(accounts, "_fits", lambda *_: bool(all_in.wait(20)) and False)
+    post = partial(client.post, "/login", data={"name": "ann", "password": "wrong password"})
+    with client, ThreadPoolExecutor(4) as pool:
+        first = [pool.submit(post) for _ in range(4)]
+        assert [future.result().status_code for future in first] == [401] * 4
+        monkeypatch.setattr(accounts, "_fits", lambda *_: time.sleep(0.5))
+        second = sorted(future.result().status_code for future in [pool.submit(post) for _ in range(4)])
+    assert second == [401, 429, 429, 429]
+
+
+def test_log_ins_over_those_in_work_are_told_to_come_back_and_healthz_answers(client_of, monkeypatch):
+    client, go_on = client_of(), threading.Event()
+    monkeypatch.setattr(accounts, "_fits", lambda *_: go_on.wait(20))
+    post = partial(client.post, "/login", data={"name": "ann", "password": PASSWORD})
+    with client, ThreadPoolExecutor(61) as pool:
+        sent = [pool.submit(post) for _ in range(60)]
+        try:
+            for _ in concurrent.futures.as_completed(sent, timeout=15):
+                if sum(future.done() for future in sent) == 56:
+                    break
+            assert pool.submit(client.get, "/healthz").result(5).json() == {"status": "alive"}
+        finally:
+            go_on.set()
+        answers = [future.result() for future in sent]
+    assert sorted(answer.status_code for answer in answers) == [200] * 4 + [503] * 56
+    assert {answer.headers["retry-after"] for answer in answers if answer.status_code == 503} == {"1"}

@@ -48,6 +48,15 @@ def test_too_many_requests_are_refused(held):
     assert line.submit("one more", lambda: 5).result(10) == 5
 
 
+def test_request_that_is_cancelled_before_it_is_begun_gives_its_place_back(held):
+    line, gate = held
+    for number in range(MOST_WAITING + 1):
+        assert line.submit(f"person {number}", lambda: None).cancel()
+    last = line.submit("one more", lambda: 5)
+    gate.set()
+    assert last.result(10) == 5
+
+
 def test_error_of_a_request_is_its_own(held):
     line, gate = held
     failing = line.submit("ann", lambda: 1 / 0)

@@ -68,6 +68,16 @@ def test_only_reviewed_cases_count(store):
     assert [item.labels for item in read_data_set(store.data_dir, "all")] == [("Debris",)]
 
 
+def test_more_pictures_than_memory_holds_are_refused_in_one_line(store, monkeypatch):
+    for _ in range(3):
+        answer(store, add_case(store)[0], "Debris", (110, 70, 150, 90))
+    monkeypatch.setattr("distill.cases.MAX_HELD_BYTES", 3 * 128 * 160 * 3)
+    assert len(read_data_set(store.data_dir, "all")) == 3
+    monkeypatch.setattr("distill.cases.MAX_HELD_BYTES", 3 * 128 * 160 * 3 - 1)
+    with pytest.raises(DataSetError, match="decoded; export fewer"):
+        read_data_set(store.data_dir, "all")
+
+
 def test_newest_answer_to_a_label_replaces_the_earlier(store):
     case_id, _ = add_case(store)
     answer(store, case_id, "Debris", (110, 70, 150, 90))

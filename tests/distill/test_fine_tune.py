@@ -176,7 +176,22 @@ def test_settings_that_make_no_recipe_are_one_clear_line(base, cases, tmp_path, 
         fine_tune(order(base, cases, tmp_path, crop_px=70), workspace)
 
 
+def test_finished_bundle_that_was_not_handed_over_is_copied(learnt, base, cases, tmp_path):
+    told = fine_tune(order(base, cases, tmp_path), learnt[1])
+    assert told == learnt[0] | {"bundle": str(tmp_path / "out")}
+    assert read_manifest(tmp_path / "out") == read_manifest(learnt[2])
+
+
+def test_out_that_holds_something_else_is_refused_before_hours_of_work(base, cases, tmp_path, workspace):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("precious")
+    with pytest.raises(DistillError, match="exists and is no bundle, so it is not overwritten; choose another --out"):
+        fine_tune(order(base, cases, tmp_path), workspace)
+    assert not workspace.folder("tiny-2").exists()
+
+
 def test_finished_fine_tuning_is_left_alone(learnt, base, cases, tmp_path):
+    shutil.copytree(base, tmp_path / "out")
     with pytest.raises(DistillError, match="a finished run of that name is there; give another --name"):
         fine_tune(order(base, cases, tmp_path), learnt[1])
 

@@ -63,6 +63,15 @@ def test_class_that_fell_by_more_than_a_point_is_named(student, forgetful, held_
     assert found["faults"][0].endswith("on held")
 
 
+@pytest.mark.usefixtures("_few")
+def test_sets_of_one_name_are_both_looked_at(student, forgetful, held_out):
+    blank = tuple(dataclasses.replace(item, ignore=np.array([True])) for item in held_out.items)
+    found = retention(student, forgetful, [held_out, dataclasses.replace(held_out, items=blank)])
+    assert set(found["sets"]) == {"held", "held (2)"}
+    assert found["sets"]["held (2)"] == {}
+    assert found["faults"][0].startswith("Red fell from ")
+
+
 def test_class_of_which_too_little_is_held_out_is_no_class_that_was_kept(student, held_out):
     found = retention(student, student, [held_out])
     assert not found["passed"]

@@ -49,6 +49,13 @@ def test_picture_that_came_twice_keeps_the_newest_word_whatever_the_order(tmp_pa
         assert truth(found.data.items[0]) == [("Bicycle", [10, 20, 26, 28], False, "")]
 
 
+def test_folders_that_are_too_many_together_are_refused(tmp_path, monkeypatch):
+    folders = [export_of(tmp_path / str(seed), (picture(seed), [BOX], {})) for seed in range(2)]
+    monkeypatch.setattr("distill.cases.MAX_HELD_BYTES", 64 * 96)
+    with pytest.raises(DataSetError, match="export fewer"):
+        gather(folders, PLAIN, (), {})
+
+
 def test_without_times_the_later_folder_is_newer(tmp_path):
     first = export_of(tmp_path / "a", (picture(1), [BOX], {}))
     second = export_of(tmp_path / "b", (picture(1), [BOX, ("Bicycle", (50, 30, 10, 10), {})], {}))

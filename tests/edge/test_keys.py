@@ -1,7 +1,9 @@
+import stat
+
 import pytest
 
 from edge.errors import KeyFileError
-from edge.keys import KeyPair, load_keys, load_server_key, new_keys, trust_server
+from edge.keys import KeyPair, load_keys, load_server_key, new_keys, read_public_key, trust_server
 
 
 def test_new_keys_load_again_and_only_the_secret_is_private(tmp_path):
@@ -79,3 +81,10 @@ def test_pin_is_not_replaced_by_another_server(tmp_path):
     with pytest.raises(KeyFileError, match="pins another server"):
         trust_server(second.decode(), tmp_path)
     assert load_server_key(tmp_path) == first
+
+
+def test_secret_key_is_not_taken_for_a_public_one(tmp_path):
+    new_keys(tmp_path / "keys", "edge")
+    assert stat.S_IMODE((tmp_path / "keys").stat().st_mode) == 0o700
+    with pytest.raises(KeyFileError, match=r"edge\.key is a secret key, which stays where it is; give .*edge\.pub"):
+        read_public_key(tmp_path / "keys" / "edge.key")

@@ -21,6 +21,7 @@ from edge.student import Student
 from edge.trust import pin_root
 from edge.updates import UpdateSettings
 from protocols import BundleChunk, BundleOffer, Chip, Prompt, PromptBank, Vectors, diff_banks, encode_image
+from protocols.bundle_messages import NOT_NOW
 
 GREEN = (60, 220, 60)
 FRAME = scene((80, 60, GREEN))
@@ -218,7 +219,7 @@ def test_prompts_that_come_while_a_student_gets_ready_are_rebuilt_too(air, bundl
 def test_craft_without_a_pinned_root_refuses_and_says_how_to_pin_one(make_air, bundle):
     air = make_air(pinned=False)
     air.offer(bundle)
-    assert (air.states, air.reason) == ([("o1", "refused")], NOT_PINNED)
+    assert (air.states, air.reason) == ([("o1", "refused")], NOT_NOW + NOT_PINNED)
     assert air.fly() is None
 
 
@@ -256,6 +257,9 @@ def test_expired_metadata_is_refused_before_the_archive_is_fetched(air, bundle, 
     monkeypatch.setattr(SystemClock, "wall_s", lambda self: 4e9)
     air.offer(bundle)
     never_flown(air, "expired at")
+    monkeypatch.undo()
+    air.offer(bundle)  # the same offer, once the clock is right
+    assert air.fly(8) == bundle.bundle_id
 
 
 def test_older_metadata_is_refused(air, bundle, tiny_bundle, tmp_path):
@@ -483,7 +487,10 @@ def test_full_disk_refuses_and_flies_on(air, bundle, files_at_most):
         air.offer(bundle)
     assert air.states[-1] == ("o1", "refused")
     assert "free some space" in air.reason
+    assert air.reason.startswith(NOT_NOW)
     assert air.fly(3) is None
+    air.offer(bundle)
+    assert air.fly(8) == bundle.bundle_id
 
 
 def test_bundle_of_other_bands_is_refused(air, bundle, tiny_bundle):

@@ -389,18 +389,43 @@ def busy(case, retry_after_s):
     return Problem(code="busy", detail="", about=case.case_id, retry_after_s=retry_after_s)
 
 
-def test_busy_cloud_is_offered_nothing_that_can_wait_no_longer(uploader, case, put, spool, make_case, fake_clock):
-    survey = put(1.0)
-    live = make_case(PAYLOAD, ttl_s=60.0)
-    spool.put(live, PAYLOAD, 9.0)
+def put_live(spool, ttl_s, value=9.0):
+    live = make_case(PAYLOAD, ttl_s=ttl_s)
+    spool.put(live, PAYLOAD, value)
+    return live
+
+
+def offers(messages):
+    return [message.case for message in messages if isinstance(message, CaseOffer)]
+
+
+def test_busy_cloud_is_offered_nothing_of_the_kind_that_can_wait_no_longer(uploader, case, spool, fake_clock):
+    live = put_live(spool, 60.0)
     assert send(uploader)[0] == CaseOffer(case=live)
     uploader.on_problem(busy(live, 20))
-    offered = send(uploader)
-    assert offered == [CaseOffer(case=case)]  # it may wait for ever
-    uploader.on_problem(busy(case, 20))
+    put_live(spool, 30.0)
+    assert offers(send(uploader)) == [case]  # it may wait for ever
+    fake_clock.advance(19)
+    longer = put_live(spool, 120.0)
+    assert offers(send(uploader)) == [longer]
+    uploader.on_receipt(receipt(case, "stored", len(PAYLOAD)))
+    uploader.on_receipt(receipt(longer, "stored", len(PAYLOAD)))
     assert send(uploader) == []
-    fake_clock.advance(21)
-    assert len(send(uploader)) == 1
+    fake_clock.advance(2)
+    assert offers(send(uploader)) == [live]
+
+
+def test_refused_survey_case_silences_no_question_with_a_time_to_live(uploader, case, put, spool, fake_clock):
+    assert offers(send(uploader)) == [case]
+    uploader.on_problem(busy(case, 300))
+    survey, live = put(1.0), put_live(spool, 5.0)
+    sent = send(uploader)
+    assert offers(sent) == [live]
+    assert sent[1:] == [CaseChunk(case_id=live.case_id, offset=at) for at in (0, CHUNK_BYTES)]  # on trust, as ever
+    uploader.on_receipt(receipt(live, "stored", len(PAYLOAD)))
+    assert send(uploader) == []
+    fake_clock.advance(301)
+    assert len(offers(send(uploader))) == 1
     assert survey.case_id in spool
 
 
@@ -421,6 +446,33 @@ def test_after_a_refusal_one_offer_goes_without_imagery_until_the_cloud_has_room
     assert send(uploader) == []
     uploader.on_receipt(receipt(message.case))
     assert send(uploader)[0].kind == "CaseChunk"
+
+
+def test_receipt_of_what_was_taken_before_a_refusal_tells_of_no_room(uploader, spool, case, put, fake_clock):
+    spool.done(case.case_id)
+    uploader.reset(4 * CHUNK_BYTES, chunk_bytes=CHUNK_BYTES, open_cases=8)
+    taken, refused = put(4.0), put(3.0, b"few")
+    assert offers(send(uploader)) == [refused, taken]
+    uploader.on_problem(busy(refused, 5))
+    fake_clock.advance(6)
+    uploader.on_receipt(receipt(taken, next_offset=CHUNK_BYTES, credit_bytes=4 * CHUNK_BYTES))
+    put(2.0, b"few")
+    probes = [uploader.next_message()]
+    uploader.sent(*probes[0])
+    assert (probes[0][0].kind, probes[0][1]) == ("CaseOffer", b"")
+    assert offers(send(uploader)) == []
+
+
+def test_what_was_picked_before_a_refusal_is_not_offered_in_the_pause(uploader, spool, case, put, fake_clock):
+    uploader.reset(4 * CHUNK_BYTES, open_cases=8)
+    picked = [put(value, b"few") for value in (3.0, 2.0)]
+    first = uploader.next_message()  # all are picked, and one is under way
+    uploader.sent(*first)
+    uploader.on_problem(busy(first[0].case, 5))
+    assert send(uploader) == []
+    fake_clock.advance(6)
+    assert len(offers(send(uploader))) == 1
+    assert all(one.case_id in spool for one in picked)
 
 
 def test_cloud_that_has_room_again_gets_more_cases_at_a_time_again(uploader, spool, case, put, fake_clock):

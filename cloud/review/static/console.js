@@ -58,14 +58,40 @@ function setCutOff(isCut) {
   if (isCut) bar.querySelector("[data-since]").textContent = new Date(cutOffSince).toLocaleTimeString();
 }
 
+// --- a log-in that ended: what is drawn here stays, and goes on with the next log-in of the same person ---
+let isLoggedOut = false;
+
+async function takeLogIn(answer) {
+  const { name, csrf } = await answer.json();
+  if (name !== document.body.dataset.who) { showNotice(`You are logged in as ${name} now; this page is of ${document.body.dataset.who}.`); return; }
+  for (const field of document.querySelectorAll("input[name=csrf]")) field.value = csrf;
+  if (isLoggedOut) document.getElementById("notices").replaceChildren();
+  isLoggedOut = false;
+}
+
+async function ask(address) {
+  return fetch(address, { headers: { "HX-Request": "true", "X-Poll": "1" }, signal: AbortSignal.timeout(5000) });
+}
+
+async function pollAlive() {
+  try {
+    const answer = await ask(document.body.dataset.alive);
+    if (answer.ok && isLoggedOut) await takeLogIn(answer);
+    else if (!answer.ok && answer.status !== 401) throw new Error(String(answer.status));
+  } catch { setCutOff(true); return; }
+  setCutOff(false);
+}
+
 async function poll() {
   const part = document.querySelector("[data-poll]");
-  if (!part || document.hidden) return;
+  if (document.hidden || !document.body.dataset.alive) return;
+  if (!part || isLoggedOut) { await pollAlive(); return; }
   const open = new Map([...part.querySelectorAll("details[id]")].map((item) => [item.id, item.open]));
   const focused = document.activeElement && part.contains(document.activeElement) ? document.activeElement.id : null;
   let text;
   try {
-    const answer = await fetch(part.dataset.poll, { headers: { "HX-Request": "true" }, signal: AbortSignal.timeout(5000) });
+    const answer = await ask(part.dataset.poll);
+    if (answer.status === 401 && document.getElementById("editor")) { isLoggedOut = true; showNotice("You are logged out.", "/review/login"); return; }
     if (answer.status === 401) { location.reload(); return; }
     if (!answer.ok) throw new Error(String(answer.status));
     text = await answer.text();
@@ -84,6 +110,7 @@ async function poll() {
 
 // --- forms: each is carried out once, the next one has a new number ---
 document.addEventListener("htmx:afterRequest", (event) => {
+  if (event.detail.xhr?.status === 401) isLoggedOut = true;
   const fresh = event.detail.xhr?.getResponseHeader("X-Nonce");
   const field = event.detail.elt.closest?.("form")?.elements.namedItem("nonce");
   if (fresh && field) field.value = fresh;
@@ -93,16 +120,27 @@ document.addEventListener("htmx:afterSettle", (event) => {
 });
 document.addEventListener("htmx:sendError", () => showNotice("The server does not answer. What you did was not sent; try again."));
 
+<<<<<<< HEAD
 /** A line above the page; `about` lets whoever showed it take it away again, see `clearNotice`. */
 export function showNotice(text, kind = "error", about = "") {
   const box = document.createElement("div"), line = document.createElement("p"), close = document.createElement("button");
   box.className = `notice ${kind}`;
   box.dataset.about = about;
+=======
+export function showNotice(text, logIn) {
+  const box = document.createElement("div");
+  box.className = "notice error";
+>>>>>>> mend3
   box.setAttribute("role", "alert");
   line.textContent = text;
+<<<<<<< HEAD
   Object.assign(close, { type: "button", className: "quiet", textContent: "✕", ariaLabel: "Dismiss" });
   close.dataset.act = "dismiss";
   box.append(line, close);
+=======
+  if (logIn) line.append(" ", Object.assign(document.createElement("a"), { href: logIn, target: "_blank", rel: "noopener", textContent: "Log in" }));
+  box.append(line);
+>>>>>>> mend3
   document.getElementById("notices").replaceChildren(box);
 }
 

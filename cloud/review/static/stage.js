@@ -15,7 +15,7 @@ const rectOf = ([x1, y1, x2, y2]) => ({ x: x1, y: y1, width: Math.max(x2 - x1, 0
 export class Stage {
   constructor(svg, data, boxes, view) {
     Object.assign(this, { svg, data, boxes, view });
-    const pictures = data.parts.map((part) => make("image", { href: part.picture, preserveAspectRatio: "none", ...rectOf(part.region) }));
+    const pictures = data.parts.filter((part) => part.picture).map((part) => make("image", { href: part.picture, preserveAspectRatio: "none", ...rectOf(part.region) }));
     this.maps = make("g", { class: "map" });
     this.layer = make("g");
     const frame = make("rect", { class: "frame", x: 0, y: 0, width: data.frame[0], height: data.frame[1] });

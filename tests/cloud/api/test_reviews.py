@@ -6,6 +6,8 @@ import pytest
 from sqlalchemy import event
 from structlog.testing import capture_logs
 
+from cloud.errors import StoreError
+
 BOX = {"label": "Debris", "box_xyxy": [110, 70, 150, 90]}
 
 
@@ -88,6 +90,20 @@ def test_full_disk_says_come_back_and_keeps_nothing_half(analyst, add, store):
     assert "disk is full; check disk space" in refused.json()["detail"]
     assert len(store.reviews()) == sum(answer.status_code == 201 for answer in answers)
     assert analyst.get(f"/cases/{case.case_id}").status_code == 200
+
+
+def test_call_that_broke_off_after_its_change_is_not_carried_out_twice(analyst, add, store, monkeypatch):
+    post = {"url": f"/cases/{add().case_id}/reviews", "json": {"boxes": [BOX]}, "headers": {"Idempotency-Key": "k1"}}
+
+    def full_disk(*_):
+        raise StoreError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "note_event", full_disk)
+        assert analyst.post(**post).status_code == 503
+    again = analyst.post(**post)
+    assert (again.status_code, "its end is not known" in again.json()["detail"]) == (409, True)
+    assert len(store.reviews()) == 1
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import re
 import pytest
 from console_people import words
 
+from cloud.errors import StoreError
 from cloud.watcher import Watcher
 from protocols.values import Detection, Interpretation
 
@@ -87,6 +88,20 @@ def test_refused_form_may_be_sent_again(console, open_store, seen_case):
     person = console("ann")
     assert person.review(seen_case, GREEN, nonce="n" * 22, seen="x").status_code == 422
     assert person.review(seen_case, GREEN, nonce="n" * 22).status_code == 200
+    assert len(open_store.reviews()) == 1
+
+
+def test_form_that_broke_off_after_its_change_is_not_carried_out_twice(console, open_store, seen_case, monkeypatch):
+    person = console("ann")
+
+    def full_disk(*_):
+        raise StoreError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(open_store, "note_event", full_disk)
+        assert person.review(seen_case, GREEN, nonce="n" * 22).status_code == 503
+    again = person.review(seen_case, GREEN, nonce="n" * 22, seen="1")
+    assert (again.status_code, "its end is not known" in words(again)) == (409, True)
     assert len(open_store.reviews()) == 1
 
 

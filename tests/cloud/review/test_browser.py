@@ -14,6 +14,7 @@ from console_people import ROLES
 from server_process import arguments_of, serving_process
 
 from cloud.accounts import hash_password
+from cloud.http_access import COOKIE
 from cloud.store import CaseStore
 from edge.keys import CLOUD_NAME, EDGE_NAME, new_keys
 from protocols.chips import Chip
@@ -383,6 +384,27 @@ def test_what_is_stale_never_looks_live(visit, new_case):
     here.said.clear()  # chromium says that the request failed
     here.page.unroute("**/fleet/live")
     here.page.wait_for_selector("#cut-off", state="hidden")
+
+
+def test_case_page_says_that_the_server_is_gone_and_outlives_its_log_in(visit, service, new_case):
+    here, case = visit("ann"), new_case()
+    here.case("uav", case.case_id)
+    here.keys("a")
+    here.page.route("**/review/alive", lambda route: route.abort())
+    here.page.get_by_text("No answer from the server since").wait_for()
+    here.page.unroute("**/review/alive")
+    here.page.wait_for_selector("#cut-off", state="hidden")
+    service.store.close_logins()
+    here.keys("s")
+    here.page.get_by_role("link", name="Log in").wait_for()
+    assert len(here.drawn()) == 1
+    secret = service.store.open_login("ann", time.time(), 3600.0)
+    here.context.add_cookies([{"name": COOKIE, "value": secret, "url": service.address}])
+    here.page.wait_for_selector("#notices .notice", state="detached")
+    here.keys("s")
+    here.page.wait_for_selector("#outcome .settled")
+    assert newest(service, case).reviewer == "ann"
+    here.said.clear()  # chromium names each request that failed
 
 
 @pytest.mark.parametrize("look", ["desktop", "phone", "dark"])

@@ -5,15 +5,17 @@ import time
 import pytest
 from console_people import PASSWORD, words
 
+from cloud.event_shelf import ACCOUNT_EVENTS
 from cloud.gateway_settings import CraftLive
 from cloud.http_access import COOKIE
+from cloud.retention_shelf import Spare
 from cloud.review.drawn import labels_digest
 from cloud.watcher import Watcher
 from protocols.chips import Chip
 from protocols.imagery import encode_image
 from protocols.prompts import BankRef
 from protocols.target_questions import TargetQuestion
-from protocols.values import Detection, FrameHeader, Pose
+from protocols.values import Detection, FrameHeader, Interpretation, Pose
 
 EVIL = "<script>alert(1)</script>"
 SQL = "'; DROP TABLE cases; --"
@@ -42,6 +44,21 @@ def test_log_in_leads_nowhere_else(console, elsewhere):
     console("ann")  # makes the accounts
     form = {"name": "ann", "password": PASSWORD, "next": elsewhere}
     assert client.post("/review/login", data=form, follow_redirects=False).headers["location"] == "/review/"
+
+
+def test_form_of_a_log_in_that_is_over_stays_and_can_be_sent_after_another(console, open_store, seen_case):
+    person = console("ann")
+    open_store.close_logins()
+    told = person.post(f"/review/cases/uav/{seen_case.case_id}/review", boxes="[]")
+    assert (told.status_code, told.headers["HX-Retarget"], "HX-Redirect" in told.headers) == (401, "#notices", False)
+    assert 'href="/review/login" target="_blank"' in told.text
+    assert "nothing was sent" in words(told)
+    assert person.get("/review/alive", **{"HX-Request": "true"}).status_code == 401
+    person.client.post("/review/login", data={"name": "ann", "password": PASSWORD})
+    alive = person.get("/review/alive").json()
+    assert alive["name"] == "ann"
+    person.csrf = alive["csrf"]
+    assert person.review(seen_case, ("debris", 142, 82, 158, 98)).status_code == 200
 
 
 def test_log_out(console):
@@ -191,6 +208,19 @@ def test_picture_is_given_as_sent_and_never_as_anything_else(console, open_store
     assert person.get("/review/cases/uav/zz/pictures/0").status_code == 422
 
 
+def test_picture_that_was_dropped_for_its_age_is_said_to_be_gone(console, open_store, seen_case):
+    open_store.set_case_state("uav", seen_case.case_id, "failed", "")
+    assert open_store.drop_imagery(Spare(), 9, before_s=time.time() + 1).count == 1
+    person, link = console("vic"), f"/review/cases/uav/{seen_case.case_id}"
+    for path in ("/review/?state=all", link):
+        page = person.get(path)
+        assert "The picture was dropped for its age" in words(page)
+        assert "/pictures/" not in page.text
+    for path in ("/pictures/0", "/similarity/0?box=1,2,3,4"):
+        assert person.get(link + path).status_code == 410
+    assert "its picture was dropped" in words(person.get("/review/targets"))
+
+
 def test_similarity_map_is_a_picture_of_the_students_cells(console, seen_case):
     person = console("vic")
     answer = person.get(f"/review/cases/uav/{seen_case.case_id}/similarity/0?box=142,82,16,16")
@@ -214,6 +244,24 @@ def test_fleet_says_what_is_stale(console, backend, open_store, seen_case):
     assert "2.5 MB" in told
     assert "revision 0 in force" in told
     assert "3 cases" in told
+
+
+def test_old_result_is_stale_where_cases_came_since(console, open_store, seen_case):
+    person = console("vic")
+    assert "Newest result none" in words(person.get("/review/fleet"))
+    for age_s, is_stale in ((300.0, True), (-1.0, False)):
+        answer = Interpretation(
+            case_id=seen_case.case_id,
+            detections=(),
+            confidence=1.0,
+            by="person",
+            interpreter="ann",
+            made_at_s=time.time() - age_s,
+        )
+        open_store.add_interpretation("uav", answer)
+        told = words(person.get("/review/fleet"))
+        assert ("stale: cases came since Newest case came in" in told) == is_stale
+        assert ("Newest result 5 min ago" in told) == is_stale
 
 
 def test_prompt_is_revoked_by_an_operator(console, open_store, seen_case, desk, metrics):
@@ -287,6 +335,17 @@ def test_log_tells_who_did_what_and_pages(console, open_store):
     address = page.split('rel="next"')[0].rsplit('href="', 1)[1].split('"')[0]
     assert "case5<" in person.get(address).text
     assert "case7<" in person.get("/review/log?about=case7").text
+
+
+def test_log_of_accounts_is_for_operators(console, open_store):
+    for what in ACCOUNT_EVENTS:
+        open_store.note_event("root", what, "someone", "from 10.1.2.3")
+    open_store.note_event("ann", "review", "case1", "1 debris")
+    for name, sees in (("vic", False), ("ann", False), ("olga", True)):
+        for path in ("/review/log", "/review/log?about=someone"):
+            page = console(name).get(path).text
+            assert ("10.1.2.3" in page) == sees
+        assert "1 debris" in console(name).get("/review/log").text
 
 
 def test_question_about_a_target_is_answered_with_a_place_or_that_it_is_not_there(console, open_store, painting):

@@ -175,16 +175,18 @@ def _second(request: Request, who: Principal, stored: StoredCase, error: Request
     """Tell a person what changed while they drew, and let them send again."""
     store = backend_of(request).store
     reviews = store.reviews_of(stored.craft, stored.case.case_id)
-    values = {
+    values: dict[str, Any] = {
         "text": str(error),
         "seen": len(reviews),
         "digest": labels_digest(store.craft(stored.craft)),
         "other": reviews[-1] if reviews and isinstance(error, ReviewedMeanwhile) else None,
         "drawn": drawn_by(reviews[-1]) if reviews else [],
     }
-    answer = page(request, who, "second.html" if is_part(request) else "error.html", _CONFLICT, **values)
-    if is_part(request):
-        answer.headers.update({"HX-Retarget": "#notices", "HX-Reswap": "innerHTML"})
+    if not is_part(request):
+        return page(request, who, "error.html", _CONFLICT, **values)
+    # No fault of the page: a browser writes every 4xx in red into its console, beside the notice that is shown.
+    answer = page(request, who, "second.html", **values)
+    answer.headers.update({"HX-Retarget": "#notices", "HX-Reswap": "innerHTML"})
     return answer
 
 

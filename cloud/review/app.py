@@ -5,10 +5,11 @@ from __future__ import annotations
 from urllib.parse import quote
 
 import structlog
-from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException as AnyHTTPException
 
 from cloud.errors import RequestError, ReviewedMeanwhile, StoreError
 from cloud.review import answering, case_page, fleet_pages, login_page, pictures, queue_page, target_page
@@ -21,7 +22,7 @@ from protocols.errors import SkyloopError
 
 log = structlog.get_logger()
 
-_UNPROCESSABLE, _CONFLICT, _UNAVAILABLE, _FAULT = 422, 409, 503, 500
+_MISSING, _UNPROCESSABLE, _CONFLICT, _UNAVAILABLE, _FAULT = 404, 422, 409, 503, 500
 
 
 def add_console(app: FastAPI) -> ReviewDesk:
@@ -34,7 +35,7 @@ def add_console(app: FastAPI) -> ReviewDesk:
     console.state.backend, console.state.doorman = app.state.backend, app.state.doorman
     console.state.review_desk = desk = ReviewDesk(app.state.backend)
     console.add_middleware(Guard)
-    console.add_exception_handler(HTTPException, _on_http_error)
+    console.add_exception_handler(AnyHTTPException, _on_http_error)
     console.add_exception_handler(RequestValidationError, _on_bad_address)
     console.add_exception_handler(SkyloopError, _on_error)
     for part in (login_page, queue_page, case_page, pictures, answering, fleet_pages, target_page):
@@ -60,9 +61,11 @@ class _Static(StaticFiles):
 
 
 def _on_http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+    assert isinstance(error, AnyHTTPException)  # also of the router: an address that is none of ours
     if error.status_code == 401:
         return _to_login(request)
+    if error.status_code == _MISSING and error.detail == "Not Found":
+        return _told(request, _MISSING, f"{request.url.path} is no page of the console: begin from the queue")
     return _told(request, error.status_code, str(error.detail), dict(error.headers or {}))
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 
 from cloud.accounts import Principal
+from cloud.errors import RequestError
 from cloud.http_access import backend_of, requires
 from cloud.queue_shelf import QueuePlace, parse_place
 from cloud.review.desk import desk_of
@@ -35,7 +36,11 @@ def case(
 ) -> Response:
     """The page."""
     store = backend_of(request).store
-    stored = store.load_case(case_id, craft)
+    try:
+        stored = store.load_case(case_id, craft)
+    except RequestError as exc:  # the store's own words name the cure of a command line
+        text = f"{craft} has no case {case_id[:40]}: it was removed, or never came in; see the queue"
+        raise HTTPException(404, text) from exc
     known, reviews = store.craft(stored.craft), store.reviews_of(stored.craft, stored.case.case_id)
     prompts = [p for p in store.bank(stored.craft).prompts if p.space_id == (known.space_id or stored.case.space_id)]
     labels = _labels(stored, store, [*known.labels, *(p.label for p in prompts)], desk_of(request).case_labels())
@@ -50,7 +55,7 @@ def case(
         craft=known,
         parts=hardness_parts(stored.case),
         why=why_sent(stored.case),
-        data=_data(stored, store, reviews, labels),
+        data={**_data(stored, store, reviews, labels), "known": list(known.labels)},
         labels=labels,
         digest=labels_digest(known),
         reviews=reviews,

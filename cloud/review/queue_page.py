@@ -46,11 +46,13 @@ class Wanted:
         state: one of `STATES`.
         craft: empty is any.
         label: empty is any.
+        unknown: a state that was asked for and is none.
     """
 
     state: str = "unsure"
     craft: str = ""
     label: str = ""
+    unknown: str = ""
 
     @property
     def filter(self) -> QueueFilter:
@@ -69,7 +71,9 @@ def wanted_of(
     label: Annotated[str, Query(max_length=MAX_LABEL_CHARS)] = "",
 ) -> Wanted:
     """A filter from an address."""
-    return Wanted(state if state in dict(STATES) else "unsure", sender, label)
+    if state in dict(STATES):
+        return Wanted(state, sender, label)
+    return Wanted(craft=sender, label=label, unknown=state)
 
 
 @dataclass(frozen=True)

@@ -143,8 +143,11 @@ export class Boxes extends EventTarget {
     });
   }
 
-  /** As the server reads it. */
-  toJSON() { return this.items.map(({ box, label, kind }) => ({ box, label, kind })); }
+  /** A thing that nobody has named yet: it cannot be sent. */
+  get nameless() { return this.items.filter((item) => item.kind === "thing" && !item.label); }
+
+  /** As the server reads it; what a hard negative is called is of no account. */
+  toJSON() { return this.items.map(({ box, label, kind }) => ({ box, label: label || (kind === "negative" ? "not it" : ""), kind })); }
 
   #take(item) {
     const own = { id: this.#id(), kind: "thing", label: item.label, box: [...item.box] };

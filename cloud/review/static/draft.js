@@ -8,7 +8,7 @@ const name = (item) => JSON.stringify([item.kind, item.box, item.label]);
 export function keepDraft(form, boxes) {
   const { case_id: shown, seen } = form.elements, who = document.querySelector(".person")?.firstChild.textContent;
   const key = `skyloop-draft ${who} ${form.getAttribute("action")} ${shown?.value ?? ""}`;
-  const state = () => JSON.stringify({ items: boxes.toJSON(), settled: boxes.suggested.filter((item) => boxes.settled.has(item.id)).map(name) });
+  const state = () => JSON.stringify({ items: boxes.items.map(({ box, label, kind }) => ({ box, label, kind })), settled: boxes.suggested.filter((item) => boxes.settled.has(item.id)).map(name) });
   let sent = state(), underway = sent;
   const save = () => {
     if (state() === sent) { sessionStorage.removeItem(key); return; }

@@ -1,7 +1,7 @@
 // The editor of a case's boxes: pointer, keys and the list beside the picture all do the same few actions.
 
 import { Boxes } from "./boxes.js";
-import { key, say, showNotice } from "./console.js";
+import { clearNotice, key, say, showNotice } from "./console.js";
 import { keepDraft } from "./draft.js";
 import { Stage, dragged, inside } from "./stage.js";
 import { View, pinch } from "./view.js";
@@ -25,17 +25,16 @@ function edit(editor) {
   const isPinching = pinch(svg, view);
 
   // --- actions ---
-  const words = (item) => `${{ edge: "craft's", teacher: "teacher's", thing: "", negative: "hard negative," }[item.kind]} ${item.label}`.trim();
+  const words = (item) => `${{ edge: "craft's", teacher: "teacher's", thing: "", negative: "hard negative," }[item.kind]} ${item.label || "no label"}`.trim();
   const place = ([x1, y1, x2, y2]) => `${Math.round(x1)}, ${Math.round(y1)}, ${Math.round(x2 - x1)} by ${Math.round(y2 - y1)} pixels`;
   const onChosen = (work) => () => {
     if (!canEdit) return;
     const item = boxes.current;
     if (item) work(item); else say("No box is chosen: N goes to the next one.");
   };
-  const defaultLabel = () => data.question?.label ?? ($("label")?.value.trim() || boxes.current?.label || boxes.labels[0] || "thing");
   const addBox = (box) => {
     if (isOne && boxes.items.length) boxes.place(boxes.items[0], inside(box, data.frame));
-    else boxes.add(inside(box, data.frame), isOne ? "target" : defaultLabel());
+    else boxes.add(inside(box, data.frame), isOne ? "target" : ""); // no guess at what it is: whoever drew it says so
     if (isOne) boxes.choose(boxes.items[0].id);
   };
   const setDrawing = (on) => {
@@ -69,10 +68,19 @@ function edit(editor) {
   const add = () => {
     const [x, y, w, h] = view.box, side = Math.min(w, h) / 6, cx = x + w / 2, cy = y + h / 2;
     addBox([cx - side / 2, cy - side / 2, cx + side / 2, cy + side / 2]);
-    say(`A box is added at ${place(boxes.current.box)}. Arrows move it, with Shift they resize it.`);
+    say(`A box is added at ${place(boxes.current.box)}. Arrows move it, with Shift they resize it.${isOne ? "" : " R or 1 to 9 give it a label."}`);
     svg.focus({ preventScroll: true });
   };
-  const relabel = (label) => onChosen((item) => { boxes.relabel(item, label); say(`It is ${label} now.`); })();
+  const call = (item, label) => { boxes.relabel(item, label); say(`It is ${label} now.`); };
+  const relabel = (label) => onChosen((item) => call(item, label))();
+  let meant = null; // the box that the label field is about: a click on another may come before the field is left
+  const askLabel = (item) => {
+    const field = $("label");
+    field.value = "";
+    field.focus({ preventScroll: true });
+    meant = item.id;
+    say("What is it? Enter confirms, 1 to 9 give a label, Escape returns to the picture.");
+  };
 
   const edits = "Boxes", shows = "Picture";
   key("n", "next-box", "Next box", goBy(1), edits);
@@ -119,7 +127,12 @@ function edit(editor) {
   if (document.querySelector('button[data-act="refine"]')) key("b", "refine", "Ask for a better picture", () => document.querySelector('button[data-act="refine"]').click(), "Answer");
   if ($("not-there")) key("g", "not-there", "Nothing here", () => $("not-there").click(), "Answer");
   key("w", "look-at-picture", "To the picture", () => svg.focus(), shows);
-  document.addEventListener("keydown", (event) => { if (event.key === "Escape" && !document.querySelector("dialog[open]")) { setDrawing(false); boxes.choose(null); if (event.target.closest("input, select")) svg.focus({ preventScroll: true }); } });
+  document.addEventListener("keydown", (event) => { 
+    if (event.key !== "Escape" || document.querySelector("dialog[open]")) return;
+    if (event.target.closest("input, select")) { svg.focus({ preventScroll: true }); return; }
+    setDrawing(false);
+    boxes.choose(null);
+  });
 
   // --- pointer ---
   svg.addEventListener("pointerdown", (event) => {
@@ -149,7 +162,11 @@ function edit(editor) {
     if (drag?.kind === "draw") {
       drag.preview?.remove();
       const to = view.at(event), box = [Math.min(drag.at[0], to[0]), Math.min(drag.at[1], to[1]), Math.max(drag.at[0], to[0]), Math.max(drag.at[1], to[1])];
-      if ((box[2] - box[0]) * view.scale > 4 && (box[3] - box[1]) * view.scale > 4) { addBox(box); if (event.pointerType === "touch" || isOne) setDrawing(false); }
+      if ((box[2] - box[0]) * view.scale > 4 && (box[3] - box[1]) * view.scale > 4) {
+        addBox(box);
+        if (event.pointerType === "touch" || isOne) setDrawing(false);
+        if (event.pointerType !== "touch" && mode === "review") askLabel(boxes.current); // a finger would open a keyboard over the picture
+      }
     } else if (drag?.empty) boxes.choose(null);
     drag = null;
   });
@@ -183,7 +200,8 @@ function edit(editor) {
       const pick = button("", `Box ${index + 1}: ${words(item)}`, () => { boxes.choose(item.id); tellChosen(); }, "pick");
       const swatch = document.createElement("i"), name = document.createElement("span"), note = document.createElement("small");
       swatch.className = `swatch ${item.kind}`;
-      name.textContent = item.label;
+      name.textContent = item.label || (item.kind === "negative" ? "not it" : "no label");
+      name.classList.toggle("soft", !item.label);
       note.textContent = { edge: "craft ", teacher: "teacher ", thing: "you", negative: "hard negative" }[item.kind] + (item.score === undefined ? "" : item.score.toFixed(2));
       pick.append(swatch, name, note);
       pick.setAttribute("aria-pressed", String(isChosen));
@@ -215,15 +233,18 @@ function edit(editor) {
     $("boxes").value = JSON.stringify(boxes);
     const select = $("prompt-label");
     if (!select) return;
-    const names = [...new Set(boxes.items.filter((item) => item.kind === "thing").map((item) => item.label))], before = select.value;
+    const names = [...new Set(boxes.items.filter((item) => item.kind === "thing" && item.label).map((item) => item.label))], before = select.value;
     select.replaceChildren(...names.map((name) => new Option(name, name)));
-    if (names.includes(before)) select.value = before;
+    // Unless somebody chose: a prompt is worth most where the student knows no class of that name.
+    const isNew = (name) => !(data.known ?? []).some((known) => known.toLowerCase() === name.toLowerCase());
+    select.value = select.dataset.chosen && names.includes(before) ? before : names.find(isNew) ?? names[0] ?? "";
     $("preview-card")?.classList.add("outdated");
     clearTimeout(drawForm.later);
-    if ($("preview-card") && $("makes-prompt").checked && names.length) drawForm.later = setTimeout(() => htmx.trigger("#try", "click"), 700);
+    if ($("preview-card") && $("makes-prompt").checked && names.length && !boxes.nameless.length) drawForm.later = setTimeout(() => htmx.trigger("#try", "click"), 700);
   }
   let mapLater = null;
   const numberLabels = boxes.labels.slice();
+  for (const what of ["changed", "chosen"]) boxes.addEventListener(what, () => clearNotice("boxes"));
   boxes.addEventListener("changed", () => { drawList(); drawForm(); if (isMapOn && !$("map-like").value) { clearTimeout(mapLater); mapLater = setTimeout(() => showMap(true), 250); } });
   boxes.addEventListener("chosen", drawList);
   drawList();
@@ -231,22 +252,55 @@ function edit(editor) {
   drawForm();
   const field = $("label");
   if (field && mode === "review") {
-    const take = () => { const label = field.value.trim(); if (label && boxes.current && boxes.current.label !== label) { relabel(label); if (!numberLabels.includes(label)) { numberLabels.push(label); drawLabels(); } } };
-    field.addEventListener("keydown", (event) => { if (event.key === "Enter") { event.preventDefault(); take(); svg.focus({ preventScroll: true }); } });
+    const take = () => { const label = field.value.trim(), item = boxes.shown.find((one) => one.id === meant); if (label && item && item.label !== label) { call(item, label); if (!numberLabels.includes(label)) { numberLabels.push(label); drawLabels(); } } };
+    field.addEventListener("focus", () => { meant = boxes.chosen; });
+    field.addEventListener("keydown", (event) => {
+      const label = !field.value && /^[1-9]$/.test(event.key) && !event.ctrlKey ? numbered[Number(event.key) - 1] : null;
+      if (event.key !== "Enter" && !label) return;
+      event.preventDefault();
+      if (label) field.value = label;
+      take();
+      svg.focus({ preventScroll: true });
+    });
     field.addEventListener("change", take);
   }
+  $("prompt-label")?.addEventListener("change", (event) => { event.target.dataset.chosen = "yes"; });
   $("makes-prompt")?.addEventListener("change", (event) => { $("prompt-fields").hidden = !event.target.checked; });
   if ($("makes-prompt")) $("prompt-fields").hidden = !$("makes-prompt").checked;
 
   if (form) keepDraft(form, boxes);
 
+  // --- what the server would refuse is told here, before it is asked ---
+  function fault(isNothing, isTry) {
+    const things = boxes.items.filter((item) => item.kind === "thing"), nameless = boxes.nameless[0];
+    if (isNothing) return things.length ? "A box is drawn, and you say that nothing is there: delete it, or send it." : null;
+    if (isTry && !things.length) return "No box is drawn or confirmed: a prompt is made of at least one.";
+    if (!boxes.items.length && isOne) return `No box is drawn: draw one around it${data.question ? ", or say that it is not in the picture" : ""}.`;
+    if (!boxes.items.length) return "No box is drawn or confirmed: draw one, confirm one, or say that nothing is there.";
+    if (!nameless || isOne) return null;
+    boxes.choose(nameless.id);
+    askLabel(nameless);
+    return `${boxes.nameless.length === 1 ? "A box has" : `${boxes.nameless.length} boxes have`} no label: say what it is, by name or by 1 to 9.`;
+  }
+  form?.addEventListener("htmx:confirm", (event) => {
+    const isTry = event.detail.elt.id === "try";
+    if (event.detail.elt !== form && !isTry) return; // what became of an answer is asked from within the form
+    const text = fault(!isTry && event.detail.triggeringEvent?.submitter?.id === "not-there", isTry);
+    if (!text) return;
+    event.preventDefault();
+    showNotice(text, "error", "boxes");
+  });
+
   // --- where the student looked ---
   let turn = 0;
   async function showMap(on) {
     const mine = ++turn;
+    const prompt = $("map-like")?.value, legend = $("map-legend"), chosen = boxes.current ? [boxes.current] : boxes.items.filter((item) => item.kind === "thing");
+    const isAnything = Boolean(prompt || chosen.length);
+    if (on && !isAnything) showNotice("Draw or choose a box first, or choose a prompt: the map shows what is like it.", "error", "boxes");
+    on &&= isAnything;
     isMapOn = on;
     press("map", on);
-    const prompt = $("map-like")?.value, legend = $("map-legend"), chosen = boxes.current ? [boxes.current] : boxes.items.filter((item) => item.kind === "thing");
     const like = prompt ? new URLSearchParams({ prompt }) : new URLSearchParams(chosen.slice(0, 32).map(({ box: [x1, y1, x2, y2] }) => ["box", [x1, y1, x2 - x1, y2 - y1].map((v) => v.toFixed(1)).join(",")]));
     try {
       const told = await stage.showMaps(on, like, () => mine === turn);

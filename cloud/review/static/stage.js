@@ -69,7 +69,7 @@ export class Stage {
   }
 
   #tag(item, px) {
-    const words = [item.kind === "negative" ? "not" : "", item.label, item.score === undefined ? "" : item.score.toFixed(2)].filter(Boolean).join(" ");
+    const words = [item.kind === "negative" ? "not" : "", item.label || (item.kind === "negative" ? "it" : "no label"), item.score === undefined ? "" : item.score.toFixed(2)].filter(Boolean).join(" ");
     const size = 12 * px, width = (words.length * 6.7 + 10) * px, height = 17 * px;
     const y = item.box[1] - height - 2 * px > this.view.box[1] ? item.box[1] - height - 2 * px : item.box[3] + 2 * px;
     const text = make("text", { class: "name", x: item.box[0] + 5 * px, y: y + 12.6 * px, "font-size": size, textLength: width - 10 * px, lengthAdjust: "spacingAndGlyphs" });

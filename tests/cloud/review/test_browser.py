@@ -123,15 +123,15 @@ def test_case_by_mouse(visit, service, new_case):
     here.page.get_by_role("button", name="Confirm Red").click()
     here.page.get_by_role("button", name="Draw").click()
     here.drag((142, 82), (158, 98))
-    here.page.fill("#label", "debris")
-    here.page.press("#label", "Enter")
+    here.page.keyboard.type("debris")
+    here.keys("Enter")
     here.drag((202, 82), (218, 98))
     here.page.get_by_role("button", name="Hard negative").click()
     here.page.get_by_role("button", name="Draw").click()
     assert {(label, kind) for label, kind, _ in here.drawn()} == {
         ("Red", "thing"),
         ("debris", "thing"),
-        ("debris", "negative"),
+        ("not it", "negative"),
     }
     here.page.mouse.click(*here.at(150, 90))
     here.drag((150, 90), (152, 93))
@@ -211,6 +211,7 @@ def test_box_is_drawn_by_touch_on_a_phone(visit, service, new_case):
     touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     (drawn,) = here.drawn()
     assert drawn[2] == pytest.approx((142, 82, 158, 98), abs=2)
+    here.page.locator("#label-keys button").first.tap()
     here.page.wait_for_timeout(500)  # a tap that follows at once belongs to the same gesture, and no finger is so fast
     here.page.get_by_role("button", name="Send").tap()
     here.page.wait_for_selector("#outcome .settled")
@@ -252,6 +253,46 @@ def test_draft_is_there_again_after_a_link_and_a_reload_until_it_is_sent(visit, 
     assert "not sent" not in here.page.inner_text("#notices")
 
 
+def test_name_typed_right_after_drawing_is_a_name_and_no_command(visit, service, new_case):
+    here, case = visit("ann"), new_case()
+    here.case("uav", case.case_id)
+    here.keys("d")
+    here.drag((142, 82), (158, 98))
+    here.page.keyboard.type("buoys")
+    here.keys("Escape")
+    assert [label for label, _, _ in here.drawn()] == ["buoys"]
+    assert service.store.refinements_of("uav", case.case_id) == []
+    here.drag((202, 82), (218, 98))
+    here.keys("Escape", "s")
+    here.page.get_by_text("A box has no label").wait_for()
+    assert service.store.reviews_of("uav", case.case_id) == []
+    here.keys("1")  # in the label field, where the notice leads
+    assert [label for label, _, _ in here.drawn()] == ["buoys", "buoys"]
+    assert here.page.inner_text("#notices") == ""
+    here.keys("s")
+    here.page.wait_for_selector("#outcome .settled")
+    assert newest(service, case).labels == ("buoys", "buoys")
+
+
+def test_what_would_be_refused_is_told_without_asking_the_server(visit, new_case):
+    """Nothing red in the browser's console: `visit` looks."""
+    here = visit("olga")
+    here.case("uav", new_case().case_id)
+    asked = []
+    here.page.on("request", lambda request: asked.append(request.url))
+    for key, text in (("s", "No box is drawn or confirmed"), ("m", "Draw or choose a box first"), ("v", "No box is")):
+        here.keys(key)
+        here.page.locator("#notices").get_by_text(text).wait_for()
+    here.keys("n")
+    assert here.page.inner_text("#notices") == ""
+    here.page.goto("/review/targets?craft=uav")
+    here.page.wait_for_selector("#stage image")
+    asked.clear()
+    here.keys("s")
+    here.page.get_by_text("No box is drawn: draw one around it.").wait_for()
+    assert asked == []
+
+
 def test_map_of_where_the_student_looked(visit, new_case):
     here = visit("vic")
     here.case("uav", new_case().case_id)
@@ -271,6 +312,7 @@ def test_several_pictures_of_a_case(visit, service, painter, new_case):
     here.page.get_by_role("button", name="Picture 2").click()
     here.keys("d")
     here.drag((432, 332), (448, 348))
+    here.keys("1")
     assert here.drawn()[0][2] == pytest.approx((432, 332, 448, 348), abs=1.5)
     here.keys("s")
     here.page.wait_for_selector("#outcome .settled")
@@ -281,17 +323,16 @@ def test_second_analyst_is_told_and_goes_on_with_both(visit, service, new_case):
     case, first, second = new_case(), visit("ann"), visit("olga")
     for here in (first, second):
         here.case("uav", case.case_id)
-        here.keys("a")
+        here.keys("a", "1")
     first.keys("s")
     first.page.wait_for_selector("#outcome .settled")
     second.keys("s")
     second.page.get_by_text("ann answered this case meanwhile").wait_for()
     assert len(second.drawn()) == 1
-    assert second.said.pop(0).startswith("Failed to load resource: the server responded with a status of 409")
-    second.said.clear()  # htmx names it once more
-    second.page.get_by_role("button", name="Begin with theirs").click()
+    second.page.get_by_role("button", name="Begin with theirs").wait_for()
     second.keys("s")
     second.page.wait_for_selector("#outcome .settled")
+    assert (second.page.inner_text("#other"), second.page.inner_text("#notices")) == ("", "")
     assert [review.reviewer for review in service.store.reviews_of("uav", case.case_id)] == ["ann", "olga"]
 
 
@@ -455,6 +496,21 @@ def test_click_on_send_to_prompt_in_force_on_a_flying_edge(visit, service, paint
     finally:
         edge.terminate()
         edge.wait(30)
+
+
+def test_prompt_is_of_what_the_student_does_not_know(visit, service, new_case):
+    service.store.set_craft_profile("uav", "0123456789abcdef", "fp32", ["Red"])
+    here = visit("ann")
+    here.case("uav", new_case().case_id)
+    here.keys("n", "c", "p")
+    assert here.page.input_value("#prompt-label") == "Red"
+    here.keys("a", "r")
+    here.page.keyboard.type("debris")
+    here.keys("Enter")
+    assert here.page.input_value("#prompt-label") == "debris"
+    here.page.select_option("#prompt-label", "Red")
+    here.keys("w", "a", "1")
+    assert here.page.input_value("#prompt-label") == "Red"
 
 
 def _green_x(index):

@@ -309,7 +309,19 @@ def test_map_shows_footprints_where_the_pose_is_known(console, open_store, paint
     page = console("vic").get("/review/map")
     assert case.case_id in page.text
     assert "-32.0,-25.6 -16.0,-25.6 -16.0,-9.6 -32.0,-9.6" in page.text  # 0.1 m a pixel, left of and above the middle
+    assert 'class="foot state-unsure" viewBox' in page.text  # the legend, drawn as the outlines are
     assert "1 more cases do not say where they are" in words(page)
+
+
+def test_what_is_not_there_is_a_page_that_leads_to_the_queue(console, seen_case):
+    person = console("vic")
+    for path, text in ((f"cases/uav/{'0' * 32}", "uav has no case 000"), ("nope", "/review/nope is no page")):
+        answer = person.get(f"/review/{path}")
+        assert answer.status_code == 404
+        assert text in words(answer)
+        assert 'href="/review/"' in answer.text
+    assert "There is no state foo : these are" in words(person.get("/review/?state=foo"))
+    assert "There is no state" not in words(person.get("/review/?state=all"))
 
 
 def test_log_tells_who_did_what_and_pages(console, open_store):

@@ -91,7 +91,7 @@ async function poll() {
   let text;
   try {
     const answer = await ask(part.dataset.poll);
-    if (answer.status === 401 && document.getElementById("editor")) { isLoggedOut = true; showNotice("You are logged out.", "/review/login"); return; }
+    if (answer.status === 401 && document.getElementById("editor")) { isLoggedOut = true; showNotice("You are logged out.", "error", "", "/review/login"); return; }
     if (answer.status === 401) { location.reload(); return; }
     if (!answer.ok) throw new Error(String(answer.status));
     text = await answer.text();
@@ -120,27 +120,17 @@ document.addEventListener("htmx:afterSettle", (event) => {
 });
 document.addEventListener("htmx:sendError", () => showNotice("The server does not answer. What you did was not sent; try again."));
 
-<<<<<<< HEAD
 /** A line above the page; `about` lets whoever showed it take it away again, see `clearNotice`. */
-export function showNotice(text, kind = "error", about = "") {
+export function showNotice(text, kind = "error", about = "", logIn = null) {
   const box = document.createElement("div"), line = document.createElement("p"), close = document.createElement("button");
   box.className = `notice ${kind}`;
   box.dataset.about = about;
-=======
-export function showNotice(text, logIn) {
-  const box = document.createElement("div");
-  box.className = "notice error";
->>>>>>> mend3
   box.setAttribute("role", "alert");
   line.textContent = text;
-<<<<<<< HEAD
   Object.assign(close, { type: "button", className: "quiet", textContent: "✕", ariaLabel: "Dismiss" });
   close.dataset.act = "dismiss";
-  box.append(line, close);
-=======
   if (logIn) line.append(" ", Object.assign(document.createElement("a"), { href: logIn, target: "_blank", rel: "noopener", textContent: "Log in" }));
-  box.append(line);
->>>>>>> mend3
+  box.append(line, close);
   document.getElementById("notices").replaceChildren(box);
 }
 

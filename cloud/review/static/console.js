@@ -120,16 +120,16 @@ document.addEventListener("htmx:afterSettle", (event) => {
 });
 document.addEventListener("htmx:sendError", () => showNotice("The server does not answer. What you did was not sent; try again."));
 
-/** A line above the page; `about` lets whoever showed it take it away again, see `clearNotice`. */
-export function showNotice(text, kind = "error", about = "", logIn = null) {
+/** A line above the page; `about` lets whoever showed it take it away again, see `clearNotice`; `logIn` is an address. */
+export function showNotice(text, kind = "error", about = "", logIn = "") {
   const box = document.createElement("div"), line = document.createElement("p"), close = document.createElement("button");
   box.className = `notice ${kind}`;
   box.dataset.about = about;
   box.setAttribute("role", "alert");
   line.textContent = text;
+  if (logIn) line.append(" ", Object.assign(document.createElement("a"), { href: logIn, target: "_blank", rel: "noopener", textContent: "Log in" }));
   Object.assign(close, { type: "button", className: "quiet", textContent: "✕", ariaLabel: "Dismiss" });
   close.dataset.act = "dismiss";
-  if (logIn) line.append(" ", Object.assign(document.createElement("a"), { href: logIn, target: "_blank", rel: "noopener", textContent: "Log in" }));
   box.append(line, close);
   document.getElementById("notices").replaceChildren(box);
 }

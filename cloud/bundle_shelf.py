@@ -29,6 +29,8 @@ back because a person wanted it to; the others are those of `BundleReceipt`."""
 OVER: frozenset[str] = frozenset({"in_force", "refused", "gone_back", "taken_back"})
 _NOT_FLOWN: frozenset[str] = frozenset({"refused", "gone_back", "taken_back"})
 _ID_DIGITS = 12
+_MOST_DIGITS = 12
+"""Of a release: what a craft says it flies is its word, and must not use the numbers up."""
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,15 @@ class BundleShelf:
         """The published bundle that each craft says it flies, by craft; None is one that it was given by hand."""
         with self._db.reading() as session:
             return {row.craft: row.bundle_id for row in session.scalars(select(FlownBundleRow))}
+
+    def newest_release(self) -> int:
+        """The highest release of a bundle that was ever rolled out or that a craft says it flies; 0 without any."""
+        with self._db.reading() as session:
+            ids = [*session.scalars(select(RolloutRow.bundle_id)), *session.scalars(select(FlownBundleRow.bundle_id))]
+        ends = [bundle_id.rpartition("-")[2] for bundle_id in ids if bundle_id]
+        return max(
+            (int(end) for end in ends if end.isascii() and end.isdigit() and len(end) <= _MOST_DIGITS), default=0
+        )
 
     def note_flown(self, craft: str, bundle_id: str | None, now_s: float) -> None:
         """A craft says what it flies; writes only what changed."""

@@ -67,7 +67,8 @@ def publish(
     signers = Signers(keys, _passphrase(passphrase_file))
     with opened_store(data, make=True) as store:
         chips = _chips(store)
-        found = publish_bundle(Registry(data), folder, signers, variants=tuple(variant or ()), chips=chips, note=note)
+        registry = Registry(data, above=store.newest_release())
+        found = publish_bundle(registry, folder, signers, variants=tuple(variant or ()), chips=chips, note=note)
         store.note_event(getpass.getuser(), "bundle published", found.bundle_id, note)
     typer.echo(json.dumps(asdict(found)) if as_json else f"{found.bundle_id} is published, {found.archive_bytes} bytes")
 
@@ -152,7 +153,10 @@ def refresh(
     """
     registry = Registry(data)
     registry.refresh(Signers(keys, _passphrase(passphrase_file)), days)
-    typer.echo(f"counts until {_time(registry.expires_at_s())} UTC")
+    until = f"counts until {_time(registry.expires_at_s())} UTC"
+    with opened_store(data) as store:
+        store.note_event(getpass.getuser(), "bundles refreshed", detail=until)
+    typer.echo(until)
 
 
 @bundles_app.command("withdraw")
@@ -183,6 +187,8 @@ def rotate(
     passphrase = _passphrase(passphrase_file)
     new = Signers([new_keys], passphrase)
     version = Registry(data).rotate(read_first_root([new_keys]), Signers(keys, passphrase), new)
+    with opened_store(data) as store:
+        store.note_event(getpass.getuser(), "signing keys rotated", detail=f"root version {version}")
     typer.echo(
         f"root version {version} is signed by the old keys and the new ones; only the new ones count from now on"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 import uvicorn
 from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cloud.accounts import Doorman
 from cloud.api import add_api
@@ -19,6 +21,10 @@ from cloud.review import add_console
 from edge.errors import ConfigError
 
 _SHUTDOWN_S = 2
+_MOST_CONNECTIONS = 512
+"""Requests over it get 503 at once: a process may hold 1024 files on most systems, for crafts and cases too."""
+
+FIRST_BYTE_S = 10.0
 
 
 def create_app(backend: Backend, registry: CollectorRegistry, not_ready: Callable[[], str]) -> FastAPI:
@@ -52,12 +58,23 @@ def create_app(backend: Backend, registry: CollectorRegistry, not_ready: Callabl
     return app
 
 
+class _Prompt(H11Protocol):
+    """HTTP/1.1 that closes connections on which nothing comes: uvicorn does so after the first request alone."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first byte as for that of a later request."""
+        super().connection_made(transport)
+        self.timeout_keep_alive_task = self.loop.call_later(FIRST_BYTE_S, self.timeout_keep_alive_handler)
+
+
 class HttpServer(uvicorn.Server):
     """A server that leaves signals to the service and its socket to the caller."""
 
     def __init__(self, app: FastAPI, web: WebSettings) -> None:
         config = uvicorn.Config(
             app,
+            http=_Prompt,
+            limit_concurrency=_MOST_CONNECTIONS,
             log_config=None,
             access_log=False,
             lifespan="off",

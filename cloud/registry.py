@@ -35,6 +35,7 @@ _EVERY_TIME = ("targets", "snapshot", "timestamp")
 Found = TypeVar("Found")
 
 PARTIAL_PREFIX = "."
+_FLOOR_NAME = "releases-above"
 _RELEASES = "x-skyloop-releases"
 """Counts, in the signed targets, every bundle that was ever published: a number is never given twice."""
 
@@ -67,8 +68,14 @@ class PublishedBundle:
 class Registry:
     """The registry of a data folder."""
 
-    def __init__(self, data: Path) -> None:
-        """Look at a data folder; it may hold no registry yet."""
+    def __init__(self, data: Path, above: int = 0) -> None:
+        """Look at a data folder; it may hold no registry yet.
+
+        Args:
+            data: the folder.
+            above: a release that was given already, though this registry, of an older copy, may not know of it.
+        """
+        self._above = above
         self._folder = data / FOLDER
         self._metadata = self._folder / "metadata"
 
@@ -167,7 +174,7 @@ class Registry:
         archive = pack_files(files)
         with self._changing() as (root, timestamp, snapshot, targets):
             signers.require(root.signed, *_EVERY_TIME)
-            release = int(targets.signed.unrecognized_fields.get(_RELEASES, 0)) + 1
+            release = max(int(targets.signed.unrecognized_fields.get(_RELEASES, 0)), self._above, self._floor()) + 1
             bundle_id = f"{_plain(manifest.name)}-{release}"
             custom = {
                 "release": release,
@@ -186,6 +193,22 @@ class Registry:
             self._keep_archive(bundle, archive)
             self._sign(root, timestamp, snapshot, targets, signers)
         return bundle
+
+    def skip_releases(self) -> None:
+        """Give none of the numbers again that may have been given since this copy was made: for a restored registry.
+
+        The next release is by the clock, as versions of metadata are.
+
+        Raises:
+            CloudError: it cannot be written.
+        """
+        if self.timestamp_path.is_file():
+            with self._locked(), _disk_errors(self._folder):
+                write_durably(self._folder / _FLOOR_NAME, str(int(time.time())).encode())
+
+    def _floor(self) -> int:
+        path = self._folder / _FLOOR_NAME
+        return self._checked(lambda: int(path.read_text())) if path.exists() else 0
 
     def withdraw(self, bundle_id: str, signers: Signers) -> None:
         """Sign that a bundle is not to be flown by anybody who does not fly it.

@@ -73,7 +73,8 @@ def restore_backup(
 ) -> tuple[Manifest, Path | None]:
     """Make a data folder of a backup.
 
-    Every craft's prompts begin a new epoch, since the folder will issue numbers again that a craft may hold; who was
+    The registry's next release is by the clock, above all that were given since the backup. Every craft's prompts begin
+    a new epoch, since the folder will issue numbers again that a craft may hold; who was
     logged in has to log in again.
 
     Args:
@@ -86,12 +87,14 @@ def restore_backup(
         What was restored, and where the folder of before is now.
 
     Raises:
-        RequestError: see `verify_backup`; or there is a folder already.
+        RequestError: see `verify_backup`; or there is a folder already, or a mount point.
         CloudError: a server holds it, or the disk is full; all is as it was.
     """
     is_there = data.is_dir() and any(data.iterdir())
     if data.exists() and not (is_there and replace) and (is_there or not data.is_dir()):
         raise RequestError(f"{data}: is there already; give a new folder, or --replace to move it out of the way")
+    if data.is_mount():
+        raise RequestError(f"{data}: is a mount point, which nothing can take the place of; give a folder inside it")
     partial = data.with_name(f".{data.name}.restored")
     with ExitStack() as stack:
         if is_there:
@@ -119,12 +122,18 @@ def _put_in_place(partial: Path, data: Path, is_there: bool) -> Path | None:
         data.rename(before)
     elif data.is_dir():
         data.rmdir()
-    partial.rename(data)
+    try:
+        partial.rename(data)
+    except OSError:
+        if before is not None:
+            before.rename(data)
+        raise
     sync_folder(data.parent)
     return before
 
 
 def _begin_anew(folder: Path) -> None:
+    Registry(folder).skip_releases()
     with closing(CaseStore(folder)) as store:
         for craft in store.bank_revisions():
             store.begin_epoch(craft)

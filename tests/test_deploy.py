@@ -80,6 +80,16 @@ def test_compose_builds_from_our_files_and_gives_the_edge_real_options():
     assert services["cloud"]["ports"][1].startswith("127.0.0.1:")  # the console speaks no TLS by itself
 
 
+def test_data_folder_is_inside_the_volume_so_that_a_restore_can_take_its_place():
+    found = dict(instructions(DEPLOY / "Containerfile.cloud"))
+    command = yaml.safe_load(found["CMD"])
+    data = Path(command[command.index("--data") + 1])
+    cloud = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["cloud"]
+    assert {volume.split(":")[1] for volume in cloud["volumes"]} == {str(data.parent)} == {found["VOLUME"]}
+    told = re.findall(r"--data (/var/lib/skyloop\S*)", (ROOT / "docs" / "deployment.md").read_text())
+    assert set(told) == {str(data)}
+
+
 def unit_command():
     text = re.sub(r"\\\n", " ", (DEPLOY / "skyloop-edge.service").read_text())
     (line,) = re.findall(r"^ExecStart=(.*)$", text, re.M)

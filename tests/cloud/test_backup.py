@@ -12,6 +12,7 @@ import tarfile
 import threading
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from builders import make_case
@@ -23,6 +24,7 @@ from cloud import cli
 from cloud.backup import make_backup
 from cloud.data_lock import keeping, serving
 from cloud.errors import CloudError, RequestError, StoreError
+from cloud.publishing import publish
 from cloud.registry import Registry
 from cloud.restore import restore_backup, verify_backup
 from cloud.retention import Retention
@@ -219,6 +221,18 @@ def test_backup_whose_registry_lacks_a_file_that_it_names_is_refused(store, tmp_
     assert not (tmp_path / "new").exists()
 
 
+def test_release_that_was_given_after_the_backup_is_not_given_again(store, tmp_path, tiny_bundle):
+    signing = Signing(store.data_dir, tmp_path / "signing")
+    signing.publish(tiny_bundle.folder)
+    make_backup(store.data_dir, tmp_path / "copy")
+    given = signing.publish(tiny_bundle.folder)
+    restore_backup(tmp_path / "copy", tmp_path / "new")
+    numbers = [publish(Registry(tmp_path / "new"), tiny_bundle.folder, signing.signers).release for _ in range(2)]
+    assert given.release == 2
+    assert numbers[0] >= int(time.time()) - 600
+    assert numbers[1] == numbers[0] + 1
+
+
 def damage_file(folder):
     path = next(path for path in (folder / "imagery").rglob("*") if path.is_file())
     path.write_bytes(b"x" + path.read_bytes()[1:])
@@ -299,6 +313,30 @@ def test_folder_that_is_there_is_moved_aside_only_where_told(store, tmp_path):
     _, aside = restore_backup(tmp_path / "copy", store.data_dir, replace=True)
     assert ids(store.data_dir) == before
     assert ids(aside) == before | later
+
+
+def test_folder_of_before_is_back_where_the_new_one_cannot_take_its_place(store, tmp_path, monkeypatch):
+    before = set(add(store))
+    make_backup(store.data_dir, tmp_path / "copy")
+    store.close()
+    rename = Path.rename
+
+    def fail(self, target):
+        if self.name == ".data.restored":
+            raise OSError(16, "Device or resource busy")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(CloudError, match="Device or resource busy"):
+        restore_backup(tmp_path / "copy", store.data_dir, replace=True)
+    assert ids(store.data_dir) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "data"]
+
+
+def test_mount_point_is_not_restored_to(store, tmp_path):
+    make_backup(store.data_dir, tmp_path / "copy")
+    with pytest.raises(RequestError, match="is a mount point, which nothing can take the place of"):
+        restore_backup(tmp_path / "copy", Path("/proc"), replace=True)
 
 
 def test_nothing_is_restored_under_a_running_server(store, tmp_path):

@@ -67,8 +67,15 @@ def test_the_whole_way_of_a_bundle(run, data, tmp_path, tiny_bundle):
     )
     assert "root version 2" in run("rotate", *keys, "--new-keys", tmp_path / "keys-2")
     done = [event.what for event in data.events()]
-    assert done[0] == "bundle withdrawn"
+    assert done[:3] == ["signing keys rotated", "bundle withdrawn", "bundles refreshed"]
     assert done.count("bundle published") == 2
+
+
+def test_release_that_a_craft_says_it_flies_is_not_given_again(run, data, tmp_path, tiny_bundle):
+    run("keys", "--out", tmp_path / "keys", data=False)
+    data.note_flown("uav1", "tiny-7", 1.0)
+    bundle = json.loads(run("publish", tiny_bundle.folder, "--keys", tmp_path / "keys", "--json"))
+    assert bundle["bundle_id"] == "tiny-8"
 
 
 @pytest.mark.parametrize(

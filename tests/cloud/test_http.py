@@ -8,6 +8,7 @@ import urllib.request
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
+from cloud import http
 from cloud.config import CloudSettings
 from cloud.errors import CloudError
 from cloud.http import HttpServer, create_app, listen
@@ -67,3 +68,21 @@ def test_listen_on_a_taken_port():
 def test_listen_refuses_what_is_no_address(address):
     with pytest.raises(ConfigError, match="HOST:PORT"):
         listen(address)
+
+
+def test_connection_that_sends_nothing_is_closed(backend, monkeypatch):
+    monkeypatch.setattr(http, "FIRST_BYTE_S", 0.3)
+
+    async def scenario():
+        with listen("127.0.0.1:0") as http_socket:
+            server = HttpServer(create_app(backend, CollectorRegistry(), lambda: ""), CloudSettings().web)
+            task = asyncio.create_task(server.serve(sockets=[http_socket]))
+            reader, writer = await asyncio.open_connection(*http_socket.getsockname())
+            try:
+                return await asyncio.wait_for(reader.read(), 10)
+            finally:
+                writer.close()
+                server.should_exit = True
+                await task
+
+    assert asyncio.run(scenario()) == b""

@@ -389,7 +389,7 @@ def test_what_is_stale_never_looks_live(visit, new_case):
 def test_case_page_says_that_the_server_is_gone_and_outlives_its_log_in(visit, service, new_case):
     here, case = visit("ann"), new_case()
     here.case("uav", case.case_id)
-    here.keys("a")
+    here.keys("a", "1")
     here.page.route("**/review/alive", lambda route: route.abort())
     here.page.get_by_text("No answer from the server since").wait_for()
     here.page.unroute("**/review/alive")

@@ -162,6 +162,7 @@ def test_case_by_keyboard_alone(visit, service, new_case):
     here.page.keyboard.type("correct horse battery")
     here.keys("Enter")
     here.page.wait_for_selector("#cards")
+    here.page.wait_for_load_state("load")  # keys are heard from then on
     here.keys("j", "Enter")
     here.page.wait_for_url(f"**/{case.case_id}*")
     here.page.wait_for_selector("#stage image")

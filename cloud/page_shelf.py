@@ -7,29 +7,11 @@ from typing import Any
 
 from sqlalchemy import Select, func, select
 
-from cloud.case_value import label_text
+from cloud.case_filter import CaseFilter
 from cloud.database import Database
 from cloud.review_shelf import Review, review_of_row
 from cloud.tables import CaseRow, InterpretationRow, ReviewRow
 from protocols.values import Interpretation
-
-
-@dataclass(frozen=True)
-class CaseFilter:
-    """Which cases are asked for; None is any.
-
-    Attributes:
-        state: of the case.
-        craft: who sent it.
-        label: a name that craft, teacher or person gave to something in it.
-        since_s, until_s: wall times between which it came in, the first included.
-    """
-
-    state: str | None = None
-    craft: str | None = None
-    label: str | None = None
-    since_s: float | None = None
-    until_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -77,13 +59,7 @@ class PageShelf:
             before: only smaller row numbers: the last of the page before.
             limit: at most this many.
         """
-        query = _paged(select(CaseRow.id), CaseRow.id, before, limit)
-        for column, value in ((CaseRow.state, wanted.state), (CaseRow.craft, wanted.craft)):
-            query = query if value is None else query.where(column == value)
-        if wanted.label is not None:
-            query = query.where(CaseRow.labels_json.contains(label_text(wanted.label), autoescape=True))
-        query = query if wanted.since_s is None else query.where(CaseRow.received_at_s >= wanted.since_s)
-        query = query if wanted.until_s is None else query.where(CaseRow.received_at_s < wanted.until_s)
+        query = _paged(select(CaseRow.id).where(*wanted.conditions()), CaseRow.id, before, limit)
         with self._db.reading() as session:
             return list(session.scalars(query))
 

@@ -6,29 +6,14 @@ import json
 import re
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, func, select, tuple_
+from sqlalchemy import func, select, tuple_
 
-from cloud.case_value import label_text
+from cloud.case_filter import CaseFilter
 from cloud.database import Database
 from cloud.errors import RequestError
 from cloud.tables import CaseRow
 
 _PLACE = re.compile(r"(\d(?:\.\d{1,20})?(?:e-\d{1,3})?)~(\d{1,18})")
-
-
-@dataclass(frozen=True)
-class QueueFilter:
-    """Which cases are asked for.
-
-    Attributes:
-        state: of the case; None is any.
-        craft: who sent it; None is any.
-        label: a name that craft, teacher or person gave to something in it; None is any.
-    """
-
-    state: str | None = None
-    craft: str | None = None
-    label: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +50,7 @@ class QueueShelf:
 
     _db: Database
 
-    def queue(self, wanted: QueueFilter, after: QueuePlace | None = None, limit: int = 50) -> list[QueuePlace]:
+    def queue(self, wanted: CaseFilter, after: QueuePlace | None = None, limit: int = 50) -> list[QueuePlace]:
         """Places of the cases worth most, best first, newer ones first among equals.
 
         A page begins after the last place of the one before, so that new cases push none over the border.
@@ -75,16 +60,16 @@ class QueueShelf:
             after: the place that the page before ended with.
             limit: at most this many.
         """
-        query = select(CaseRow.id, CaseRow.value).where(*_conditions(wanted))
+        query = select(CaseRow.id, CaseRow.value).where(*wanted.conditions())
         if after is not None:
             query = query.where(tuple_(CaseRow.value, CaseRow.id) < (after.value, after.row_id))
         query = query.order_by(CaseRow.value.desc(), CaseRow.id.desc()).limit(limit)
         with self._db.reading() as session:
             return [QueuePlace(row_id, value) for row_id, value in session.execute(query).all()]
 
-    def queue_before(self, wanted: QueueFilter, before: QueuePlace) -> QueuePlace | None:
+    def queue_before(self, wanted: CaseFilter, before: QueuePlace) -> QueuePlace | None:
         """The place right before one; None where that is the first."""
-        query = select(CaseRow.id, CaseRow.value).where(*_conditions(wanted))
+        query = select(CaseRow.id, CaseRow.value).where(*wanted.conditions())
         query = query.where(tuple_(CaseRow.value, CaseRow.id) > (before.value, before.row_id))
         query = query.order_by(CaseRow.value, CaseRow.id).limit(1)
         with self._db.reading() as session:
@@ -101,14 +86,3 @@ class QueueShelf:
         with self._db.reading() as session:
             packed = session.scalars(select(CaseRow.labels_json).distinct())
             return sorted({label for text in packed for label in json.loads(text)})
-
-
-def _conditions(wanted: QueueFilter) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
-    if wanted.state is not None:
-        found.append(CaseRow.state == wanted.state)
-    if wanted.craft is not None:
-        found.append(CaseRow.craft == wanted.craft)
-    if wanted.label is not None:
-        found.append(CaseRow.labels_json.contains(label_text(wanted.label), autoescape=True))
-    return found

@@ -18,9 +18,9 @@ from cloud.api.models import (
 )
 from cloud.api.paging import Cursor, Limit, Page, next_cursor, row_after
 from cloud.api.problems import documented
+from cloud.case_filter import CaseFilter
 from cloud.case_images import open_case_images
 from cloud.http_access import backend_of, requires
-from cloud.page_shelf import CaseFilter
 from cloud.store import CaseStore, StoredCase
 from protocols.errors import ImageryError
 from protocols.imagery import encode_image

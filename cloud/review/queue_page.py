@@ -9,8 +9,9 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from cloud.accounts import Principal
+from cloud.case_filter import CaseFilter
 from cloud.http_access import backend_of, requires
-from cloud.queue_shelf import QueueFilter, QueuePlace, parse_place
+from cloud.queue_shelf import QueuePlace, parse_place
 from cloud.review.desk import desk_of
 from cloud.review.hardness_words import why_sent
 from cloud.review.rendering import BASE, page
@@ -55,9 +56,9 @@ class Wanted:
     unknown: str = ""
 
     @property
-    def filter(self) -> QueueFilter:
+    def filter(self) -> CaseFilter:
         """As the store takes it."""
-        return QueueFilter(None if self.state == "all" else self.state, self.craft or None, self.label or None)
+        return CaseFilter(None if self.state == "all" else self.state, self.craft or None, self.label or None)
 
     def query(self, **more: str) -> str:
         """The part of an address after the question mark."""

@@ -1,7 +1,7 @@
 """Answers kept many at a time say of a case what one at a time does."""
 
 from cloud.answer_shelf import CaseOutcome
-from cloud.queue_shelf import QueueFilter
+from cloud.case_filter import CaseFilter
 from protocols.values import Detection, Interpretation
 
 
@@ -29,4 +29,4 @@ def test_value_and_labels_are_the_same_whichever_way_an_answer_is_kept(open_stor
             open_store.set_case_state("uav", case.case_id, "unsure", "why", 0.4)
         values.append(open_store.load_case(case.case_id).value)
     assert values[0] == values[1] > 0
-    assert len(open_store.queue(QueueFilter(label=label))) == 2
+    assert len(open_store.queue(CaseFilter(label=label))) == 2

@@ -3,9 +3,10 @@
 import pytest
 from builders import make_case
 
+from cloud.case_filter import CaseFilter
 from cloud.case_value import expected_value
 from cloud.errors import RequestError
-from cloud.queue_shelf import QueueFilter, QueuePlace, parse_place
+from cloud.queue_shelf import QueuePlace, parse_place
 from protocols.values import Detection, Interpretation
 
 
@@ -21,7 +22,7 @@ def found(label):
 
 
 def ids(store, **wanted):
-    places = store.queue(QueueFilter(**wanted))
+    places = store.queue(CaseFilter(**wanted))
     return [stored.case.case_id for stored in store.cases_at([place.row_id for place in places])]
 
 
@@ -50,11 +51,11 @@ def test_what_is_worth_more_comes_first_and_the_newer_of_equals(open_store):
 def test_page_begins_after_a_place_and_the_one_before_is_known(open_store):
     for hardness in (0.1, 0.2, 0.2, 0.3):
         add(open_store, hardness=hardness)
-    first = open_store.queue(QueueFilter(), limit=2)
-    rest = open_store.queue(QueueFilter(), parse_place(str(first[-1])), limit=9)
-    assert first + rest == open_store.queue(QueueFilter())
-    assert open_store.queue_before(QueueFilter(), rest[0]) == first[-1]
-    assert open_store.queue_before(QueueFilter(), first[0]) is None
+    first = open_store.queue(CaseFilter(), limit=2)
+    rest = open_store.queue(CaseFilter(), parse_place(str(first[-1])), limit=9)
+    assert first + rest == open_store.queue(CaseFilter())
+    assert open_store.queue_before(CaseFilter(), rest[0]) == first[-1]
+    assert open_store.queue_before(CaseFilter(), first[0]) is None
 
 
 @pytest.mark.parametrize("label", ["Car", 'a"b', "50%", "_", "Überholer", "back\\slash"])

@@ -8,8 +8,8 @@ from alembic.script import ScriptDirectory
 from builders import make_case
 from sqlalchemy import create_engine
 
+from cloud.case_filter import CaseFilter
 from cloud.errors import StoreError
-from cloud.queue_shelf import QueueFilter
 from cloud.schema import HEAD, MIGRATIONS
 from cloud.store import CaseStore
 from cloud.tables import Base
@@ -110,7 +110,7 @@ def test_cases_of_before_stand_in_the_queue_by_worth_and_label(tmp_path):
     connection.close()
     store = CaseStore(tmp_path)
     for label in ("Car", "b'oat"):
-        (place,) = store.queue(QueueFilter(label=label))
+        (place,) = store.queue(CaseFilter(label=label))
         assert place.value == pytest.approx(0.4)
     assert store.case_labels() == ["Car", "b'oat"]
     store.close()

@@ -1,9 +1,9 @@
 """Waiting cases to answers: which go next, how many at a time, and what runs beside what.
 
-Three tasks hand cases on: one opens the pictures of those whose turn it is, up to a batch ahead; one takes all that
-are open to the teacher as soon as it is idle, or waits for more where that pays (`batching.py`); one keeps the answers.
-So the teacher's run is never kept waiting for a decoder or a disk, batches grow by themselves with the load, and no
-more than three batches are in memory.
+Three tasks hand cases on: one opens the pictures of those whose turn it is, up to a batch ahead; one has the teacher
+take all that are open the moment its last run ends, or waits for more where that pays (`batching.py`); one keeps the
+answers. So the teacher's run is never kept waiting for a decoder, a disk or the event loop, batches grow by themselves
+with the load, and no more than five batches are in memory, three where the store is as fast as the teacher.
 
 The store is the queue. What is known here of waiting cases is a copy, bounded, and built anew from the store after a
 crash or a failure: nothing is lost, and a case is taken off only when its answer is kept.
@@ -14,8 +14,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 import structlog
@@ -53,6 +55,18 @@ _MARGIN = 64
 _WAIT_STEP_S = 0.001
 """Pace at which an idle teacher asks whether it still pays to wait."""
 
+_RUNS_AHEAD = 2
+"""Runs that the teacher's thread is asked for: the next begins without the event loop, which is busy with crafts."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run of the teacher that is over, from `begin_s` to `end_s`, monotonic."""
+
+    batch: list[OpenedCase]
+    begin_s: float
+    end_s: float
+
 
 class Engine:
     """Feeds waiting cases to an `Interpreter`."""
@@ -85,8 +99,8 @@ class Engine:
         self._teaching = ThreadPoolExecutor(1, "skyloop-teach")
         self._waiting = WaitingCases(settings.admission.max_waiting + _MARGIN)
         self._in_work: set[tuple[str, str]] = set()
-        self._ready: list[OpenedCase | WaitingCase] = []
-        self._answered: asyncio.Queue[tuple[list[OpenedCase], float] | None] = asyncio.Queue(1)
+        self._ready: deque[OpenedCase | WaitingCase] = deque()  # one thread fills it, another takes
+        self._answered: asyncio.Queue[_Run | None] = asyncio.Queue(1)
         self._times, self._rate = RunTimes(), ArrivalRate()
         self._is_behind = True  # the store may have cases that are not known here
         self._woken, self._is_ready = asyncio.Event(), asyncio.Event()
@@ -191,24 +205,31 @@ class Engine:
             self._is_behind = self._is_behind or not len(self._waiting)
 
     async def _ask(self) -> None:
-        """Take what is open to the teacher."""
+        """Keep the teacher at work as long as something is open."""
         while True:
             await self._is_ready.wait()
-            await self._gather()
             if self._is_stopping:  # asked after the last pause: `clear` would take the call that ends the next one
                 break
-            ready, self._ready = self._ready, []
             self._is_ready.clear()
-            self._note_batch([_waiting(case) for case in ready])
-            begin_s = self._clock.monotonic_s()
-            self._busy_until_s, self._is_idle = begin_s + self._times.of(len(ready)), False
-            self.wake()
-            batch = await _in(self._teaching, self._open_and_ask, ready)
-            self._times.ran(len(batch), self._clock.monotonic_s() - begin_s)
+            if not self._ready:  # the last run took it
+                continue
+            await self._gather()
+            self._is_idle = False
+            loop = asyncio.get_running_loop()
+            runs = deque(self._next_run(loop) for _ in range(_RUNS_AHEAD))
+            while runs:
+                if (run := await runs.popleft()) is None:
+                    continue
+                self._times.ran(len(run.batch), run.end_s - run.begin_s)
+                await self._answered.put(run)
+                runs.extend(self._next_run(loop) for _ in range(_RUNS_AHEAD - len(runs)))
             self._busy_until_s, self._is_idle = 0.0, True
             self.wake()
-            await self._answered.put((batch, begin_s))
         await self._answered.put(None)
+
+    def _next_run(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[_Run | None]:
+        """A run that begins when the last one asked for is over."""
+        return loop.run_in_executor(self._teaching, self._run_teacher, loop)
 
     async def _gather(self) -> None:
         """Wait for more to share the run, as long as that pays."""
@@ -218,12 +239,24 @@ class Engine:
                 break
             await asyncio.sleep(_WAIT_STEP_S)
 
-    def _open_and_ask(self, ready: Sequence[OpenedCase | WaitingCase]) -> list[OpenedCase]:
-        """In the teacher's thread: a batch with its answers."""
+    def _run_teacher(self, loop: asyncio.AbstractEventLoop) -> _Run | None:
+        """In the teacher's thread: answers to all that is open by now; None where that is nothing."""
+        if self._is_stopping:
+            return None
+        ready: list[OpenedCase | WaitingCase] = []
+        with contextlib.suppress(IndexError):
+            while True:
+                ready.append(self._ready.popleft())
+        if not ready:
+            return None
+        begin_s = self._clock.monotonic_s()
+        self._busy_until_s = begin_s + self._times.of(len(ready))
+        loop.call_soon_threadsafe(self.wake)  # there is room for the next
+        self._note_batch([_waiting(case) for case in ready])
         closed = [case for case in ready if isinstance(case, WaitingCase)]
         batch = [*(case for case in ready if isinstance(case, OpenedCase)), *self._interpreter.open(closed)]
         self._interpreter.ask(batch)
-        return batch
+        return _Run(batch, begin_s, self._clock.monotonic_s())
 
     def _note_batch(self, batch: Sequence[WaitingCase]) -> None:
         metrics, now_s = self._interpreter.metrics, self._clock.monotonic_s()
@@ -233,19 +266,18 @@ class Engine:
 
     async def _keep(self) -> None:
         """Keep answers; where the store fails, what it did not keep is found there again."""
-        while (answered := await self._answered.get()) is not None:
-            batch, begin_s = answered
+        while (run := await self._answered.get()) is not None:
             try:
-                await _in(self._worker, self._interpreter.keep, batch, _Outbox(self._post))
+                await _in(self._worker, self._interpreter.keep, run.batch, _Outbox(self._post))
             except StoreError as exc:
-                self._in_work.difference_update(opened.waiting.key for opened in batch)
+                self._in_work.difference_update(opened.waiting.key for opened in run.batch)
                 self._is_behind = True
                 await self._bear(exc)
                 continue
-            self._in_work.difference_update(opened.waiting.key for opened in batch)
+            self._in_work.difference_update(opened.waiting.key for opened in run.batch)
             now_s, before_s = self._clock.monotonic_s(), self._kept_s
             self._kept_s = now_s
-            self._admission.answered([opened.stored.craft for opened in batch], now_s - max(begin_s, before_s))
+            self._admission.answered([opened.stored.craft for opened in run.batch], now_s - max(run.begin_s, before_s))
 
     async def _bear(self, error: StoreError) -> None:
         log.warning("store failed, trying again", error=str(error), retry_s=_RETRY_S)

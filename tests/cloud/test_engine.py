@@ -290,6 +290,21 @@ def test_next_batch_is_opened_while_the_teacher_is_at_work_and_takes_all_that_ca
     assert steps.asked == [first, more]
 
 
+def test_next_run_begins_while_the_event_loop_is_busy(open_store, steps, painting):
+    async def scenario(engine):
+        first = arrive(engine, open_store, painting, 1)
+        await until(lambda: steps.asked)
+        second = arrive(engine, open_store, painting, 1)
+        await until(lambda: engine._ready)
+        steps.may_end.set()
+        end_s = time.monotonic() + 20
+        while len(steps.asked) < 2 and time.monotonic() < end_s:  # no await: the loop does nothing else
+            time.sleep(0.005)
+        return [first, second]
+
+    assert run_engine(open_store, steps, scenario) == steps.asked
+
+
 def test_batch_that_the_store_did_not_keep_is_answered_again(open_store, steps, painting, monkeypatch):
     monkeypatch.setattr("cloud.engine._RETRY_S", 0.01)
     steps.may_end.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 import uuid
 from collections.abc import Iterable
@@ -15,6 +16,9 @@ from cloud.database import Database
 from cloud.errors import BankMoved
 from cloud.tables import BankRow, FleetPromptRow, RevokedPromptRow
 from protocols.values import BankRef, Prompt, PromptBank
+
+_KEPT_BANKS = 64
+"""Banks that stay read, for pages ask for the same ones every two seconds; each takes a megabyte or two at most."""
 
 KEPT_REVISIONS = 16
 """A craft that holds an older one gets a snapshot instead of a delta."""
@@ -139,7 +143,12 @@ def _row(craft: str, bank: PromptBank) -> BankRow:
 
 
 def _bank(row: BankRow) -> PromptBank:
-    return PromptBank(epoch=row.epoch, revision=row.revision, prompts=tuple(_prompts(row.prompts)))
+    return _read(row.epoch, row.revision, row.prompts)
+
+
+@functools.lru_cache(_KEPT_BANKS)
+def _read(epoch: str, revision: int, packed: bytes) -> PromptBank:
+    return PromptBank(epoch=epoch, revision=revision, prompts=tuple(_prompts(packed)))
 
 
 def _packed(prompts: Iterable[Prompt]) -> bytes:

@@ -33,6 +33,13 @@ def test_upsert_issues_the_next_revision(open_store):
     assert [p.label for p in open_store.bank("uav").prompts] == ["tree"]
 
 
+def test_bank_is_decoded_once(open_store):
+    before = open_store.bank("uav")
+    open_store.save_bank("uav", before.model_copy(update={"revision": before.revision + 1}))
+    read = open_store.bank("uav")
+    assert (read.revision, open_store.bank("uav") is read) == (before.revision + 1, True)
+
+
 def test_upsert_of_the_same_is_no_revision(open_store):
     banks.upsert(open_store, "uav", [prompt()], 2.0)
     assert banks.upsert(open_store, "uav", [prompt()], 2.0).revision == 1

@@ -81,7 +81,7 @@ def test_craft_that_is_busy_is_asked_again(cloud, connect, ask):
     for times in (1, 2):
         assert peer.receive("RefineRequest")[0] == request
         peer.send(Problem(code="busy", detail="later", about=request.request_id, retry_after_s=1.0))
-        until(lambda: cloud.gateway.stats.refinements["busy"] == times)
+        until(lambda times=times: cloud.gateway.stats.refinements["busy"] == times)
         assert outcome(cloud, request) == ("queued", "later")
 
 

@@ -169,10 +169,10 @@ class BundleShelf:
             row.changes += 1
             return _rollout(row)
 
-    def rollouts(self, limit: int = 100) -> list[Rollout]:
-        """Rollouts, newest first."""
+    def rollouts(self) -> list[Rollout]:
+        """Every rollout, newest first."""
         with self._db.reading() as session:
-            return [_rollout(row) for row in _newest(session).fetchmany(limit)]
+            return [_rollout(row) for row in _newest(session)]
 
     def rollout(self, rollout_id: str) -> Rollout:
         """One rollout. Arguments and errors: see `change_rollout`."""

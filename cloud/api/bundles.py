@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from cloud.api.models import CRAFT_NAME, Given
 from cloud.api.once import Call, calls
+from cloud.api.paging import Cursor, Limit, Page, page_of
 from cloud.api.problems import documented
 from cloud.bundle_shelf import Rollout
 from cloud.errors import RequestError
@@ -89,16 +90,17 @@ class RolloutChange(Given):
 
 
 @router.get("/bundles", dependencies=[_viewer], responses=documented())
-def list_bundles(request: Request) -> list[BundleOut]:
+def list_bundles(request: Request, limit: Limit = 50, cursor: Cursor = None) -> Page[BundleOut]:
     """Published bundles, newest first."""
-    found = FleetBundles(backend_of(request).store).published()
-    return [BundleOut.model_validate(asdict(bundle)) for bundle in found]
+    found = [BundleOut.model_validate(asdict(b)) for b in FleetBundles(backend_of(request).store).published()]
+    return page_of(found, lambda bundle: (-bundle.release, bundle.bundle_id), limit, cursor, "bundles")
 
 
 @router.get("/rollouts", dependencies=[_viewer], responses=documented())
-def list_rollouts(request: Request) -> list[RolloutOut]:
-    """The newest hundred rollouts."""
-    return [_told(rollout) for rollout in FleetBundles(backend_of(request).store).rollouts()]
+def list_rollouts(request: Request, limit: Limit = 50, cursor: Cursor = None) -> Page[RolloutOut]:
+    """Rollouts, newest first."""
+    found = [_told(rollout) for rollout in FleetBundles(backend_of(request).store).rollouts()]
+    return page_of(found, lambda rollout: (-rollout.made_at_s, rollout.rollout_id), limit, cursor, "rollouts")
 
 
 @router.get("/rollouts/{rollout_id}", dependencies=[_viewer], responses=documented(404))

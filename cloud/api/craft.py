@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from cloud.api.geo import MEDIA_TYPE as GEO_JSON
 from cloud.api.geo import Feature, FeatureCollection, camera_point, ground_polygon
 from cloud.api.models import BankOut, CraftName, CraftOut, LiveOut
+from cloud.api.paging import Cursor, Limit, Page, page_of
 from cloud.api.problems import documented
 from cloud.backend import Backend
 from cloud.gateway_settings import CraftLive
@@ -19,11 +20,12 @@ router = APIRouter(tags=["craft"], dependencies=[Depends(requires("viewer"))])
 
 
 @router.get("/craft", responses=documented())
-def list_craft(request: Request) -> list[CraftOut]:
+def list_craft(request: Request, limit: Limit = 50, cursor: Cursor = None) -> Page[CraftOut]:
     """Every craft ever enrolled, by name, with what it was last heard to be."""
     backend = backend_of(request)
+    listed = page_of(backend.store.crafts(), lambda craft: (craft.name,), limit, cursor, "craft")
     facts = _facts(backend)
-    return [_told(craft, facts) for craft in backend.store.crafts()]
+    return Page(items=[_told(craft, facts) for craft in listed.items], next=listed.next)
 
 
 @router.get(

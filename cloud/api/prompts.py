@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Path, Request
 from cloud import banks
 from cloud.api.models import OfCraft, PromptOut, RevokedOut
 from cloud.api.once import Call, calls
+from cloud.api.paging import Cursor, Limit, Page, page_of
 from cloud.api.problems import documented
 from cloud.errors import NotThere
 from cloud.http_access import backend_of, requires
@@ -22,9 +23,10 @@ PromptId: TypeAlias = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$", des
 
 
 @router.get("/prompts", dependencies=[_viewer], responses=documented(404))
-def list_prompts(request: Request, craft: OfCraft = None) -> list[PromptOut]:
+def list_prompts(request: Request, craft: OfCraft = None, limit: Limit = 50, cursor: Cursor = None) -> Page[PromptOut]:
     """Prompts in force, newest first; at most 64 for each craft."""
-    return _listed(backend_of(request).store, craft)
+    listed = _listed(backend_of(request).store, craft)
+    return page_of(listed, lambda prompt: (-prompt.issued_at_s, prompt.prompt_id), limit, cursor, "prompts", craft)
 
 
 @router.get("/prompts/{prompt_id}", dependencies=[_viewer], responses=documented(404))
@@ -58,5 +60,4 @@ def _listed(store: CaseStore, craft: str | None) -> list[PromptOut]:
             held, holders = found.get(prompt.prompt_id, (prompt, []))
             newest = max(held, prompt, key=lambda p: p.issued_at_s)
             found[prompt.prompt_id] = (newest, [*holders, name])
-    listed = [PromptOut.of(prompt, holders) for prompt, holders in found.values()]
-    return sorted(listed, key=lambda prompt: (-prompt.issued_at_s, prompt.prompt_id))
+    return [PromptOut.of(prompt, holders) for prompt, holders in found.values()]

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 
 from cloud.api.models import CraftName, OfCraft, TargetIn, TargetOut
 from cloud.api.once import Call, calls
+from cloud.api.paging import Cursor, Limit, Page, page_of
 from cloud.api.problems import documented
 from cloud.errors import RequestError
 from cloud.http_access import backend_of, requires
@@ -26,12 +27,15 @@ def list_targets(
     request: Request,
     craft: OfCraft = None,
     every: Annotated[bool, Query(alias="all", description="Also those that are over, the last 64 of a craft.")] = False,
-) -> list[TargetOut]:
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[TargetOut]:
     """Targets that were ordered, newest first."""
     backend = backend_of(request)
     name = backend.store.craft(craft).name if craft else None
-    found = backend.store.targets(backend.clock.wall_s(), name)
-    return [TargetOut.of(target) for target in reversed(found) if every or target.state not in FINISHED]
+    found = [t for t in backend.store.targets(backend.clock.wall_s(), name) if every or t.state not in FINISHED]
+    listed = page_of(found, lambda target: (-target.made_at_s, target.key), limit, cursor, "targets", name, every)
+    return Page(items=[TargetOut.of(target) for target in listed.items], next=listed.next)
 
 
 @router.get("/craft/{craft}/targets/{key}", dependencies=[Depends(requires("viewer"))], responses=documented(404))

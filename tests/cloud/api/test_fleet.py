@@ -5,6 +5,7 @@ import time
 import pytest
 from api_parts import prompt_of
 
+from cloud.api.paging import next_cursor
 from cloud.bundle_shelf import CraftBundle
 from cloud.gateway_settings import CraftLive
 from protocols.values import BankRef
@@ -21,12 +22,31 @@ def bank(store, add):
 
 
 def test_prompts_in_force_with_who_holds_them(viewer, bank):
-    (prompt,) = viewer.get("/prompts").json()
+    (prompt,) = viewer.get("/prompts").json()["items"]
     assert (prompt["prompt_id"], prompt["craft"], prompt["positives"]) == ("person-1", ["uav"], 2)
     assert viewer.get("/prompts/person-1").json() == prompt
-    assert viewer.get("/prompts", params={"craft": "sat"}).json() == []
+    assert viewer.get("/prompts", params={"craft": "sat"}).json()["items"] == []
     assert viewer.get("/prompts", params={"craft": "nobody"}).status_code == 404
     assert viewer.get("/prompts/person-2").status_code == 404
+
+
+def test_prompts_come_a_page_at_a_time_and_a_cursor_is_good_for_its_list_alone(viewer, bank, store):
+    prompts = tuple(prompt_of(f"person-{number}", bank.prompts[0].case_id) for number in range(5))
+    store.save_bank("uav", bank.model_copy(update={"revision": 2, "prompts": prompts}))
+    seen, cursor = [], None
+    while True:
+        page = viewer.get("/prompts", params={"limit": 2} | ({"cursor": cursor} if cursor else {})).json()
+        seen.append([prompt["prompt_id"] for prompt in page["items"]])
+        if (cursor := page["next"]) is None:
+            break
+        assert viewer.get("/prompts", params={"cursor": cursor, "craft": "uav"}).status_code == 400
+        assert viewer.get("/craft", params={"cursor": cursor}).status_code == 400
+    assert seen == [["person-0", "person-1"], ["person-2", "person-3"], ["person-4"]]
+    first = viewer.get("/craft", params={"limit": 1}).json()
+    rest = viewer.get("/craft", params={"limit": 1, "cursor": first["next"]}).json()
+    assert ([craft["name"] for craft in first["items"] + rest["items"]], rest["next"]) == (["sat", "uav"], None)
+    made_up = next_cursor((1, 2), "craft")
+    assert viewer.get("/craft", params={"cursor": made_up}).status_code == 400
 
 
 def test_prompt_is_taken_back_once_by_an_operator(analyst, operator, bank, store, service):
@@ -45,7 +65,7 @@ def test_craft_with_what_they_were_last_heard_to_be(viewer, bank, store, service
     service.live["uav"] = CraftLive(
         is_online=True, since_s=now_s - 60, heard_s=now_s - 2, bytes_received=7, bank=bank.ref
     )
-    sat, uav = viewer.get("/craft").json()
+    sat, uav = viewer.get("/craft").json()["items"]
     assert (sat["name"], sat["live"], sat["result_age_s"], sat["is_current"]) == ("sat", None, None, None)
     assert (uav["bank"]["revision"], uav["is_current"], uav["cases"]) == (1, True, 1)
     assert 2 <= uav["live"]["heard_age_s"] < 60
@@ -75,13 +95,13 @@ def test_target_is_started_listed_and_stopped(viewer, analyst, operator, add, st
     started = operator.post("/craft/uav/targets", json=body, headers=key)
     assert (started.status_code, started.json()["state"]) == (201, "queued")
     assert operator.post("/craft/uav/targets", json=body, headers=key).json() == started.json()
-    (listed,) = viewer.get("/targets", params={"craft": "uav"}).json()
+    (listed,) = viewer.get("/targets", params={"craft": "uav"}).json()["items"]
     assert (listed["case_id"], listed["by"]) == (case.case_id, "token:operator-2")
     name = f"/craft/uav/targets/{listed['key']}"
     assert viewer.get(name).json() == listed
     assert operator.delete(name).json()["state"] == "stopped"
-    assert viewer.get("/targets").json() == []
-    assert [target["state"] for target in viewer.get("/targets", params={"all": True}).json()] == ["stopped"]
+    assert viewer.get("/targets").json()["items"] == []
+    assert [target["state"] for target in viewer.get("/targets", params={"all": True}).json()["items"]] == ["stopped"]
     assert [event.what for event in store.events()] == ["target stopped", "target started"]
 
 
@@ -129,14 +149,14 @@ def rollout(store):
 def test_rollouts_with_how_far_each_craft_is(viewer, rollout, store):
     told = CraftBundle("uav", rollout.rollout_id, "student-7", "fetching", "", 10, 100, 6.0)
     store.note_bundle(told)
-    (listed,) = viewer.get("/rollouts").json()
+    (listed,) = viewer.get("/rollouts").json()["items"]
     assert (listed["bundle_id"], listed["percent"], listed["crafts"]) == ("student-7", 10, ["uav"])
     one = viewer.get(f"/rollouts/{rollout.rollout_id}").json()
     assert [(each["craft"], each["state"], each["fetched_bytes"]) for each in one["progress"]] == [
         ("uav", "fetching", 10)
     ]
     assert viewer.get("/rollouts/" + "0" * 12).status_code == 404
-    assert viewer.get("/bundles").json() == []
+    assert viewer.get("/bundles").json()["items"] == []
 
 
 def test_rollout_is_widened_stopped_and_rolled_back_by_an_operator(analyst, operator, rollout, store):

@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from cloud.case_images import LEAST_SHOWN
-from cloud.errors import RequestError
+from cloud.craft_shelf import Craft
+from cloud.errors import LabelsChanged, RequestError
 from cloud.review_shelf import BoxXyxy
 from cloud.store import StoredCase
 from edge.config import first_problem
@@ -52,6 +53,24 @@ def review_label(stored: StoredCase, label: str | None, boxes_xyxy: Sequence[Box
     if not boxes_xyxy:
         raise RequestError("--box is missing; give one for each such thing in the picture")
     return label
+
+
+def check_labels(digest: str, craft: Craft) -> None:
+    """Refuse an answer of somebody who was shown other classes than the craft knows by now.
+
+    Args:
+        digest: `labels_digest` of the craft as it was shown.
+        craft: as it is.
+
+    Raises:
+        LabelsChanged: it flies another bundle.
+    """
+    if digest != craft.labels_digest:
+        known = ", ".join(craft.labels) or "no classes"
+        raise LabelsChanged(
+            f"{craft.name} flies another bundle meanwhile and knows {known[:200]}: look at your labels once more, then "
+            "send again; nothing is lost"
+        )
 
 
 def check_review(stored: StoredCase, label: str, boxes_xyxy: Sequence[BoxXyxy]) -> None:

@@ -50,6 +50,10 @@ class ReviewedMeanwhile(RequestError):
         self.reviewer, self.made_at_s, self.count = reviewer, made_at_s, count
 
 
+class LabelsChanged(RequestError):
+    """A craft knows other classes than a person who answers a case was shown."""
+
+
 class TeacherError(CloudError):
     """A teacher cannot be opened or cannot interpret."""
 

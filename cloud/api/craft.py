@@ -74,6 +74,7 @@ def _told(craft: Craft, facts: _Facts) -> CraftOut:
         space_id=craft.space_id,
         variant=craft.variant,
         labels=list(craft.labels),
+        labels_digest=craft.labels_digest,
         bank=BankOut(**bank.model_dump()) if bank else None,
         is_current=None if heard is None or heard.bank is None or bank is None else heard.bank == bank,
         result_age_s=None if answered_s is None else max(facts.now_s - answered_s, 0.0),

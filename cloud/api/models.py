@@ -173,6 +173,9 @@ class ReviewIn(Given):
         le=limits.MAX_REVISION,
         description="How many answers to this case you had seen: 409 where there are more by now.",
     )
+    labels_digest: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")] | None = Field(
+        default=None, description="Of the craft, as you knew it: 409 where it flies other classes by now."
+    )
 
 
 class ReviewOut(BaseModel):
@@ -285,6 +288,7 @@ class CraftOut(BaseModel):
     space_id: str | None
     variant: str | None
     labels: list[str]
+    labels_digest: str = Field(description="Names the classes that it knows; goes with a review.")
     bank: BankOut | None = Field(description="The prompt bank that it should hold.")
     is_current: bool | None = Field(description="Whether it holds that; null where it was not heard yet.")
     result_age_s: float | None = Field(description="Seconds since the newest answer for it was made.")

@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from cloud.errors import NotThere, RequestError, ReviewedMeanwhile, StoreError
+from cloud.errors import LabelsChanged, NotThere, RequestError, ReviewedMeanwhile, StoreError
 from protocols.errors import SkyloopError
 
 log = structlog.get_logger()
@@ -97,7 +97,7 @@ def _on_error(request: Request, error: Exception) -> Response:
     detail = " ".join(str(error).split())
     if isinstance(error, NotThere):
         return problem_response(404, detail)
-    if isinstance(error, ReviewedMeanwhile):
+    if isinstance(error, ReviewedMeanwhile | LabelsChanged):
         return problem_response(409, detail)
     if isinstance(error, RequestError):
         return problem_response(422, detail)

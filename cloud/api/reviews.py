@@ -10,7 +10,7 @@ from cloud.api.models import CaseIdPath, OfCraft, ReviewIn, ReviewOut
 from cloud.api.once import Call, calls
 from cloud.api.paging import Cursor, Limit, Page, next_cursor, row_after
 from cloud.api.problems import documented
-from cloud.asking import check_review, check_shown
+from cloud.asking import check_labels, check_review, check_shown
 from cloud.errors import NotThere, RequestError
 from cloud.http_access import backend_of, requires
 from cloud.page_shelf import ListedReview
@@ -66,6 +66,8 @@ def answer_case(
 
     def work() -> ReviewOut:
         stored = store.load_case(case_id, craft)
+        if body.labels_digest is not None:
+            check_labels(body.labels_digest, store.craft(stored.craft))
         review = _review_of(body, stored, call)
         number = store.add_review(review, body.seen)
         call.backend.wake()

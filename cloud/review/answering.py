@@ -12,14 +12,15 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
 from cloud.accounts import Principal
+from cloud.asking import check_labels
 from cloud.backend import Backend
-from cloud.errors import RequestError, ReviewedMeanwhile
+from cloud.errors import LabelsChanged, RequestError, ReviewedMeanwhile
 from cloud.http_access import backend_of, requires
 from cloud.prompt_desk import prompt_id_of
 from cloud.refine_cli import request_of
 from cloud.review.case_page import drawn_by
 from cloud.review.desk import desk_of
-from cloud.review.drawn import LabelsChanged, check_labels, labels_digest, review_of
+from cloud.review.drawn import review_of
 from cloud.review.forms import Sent, sends
 from cloud.review.queue_page import case_link
 from cloud.review.rendering import is_part, page
@@ -55,7 +56,7 @@ def answer(request: Request, craft: str, case_id: str, sent: Annotated[Sent, Dep
     review = review_of(sent, stored, backend.clock.wall_s())
 
     def work() -> str:
-        check_labels(sent, backend.store.craft(stored.craft))
+        check_labels(sent.text("labels_digest", 64), backend.store.craft(stored.craft))
         number = backend.store.add_review(review, seen=sent.number("seen"))
         backend.wake()
         backend.store.note_event(sent.who.name, "review", stored.case.case_id, _in_words(review))
@@ -178,7 +179,7 @@ def _second(request: Request, who: Principal, stored: StoredCase, error: Request
     values: dict[str, Any] = {
         "text": str(error),
         "seen": len(reviews),
-        "digest": labels_digest(store.craft(stored.craft)),
+        "digest": store.craft(stored.craft).labels_digest,
         "other": reviews[-1] if reviews and isinstance(error, ReviewedMeanwhile) else None,
         "drawn": drawn_by(reviews[-1]) if reviews else [],
     }

@@ -12,7 +12,6 @@ from cloud.errors import RequestError
 from cloud.http_access import backend_of, requires
 from cloud.queue_shelf import QueuePlace, parse_place
 from cloud.review.desk import desk_of
-from cloud.review.drawn import labels_digest
 from cloud.review.hardness_words import hardness_parts, why_sent
 from cloud.review.queue_page import STATE_WORDS, Wanted, case_link, wanted_of
 from cloud.review.rendering import BASE, page
@@ -57,7 +56,7 @@ def case(
         why=why_sent(stored.case),
         data={**_data(stored, store, reviews, labels), "known": list(known.labels)},
         labels=labels,
-        digest=labels_digest(known),
+        digest=known.labels_digest,
         reviews=reviews,
         prompts=prompts,
         refinements=refinements,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from typing import Literal, cast, get_args
 
@@ -11,7 +9,6 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from cloud.case_images import LEAST_SHOWN
-from cloud.craft_shelf import Craft
 from cloud.errors import RequestError
 from cloud.review.forms import Sent
 from cloud.review_shelf import BoxXyxy, Scope
@@ -41,10 +38,6 @@ class Drawn(Value):
 
 
 _DRAWN = TypeAdapter(tuple[Drawn, ...])
-
-
-class LabelsChanged(RequestError):
-    """The craft knows other classes than when the page was opened."""
 
 
 def review_of(sent: Sent, stored: StoredCase, now_s: float) -> Review:
@@ -81,25 +74,6 @@ def review_of(sent: Sent, stored: StoredCase, now_s: float) -> Review:
         negatives_xyxy=tuple(item.box for item in drawn if item.kind == "negative"),
         makes_prompt=makes_prompt,
     )
-
-
-def labels_digest(craft: Craft) -> str:
-    """Names the classes that a craft knows, as its last Hello said."""
-    return hashlib.sha256(json.dumps([craft.space_id, craft.labels]).encode()).hexdigest()[:16]
-
-
-def check_labels(sent: Sent, craft: Craft) -> None:
-    """Refuse a form whose page showed other classes than the craft knows by now.
-
-    Raises:
-        LabelsChanged: it flies another bundle.
-    """
-    if sent.text("labels_digest", 64) != labels_digest(craft):
-        known = ", ".join(craft.labels) or "no classes"
-        raise LabelsChanged(
-            f"{craft.name} flies another bundle since you opened this page and knows {known[:200]}: "
-            "look at your labels once more, then send again; nothing you drew is lost"
-        )
 
 
 def parse_drawn(text: str) -> tuple[Drawn, ...]:

@@ -76,6 +76,18 @@ def test_second_analyst_is_told_of_the_first(client_of, add, store):
     assert "token:analyst-0 answered this case meanwhile" in answers[1].json()["detail"]
 
 
+def test_answer_for_classes_that_changed_is_told_so(analyst, viewer, add, store):
+    case = add()
+    before = viewer.get("/craft/uav").json()["labels_digest"]
+    store.set_craft_profile("uav", "space", "fp32", ("Person", "Debris"))
+    body, url = {"boxes": [BOX], "labels_digest": before}, f"/cases/{case.case_id}/reviews"
+    told = analyst.post(url, json=body)
+    assert (told.status_code, store.reviews()) == (409, [])
+    assert "uav flies another bundle meanwhile and knows Person, Debris" in told.json()["detail"]
+    now = viewer.get("/craft/uav").json()["labels_digest"]
+    assert analyst.post(url, json=body | {"labels_digest": now}).status_code == 201
+
+
 def test_full_disk_says_come_back_and_keeps_nothing_half(analyst, add, store):
     case = add()
     analyst.get("/cases")  # a token's first use is written, too

@@ -69,7 +69,7 @@ def test_label_set_that_changed_is_told_and_the_answer_can_be_sent_again(console
     open_store.set_craft_profile("uav", "0123456789abcdef", "fp32", ["Red"])
     told = person.review(seen_case, GREEN, labels_digest="of another time")
     assert (told.status_code, told.headers.get("HX-Trigger")) == (200, None)
-    assert "uav flies another bundle since you opened this page and knows Red" in words(told)
+    assert "uav flies another bundle meanwhile and knows Red" in words(told)
     assert open_store.reviews() == []
     digest = re.search(r'id="labels-digest" value="(\w+)"', told.text)[1]
     assert person.review(seen_case, GREEN, labels_digest=digest).status_code == 200

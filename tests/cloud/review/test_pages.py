@@ -9,7 +9,6 @@ from cloud.event_shelf import ACCOUNT_EVENTS
 from cloud.gateway_settings import CraftLive
 from cloud.http_access import COOKIE
 from cloud.retention_shelf import Spare
-from cloud.review.drawn import labels_digest
 from cloud.watcher import Watcher
 from protocols.chips import Chip
 from protocols.imagery import encode_image
@@ -360,7 +359,7 @@ def test_question_about_a_target_is_answered_with_a_place_or_that_it_is_not_ther
     case = add_case(open_store, painting, target=question)
     person = console("ann")
     assert "Where is target 3 (boat)?" in words(person.get(f"/review/cases/uav/{case.case_id}"))
-    ask = {"labels_digest": labels_digest(open_store.craft("uav"))}
+    ask = {"labels_digest": open_store.craft("uav").labels_digest}
     assert "no box is drawn or confirmed" in words(person.review(case, **ask))
     two = [("boat", 42, 42, 58, 58), ("boat", 62, 42, 78, 58)]
     assert "one thing; leave one box" in words(person.review(case, *two, **ask))

@@ -17,6 +17,7 @@ import zmq
 from cloud.account_shelf import ROLES
 from cloud.config import CloudSettings
 from cloud.data_lock import is_served
+from cloud.registry import Registry
 from cloud.schema import HEAD
 from cloud.store import CaseStore
 from edge.bundle import bundled_student, load_bundle
@@ -28,6 +29,9 @@ from protocols.errors import SkyloopError
 
 _WANTED_BYTES = 5 * 2**30
 """What a few days of cases take."""
+
+_SOON_S = 7 * 86_400.0
+"""What is signed for less is a warning: somebody has to fetch the keys."""
 
 _STORE_NAME = "skyloop.sqlite"
 _OF_THE_CONSOLE = ("fastapi", "uvicorn", "jinja2", "python_multipart", "argon2")
@@ -48,6 +52,7 @@ def examine(settings: CloudSettings, picture: ImageArray) -> list[Check]:
         database,
         *_tried("people", lambda: _people(settings.data, database)),
         *_tried("ports", lambda: _ports(settings)),
+        *_tried("bundles", lambda: _bundles(settings.data)),
         check_clock(time.time()),
         check_onnxruntime({name: version(name) for name in sorted(set(packages_distributions()["onnxruntime"]))}),
         _teacher(settings, picture),
@@ -119,6 +124,22 @@ def _people(data: Path, database: Check) -> list[Check]:
     cure = f"run `skyloop-cloud users add NAME --role {ROLES[-1]} --data {data}`"
     people = Check("people", "ok", f"{len(admins)} may administer the console")
     return [enrolled, people if admins else Check("people", "warning", "nobody may administer the console", cure)]
+
+
+def _bundles(data: Path) -> list[Check]:
+    """Until when crafts believe what is signed of bundles, where some were published."""
+    registry = Registry(data)
+    if not registry.timestamp_path.is_file():
+        return []
+    left_s, count = registry.expires_at_s() - time.time(), len(registry.bundles())
+    told = f"{count} published, {_left(left_s)}"
+    cure = f"run `skyloop-cloud bundles refresh --keys KEYS --data {data}`"
+    return [Check("bundles", "ok", told) if left_s > _SOON_S else Check("bundles", "warning", told, cure)]
+
+
+def _left(seconds: float) -> str:
+    days = abs(seconds) / 86_400
+    return f"signed for {days:.0f} more days" if seconds > 0 else f"the signature expired {days:.0f} days ago"
 
 
 def _ports(settings: CloudSettings) -> list[Check]:

@@ -42,7 +42,7 @@ from edge.student import Student
 from edge.target_places import check_requests
 from edge.target_requests import TargetRequest, parse_target
 from edge.tiling import MIN_TILE_PX, open_student
-from edge.trust import PINNED_NAME, pin_root
+from edge.trust import PINNED_NAME, pin_root, updates_folder
 from edge.updates import Updates, UpdateSettings
 
 app = typer.Typer(
@@ -251,9 +251,8 @@ def _assemble(
     out: Path,
 ) -> tuple[Agent, Source, RunOutputs]:
     options = _link_settings(settings, cloud)
-    updates_folder = out / "state" / "updates"
     opener = _Opener(settings)
-    flown = open_flown(bundle or bundled_student(), updates_folder, opener, is_linked=options is not None)
+    flown = open_flown(bundle or bundled_student(), updates_folder(out), opener, is_linked=options is not None)
     stack.callback(flown.close)
     student = flown.student
     look = Look(student.manifest.band_names, settings.pixel_range)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from edge.errors import CaptureError, ConfigError
 from edge.keys import EDGE_NAME, load_keys, load_server_key
 from edge.link import LinkSettings, check_security
 from edge.session import HelloProfile
+from edge.trust import root_in_force, updates_folder
+from protocols.errors import SkyloopError
 
 _SOURCE_S = 15.0
 """A camera or stream that shows nothing for so long shows nothing."""
@@ -61,9 +64,28 @@ def preflight(
     checks = [check_onnxruntime(found["onnxruntime"]["packages"]), _runtimes(found["runtimes"])]
     keys = check_keys(flight.keys, EDGE_NAME) if flight.keys else []
     asked, offset_s = _cloud(flight, profile, clock, may_ask=not has_problem(keys)) if flight.link else ((), None)
-    checks += [*keys, *asked, check_clock(clock.wall_s(), offset_s)]
+    checks += [*keys, *asked, check_clock(clock.wall_s(), offset_s), *_updates(flight, clock.wall_s())]
     checks.append(check_disk(flight.out, flight.spool_bytes + _RESULTS_BYTES, "a flight with the spool full"))
     return [*checks, *([_source(flight)] if flight.source is not None else [])]
+
+
+def _updates(flight: Flight, wall_s: float) -> list[Check]:
+    """Whether bundles may come over the air, and until when."""
+    if flight.keys is None:
+        return []
+    try:
+        found = root_in_force(flight.keys, updates_folder(flight.out))
+    except SkyloopError as exc:
+        return [problem_of("updates", exc)]
+    if found is None:
+        return [Check("updates", "ok", "no root is trusted: bundles come by hand alone")]
+    version, until_s = found
+    until = datetime.fromtimestamp(until_s, timezone.utc)
+    told = f"root version {version}, until {until:%Y-%m-%d}"
+    if until_s > wall_s:
+        return [Check("updates", "ok", told)]
+    cure = "set this clock, or have the signers rotate it (docs/updates.md)"
+    return [Check("updates", "warning", f"{told}: it has expired, no bundle is taken", cure)]
 
 
 def _runtimes(tried: Mapping[str, Mapping[str, Any]]) -> Check:

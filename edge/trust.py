@@ -73,7 +73,7 @@ class TrustStore:
         self._path, self._pinned = folder / TRUSTED_NAME, pinned_root
         try:
             make_folder(folder)
-            self._files, self._newest_s = self._load()
+            self._files, self._newest_s = _kept(self._path, pinned_root)
         except OSError as exc:
             raise UpdateError(f"{folder}: cannot be opened ({exc.strerror}); check the folder") from exc
 
@@ -137,21 +137,10 @@ class TrustStore:
                     "with `skyloop-cloud bundles refresh`, or set this craft's clock"
                 )
 
-    def _load(self) -> tuple[dict[str, bytes], float]:
-        if not self._path.exists():
-            return {}, 0.0
-        data = self._path.read_bytes()
-        try:
-            if hashlib.sha256(data[32:]).digest() != data[:32]:
-                raise ValueError("its digest does not match")
-            kept = msgpack.unpackb(data[32:])
-            if kept["pinned_sha256"] != hashlib.sha256(self._pinned).hexdigest():
-                log.warning("another root is pinned; what the last one vouched for is forgotten")
-                return {}, 0.0
-            return dict(kept["files"]), float(kept["newest_s"])
-        except (ValueError, KeyError, TypeError, msgpack.UnpackException) as exc:
-            log.warning("trusted metadata damaged, beginning with the pinned root", reason=str(exc))
-            return {}, 0.0
+
+def updates_folder(out: Path) -> Path:
+    """Where a craft whose results go to `out` keeps what came over the air, and what it believes."""
+    return out / "state" / "updates"
 
 
 def pin_root(file: Path, keys: Path) -> int:
@@ -179,6 +168,54 @@ def pin_root(file: Path, keys: Path) -> int:
     except OSError as exc:
         raise KeyFileError(f"{path}: cannot be written ({exc.strerror}); check the folder") from exc
     return version
+
+
+def root_in_force(keys: Path, folder: Path) -> tuple[int, float] | None:
+    """Version of the newest root that a craft believes, and the wall time until which it counts; changes nothing.
+
+    Args:
+        keys: the craft's key folder.
+        folder: of its `TrustStore`, where it ever made one.
+
+    Returns:
+        None where no root is pinned.
+
+    Raises:
+        KeyFileError: the pinned one cannot be read.
+        UpdateError: tuf is not installed, or the folder cannot be read.
+    """
+    if (pinned := read_pinned(keys)) is None:
+        return None
+    _require_tuf()
+    from tuf.api.exceptions import RepositoryError
+    from tuf.api.metadata import Metadata
+
+    try:
+        files, _ = _kept(folder / TRUSTED_NAME, pinned)
+        signed = Metadata.from_bytes(files.get("root", pinned)).signed
+    except OSError as exc:
+        raise UpdateError(f"{folder}: cannot be read ({exc.strerror}); check its rights") from exc
+    except (RepositoryError, ValueError, TypeError) as exc:
+        raise KeyFileError(f"{keys / PINNED_NAME}: is no root ({exc}); give the signers' root.json") from exc
+    return int(signed.version), float(signed.expires.timestamp())
+
+
+def _kept(path: Path, pinned: bytes) -> tuple[dict[str, bytes], float]:
+    """The metadata that was checked last, by role, and the newest time that is known; nothing under another root."""
+    if not path.exists():
+        return {}, 0.0
+    data = path.read_bytes()
+    try:
+        if hashlib.sha256(data[32:]).digest() != data[:32]:
+            raise ValueError("its digest does not match")
+        kept = msgpack.unpackb(data[32:])
+        if kept["pinned_sha256"] != hashlib.sha256(pinned).hexdigest():
+            log.warning("another root is pinned; what the last one vouched for is forgotten")
+            return {}, 0.0
+        return dict(kept["files"]), float(kept["newest_s"])
+    except (ValueError, KeyError, TypeError, msgpack.UnpackException) as exc:
+        log.warning("trusted metadata damaged, beginning with the pinned root", reason=str(exc))
+        return {}, 0.0
 
 
 def read_pinned(keys: Path) -> bytes | None:

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from bundle_fleet import Signing
 from gateway_peers import answer_to, big_case
 
 from cloud import cli
@@ -57,6 +58,16 @@ def test_enrolled_crafts_and_admins_are_counted(settings):
     found = checked(settings)
     assert (found["crafts"].found, found["crafts"].state) == ("1 enrolled", "ok")
     assert found["people"].state == "ok"
+
+
+@pytest.mark.parametrize(("days", "state"), [(30, "ok"), (6, "warning")])
+def test_signatures_that_end_soon_are_a_warning(settings, tmp_path, tiny_bundle, days, state):
+    assert "bundles" not in checked(settings)
+    signing = Signing(settings.data, tmp_path / "signing")
+    signing.publish(tiny_bundle.folder)
+    signing.registry.refresh(signing.signers, days=days)
+    bundles = checked(settings)["bundles"]
+    assert (bundles.state, bundles.found) == (state, f"1 published, signed for {days} more days")
 
 
 def test_looking_makes_no_lock_where_no_server_ever_ran(settings):

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from cloud.signing_keys import KeyPlan, make_signing_keys
 from edge import cli, doctor_link, preflight
 from edge.capture import Source
 from edge.checks import has_problem
@@ -15,6 +16,7 @@ from edge.keys import new_keys, trust_server
 from edge.link import LinkSettings
 from edge.preflight import Flight
 from edge.session import HelloProfile
+from edge.trust import pin_root
 
 FOUND = {
     "onnxruntime": {"packages": {"onnxruntime": "1.0"}},
@@ -38,6 +40,18 @@ def test_only_what_was_named_is_looked_at(tmp_path):
     found = checked(Flight(tmp_path / "out", 10**6))
     assert set(found) == {"onnxruntime", "runtime", "clock", "disk"}
     assert found["runtime"].found == "cpu with fp32, 3.0 ms for 640 x 512"
+
+
+@pytest.mark.parametrize(("ahead_days", "state"), [(700, "ok"), (731, "warning")])
+def test_end_of_the_trusted_root_is_told(tmp_path, fake_clock, ahead_days, state):
+    keys = tmp_path / "keys"
+    new_keys(keys, "edge")
+    flight, fake_clock.wall_now_s = Flight(tmp_path / "out", 10**6, keys), time.time() + ahead_days * 86_400
+    told = {check.name: check for check in preflight.preflight(flight, FOUND, PROFILE, fake_clock)}
+    assert told["updates"].found == "no root is trusted: bundles come by hand alone"
+    pin_root(make_signing_keys(tmp_path / "signing", KeyPlan((1, 1), (1, 1)), None), keys)
+    told = {check.name: check for check in preflight.preflight(flight, FOUND, PROFILE, fake_clock)}
+    assert (told["updates"].state, "root version 1, until 20" in told["updates"].found) == (state, True)
 
 
 def test_source_shows_its_first_picture(tmp_path, pictures):

@@ -7,10 +7,10 @@ import pytest
 from bundle_fleet import Signing, sibling
 from tuf.api.metadata import Metadata, Targets
 
-from cloud.signing_keys import KeyPlan, Signers
+from cloud.signing_keys import KeyPlan, Signers, make_signing_keys
 from edge.errors import KeyFileError, UpdateError
 from edge.signed_metadata import SignedMetadata
-from edge.trust import PINNED_NAME, TRUSTED_NAME, TrustStore, pin_root, read_pinned
+from edge.trust import PINNED_NAME, TRUSTED_NAME, TrustStore, pin_root, read_pinned, root_in_force
 
 DAY_S = 86400.0
 
@@ -52,6 +52,23 @@ def test_published_bundle_is_admitted_with_what_was_signed(trust, signing):
     assert (signed.bundle_id, signed.release) == ("tiny-1", 1)
     assert (signed.archive_bytes, signed.archive_sha256) == (published.archive_bytes, published.archive_sha256)
     assert trust.admit(packed(signing), "tiny-1") == signed
+
+
+def test_root_in_force_is_the_pinned_one_until_a_newer_one_was_checked(trust, signing, tmp_path):
+    keys = tmp_path / "edge"
+    assert root_in_force(keys, tmp_path / "elsewhere") == root_in_force(keys, tmp_path / "trust")
+    assert not (tmp_path / "elsewhere").exists()
+    version, until_s = root_in_force(keys, tmp_path / "trust")
+    assert (version, round((until_s - time.time()) / DAY_S)) == (1, 730)
+    new = make_signing_keys(tmp_path / "new", KeyPlan((2, 2), (2, 2)), None, root_days=30)
+    signing.registry.rotate(new.read_bytes(), signing.signers, Signers([new.parent]))
+    trust.admit(packed(signing), "tiny-1")
+    version, until_s = root_in_force(keys, tmp_path / "trust")
+    assert (version, round((until_s - time.time()) / DAY_S)) == (2, 30)
+    assert root_in_force(tmp_path, tmp_path / "trust") is None
+    (keys / PINNED_NAME).write_bytes(b"{")
+    with pytest.raises(KeyFileError, match="is no root"):
+        root_in_force(keys, tmp_path / "elsewhere")
 
 
 def test_unknown_and_withdrawn_bundles_are_refused(trust, signing):

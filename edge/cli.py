@@ -37,6 +37,7 @@ from edge.outputs import RunOutputs, draw
 from edge.pipeline import FrameResult
 from edge.preflight import Flight, preflight
 from edge.runtime import Opened, Runtime, RuntimeRequest, open_runtime
+from edge.service_manager import ServiceManager
 from edge.spool import Spool
 from edge.student import Student
 from edge.target_places import check_requests
@@ -373,11 +374,14 @@ def _fly(agent: Agent, frames: Source, max_frames: int | None, *, show: bool) ->
     """Run the agent with a progress line; SIGTERM and Ctrl-C end the run and keep what was found."""
     signal.signal(signal.SIGTERM, lambda *_: frames.close())
     signal.signal(signal.SIGINT, lambda *_: frames.close())
+    manager = ServiceManager()
+    manager.ready()
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=error_console, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("flying", total=None)
 
         def after(frame: Frame, result: FrameResult) -> bool:
+            manager.alive()
             s = agent.statistics
             text = f"frame {frame.header.index}  detections {len(result.detections)}  cases {s.cases_planned}"
             progress.update(task, description=text)

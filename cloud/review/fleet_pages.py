@@ -11,6 +11,7 @@ from fastapi.responses import RedirectResponse
 from cloud import banks
 from cloud.accounts import Principal
 from cloud.backend import Backend
+from cloud.fleet_bundles import CraftStatus, FleetBundles
 from cloud.gateway_settings import CraftLive
 from cloud.http_access import backend_of, requires
 from cloud.review.footprints import map_of
@@ -43,6 +44,7 @@ class CraftNow:
         answered_s: wall time of the newest answer to one of its cases; None where there is none.
         is_unanswered: cases came since, and that answer is old.
         prompts: of the bank.
+        bundle: the published bundle that it flies, and the one on its way to it; None once its key is revoked.
     """
 
     craft: Craft
@@ -53,6 +55,7 @@ class CraftNow:
     answered_s: float | None
     is_unanswered: bool
     prompts: tuple[Prompt, ...]
+    bundle: CraftStatus | None
 
 
 @router.get("/fleet")
@@ -123,22 +126,29 @@ def event_log(
 
 
 def _fleet(backend: Backend) -> dict[str, Any]:
-    heard, answered_s = backend.live(), backend.store.newest_answers_s()
+    facts = _Facts(backend)
     return {
-        "fleet": [
-            _now(backend, craft, heard.get(craft.name, CraftLive()), answered_s.get(craft.name))
-            for craft in backend.store.crafts()
-        ],
+        "fleet": [_now(backend, craft, facts) for craft in backend.store.crafts()],
         "stale_s": max(_STALE_HEARTBEATS * backend.settings.heartbeat_s, 3.0),
         "case_link": case_link,
     }
 
 
-def _now(backend: Backend, craft: Craft, heard: CraftLive, answered_s: float | None) -> CraftNow:
-    bank = backend.store.bank(craft.name)
+class _Facts:
+    """What is known of all craft, read once."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.heard, self.answered_s = backend.live(), backend.store.newest_answers_s()
+        self.bundles = {status.craft: status for status in FleetBundles(backend.store).status()}
+
+
+def _now(backend: Backend, craft: Craft, facts: _Facts) -> CraftNow:
+    heard, answered_s = facts.heard.get(craft.name, CraftLive()), facts.answered_s.get(craft.name)
+    bank, bundle = backend.store.bank(craft.name), facts.bundles.get(craft.name)
     newest = next(iter(backend.store.newest_cases(craft.name, 1)), None)
     is_unanswered = newest is not None and _is_unanswered(newest.received_at_s, answered_s, backend.clock.wall_s())
-    return CraftNow(craft, heard, bank, heard.bank == bank.ref, newest, answered_s, is_unanswered, bank.prompts)
+    is_held = heard.bank == bank.ref
+    return CraftNow(craft, heard, bank, is_held, newest, answered_s, is_unanswered, bank.prompts, bundle)
 
 
 def _is_unanswered(came_s: float, answered_s: float | None, now_s: float) -> bool:

@@ -1,10 +1,12 @@
 """The console's pages: who sees what, and nothing that a craft sends becomes markup."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from console_people import PASSWORD, words
 
+from cloud.bundle_shelf import CraftBundle
 from cloud.event_shelf import ACCOUNT_EVENTS
 from cloud.gateway_settings import CraftLive
 from cloud.http_access import COOKIE
@@ -243,6 +245,20 @@ def test_fleet_says_what_is_stale(console, backend, open_store, seen_case):
     assert "2.5 MB" in told
     assert "revision 0 in force" in told
     assert "3 cases" in told
+
+
+def test_fleet_says_what_flies_and_what_is_on_its_way(console, open_store, seen_case):
+    person = console("vic")
+    open_store.set_craft_profile("uav", "0123456789abcdef", "u8s8", ("Person",))
+    assert "Bundle as given, space 0123456789ab u8s8 Software" in words(person.get("/review/fleet"))
+    rollout = open_store.add_rollout("student-7", percent=100.0, crafts=(), by="olga", now_s=1.0)
+    told = CraftBundle("uav", rollout.rollout_id, "student-7", "fetching", "", 43, 100, 6.0)
+    open_store.note_bundle(told)
+    assert "u8s8 student-7: fetching 43 % Software" in words(person.get("/review/fleet"))
+    open_store.note_bundle(replace(told, state="refused", reason="wrongly <signed>"))
+    assert "student-7: refused wrongly <signed> Software" in words(person.get("/review/fleet"))
+    open_store.note_flown("uav", "student-6", 7.0)
+    assert "Bundle student-6 u8s8 student-7: refused" in words(person.get("/review/fleet"))
 
 
 def test_old_result_is_stale_where_cases_came_since(console, open_store, seen_case):

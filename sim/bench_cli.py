@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, cast, get_args
 
 import typer
 from rich.table import Table
 
 from distill.files import write_whole
 from sim.bench_serving_cli import serving
+from sim.bench_tables import (
+    fewshot_table,
+    find_table,
+    follow_table,
+    link_tables,
+    models_table,
+    offload_table,
+    presence_table,
+    tracking_table,
+)
 from sim.display import Display, console, quiet_logs
 from sim.errors import OptionError
 from sim.processes import end_children_on_sigterm
@@ -99,7 +109,7 @@ def models(
     if as_json:
         typer.echo(json.dumps(result))
     else:
-        console.print(_models_table(result))
+        console.print(models_table(result))
         console.print(", ".join(f"{name} {value:.2f}" for name, value in result["ratios"].items()), highlight=False)
 
 
@@ -130,7 +140,7 @@ def fewshot(
     if as_json:
         typer.echo(json.dumps(result))
     else:
-        console.print(_fewshot_table(result, splits))
+        console.print(fewshot_table(result, splits))
 
 
 @bench_app.command()
@@ -238,7 +248,7 @@ def tracking(
     if as_json:
         typer.echo(json.dumps(result))
     else:
-        console.print(_tracking_table(result))
+        console.print(tracking_table(result))
 
 
 @bench_app.command()
@@ -261,12 +271,7 @@ def follow(
     if as_json:
         typer.echo(json.dumps(result))
         return
-    table = _table(
-        f"{frames} frames of 1280x720, {threads} threads", "targets", "frames/s", "90 % within ms", "followed"
-    )
-    for count, row in result["targets"].items():
-        table.add_row(count, f"{row['fps']:.0f}", f"{row['ms_p90']:.1f}", f"{row['followed']:.0%}")
-    console.print(table)
+    console.print(follow_table(result, f"{frames} frames of 1280x720, {threads} threads"))
 
 
 @bench_app.command()
@@ -296,74 +301,8 @@ def link(
     if as_json:
         typer.echo(json.dumps(result))
         return
-    for table in _link_tables(result, recovery.by_kind() if recovery else {}):
+    for table in link_tables(result, recovery.by_kind() if recovery else {}):
         console.print(table)
-
-
-def _link_tables(result: dict[str, Any], by_kind: dict[str, dict[str, float]]) -> list[Table]:
-    tables = []
-    if "recovery" in result:
-        found = result["recovery"]
-        title = f"Recovery: {found['points']} faults, {found['lost']} cases lost, {found['doubled']} applied twice"
-        tables.append(_table(title, "fault", "times", "median s", "most s"))
-        for name, row in {**by_kind, "all": {"points": found["points"], **found["resume_s"]}}.items():
-            tables[-1].add_row(name, str(row["points"]), f"{row['p50']:.2f}", f"{row['max']:.2f}")
-    if "age_ms" in result:
-        tables.append(
-            _table("Age of a frame when its turn comes: 30 a second, 10 consumed", "system", "median ms", "p99 ms")
-        )
-        for name, row in result["age_ms"].items():
-            tables[-1].add_row(name, f"{row['p50']:.0f}", f"{row['p99']:.0f}")
-    if "throughput_mb_s" in result:
-        tables.append(_table("Throughput of encoded 640x512 pictures on loopback", "system", "MB/s"))
-        for name, rate in result["throughput_mb_s"].items():
-            tables[-1].add_row(name, f"{rate:.1f}")
-    if "many_edges" in result:
-        found = result["many_edges"]
-        tables.append(_table("One gateway", "edges", "cores", "receipt, median ms", "p99 ms"))
-        receipt = found["receipt_ms"]
-        tables[-1].add_row(
-            str(found["edges"]), f"{found['cores']:.2f}", f"{receipt['p50']:.0f}", f"{receipt['p99']:.0f}"
-        )
-    if "agent_frame_rate" in result:
-        tables.append(_frame_rate_table(result["agent_frame_rate"]))
-    return tables
-
-
-def _frame_rate_table(found: dict[str, Any]) -> Table:
-    table = _table("The agent's frame rate", "link", "frames/s", "of the good link's", "quartiles", "cases delivered")
-    for name, fps in found["fps"].items():
-        low, high = found["quartiles"].get(name, (1.0, 1.0))
-        ratio = f"{found['ratio'].get(name, 1.0):.3f}"
-        table.add_row(name, f"{fps:.1f}", ratio, f"{low:.3f} to {high:.3f}", str(found["delivered"][name]))
-    return table
-
-
-def _table(title: str, first: str, *others: str) -> Table:
-    table = Table(title=title)
-    table.add_column(first)
-    for name in others:
-        table.add_column(name, justify="right")
-    return table
-
-
-def _tracking_table(result: dict[str, Any]) -> Table:
-    table = Table(title=f"{len(result['sequences'])} sequences, {result['threads']} thread(s), 95 % by bootstrap")
-    columns = ("tracker", "AUC", "95 %", "20 px", "norm.", "false", "again", "fps", "ask", "kB")
-    for name in columns:
-        table.add_column(name, justify="left" if name == "tracker" else "right", no_wrap=name == "tracker")
-    table.caption = (
-        "20 px: share within; norm.: normalised precision; false: share claimed elsewhere; again: until found again; "
-        "ask: questions in 100 frames"
-    )
-    for name, row in result["mean"].items():
-        low, high = row["auc_interval"]
-        scores = (f"{row[key]:.3f}" for key in ("p20", "norm_precision"))
-        again = "" if row["reacquire_s"] is None else f"{row['reacquire_s']:.1f}s"
-        claims = (f"{row['false_tracked']:.1%}", again, f"{row['fps']:.0f}")
-        cost = (f"{row['requests_per_100']:.2f}", f"{row['bytes'] / 1000:.0f}")
-        table.add_row(name, f"{row['auc']:.3f}", f"{low:.2f}-{high:.2f}", *scores, *claims, *cost)
-    return table
 
 
 @bench_app.command()
@@ -385,18 +324,7 @@ def presence(
     if as_json:
         typer.echo(json.dumps(result))
     else:
-        console.print(_presence_table(result))
-
-
-def _presence_table(result: dict[str, Any]) -> Table:
-    table = Table(title=f"{result['disappearances']} disappearances")
-    for name in ("target", "lost in time", "found in time", "false tracked", "false lost"):
-        table.add_column(name, justify="left" if name == "target" else "right")
-    for name, row in result.items():
-        if isinstance(row, dict):
-            shares = (f"{row[key]:.1%}" for key in ("lost", "found", "false_tracked", "false_lost"))
-            table.add_row(name.replace("_", " "), *shares)
-    return table
+        console.print(presence_table(result))
 
 
 @bench_app.command()
@@ -422,21 +350,10 @@ def offload(
     if as_json:
         typer.echo(json.dumps(result))
     else:
-        console.print(_offload_table(result, split))
+        console.print(offload_table(result, split))
         console.print(
             f"teacher less second student, hard images: {result['teacher_gain']:+.1f} points", highlight=False
         )
-
-
-def _offload_table(result: dict[str, Any], split: str) -> Table:
-    counts = {"all": result["images"], "hard": result["hard_images"]}
-    table = Table(title=f"HIT-UAV {split}, mAP50")
-    table.add_column("model")
-    for which, count in counts.items():
-        table.add_column(f"{which} ({count} images)", justify="right")
-    for model in result["all"]:
-        table.add_row(model, *(_score(result[which][model]["map50"]) for which in counts))
-    return table
 
 
 @bench_app.command()
@@ -500,46 +417,4 @@ def find(
     if as_json:
         typer.echo(json.dumps(result))
     else:
-        console.print(_find_table(result))
-
-
-def _find_table(result: dict[str, Any]) -> Table:
-    table = Table(title="Found again")
-    for name in ("set", "searches", "by", "best place", "best five", "best, < 16 px"):
-        table.add_column(name, justify="left" if name in ("set", "by") else "right")
-    for name, row in result.items():
-        for way in ("teacher", "cosine", "label"):
-            found = row[way]
-            scores = (_score(found[key]) for key in ("top1", "recall5", "top1_small"))
-            table.add_row(name, str(row["searches"]), way, *scores)
-    return table
-
-
-def _models_table(result: dict[str, Any]) -> Table:
-    table = Table(title="HIT-UAV")
-    for name in ("model", "split", "mAP50", "mAP50-95", "Person", "Car", "Bicycle", "< 16 px", "ms 1t", "ms 2t", "MB"):
-        table.add_column(name, justify="left" if name in ("model", "split") else "right")
-    for model, cost in result["cost"].items():
-        for split in ("val", "dev"):
-            row = result[split][model]
-            scores = [row["map50"], row["map50_95"], *row["ap50"].values(), row["ap50_small"]]
-            table.add_row(model, split, *map(_score, scores), *(f"{cost[key]:.1f}" for key in ("ms_1t", "ms_2t", "mb")))
-    return table
-
-
-def _fewshot_table(result: dict[str, Any], splits: tuple[str, ...]) -> Table:
-    table = Table(title=f"Bicycle, AP50, {result['seeds']} draws ({result['refused']} shots gave no prompt)")
-    columns = ("split", "no prompt", *(f"{count} shots" for count in result[splits[0]]["shots"]), "reference")
-    for name in columns:
-        table.add_column(name, justify="right")
-    for split in splits:
-        row = result[split]
-        shots = [f"{at['mean']:.3f} ({at['min']:.3f}-{at['max']:.3f})" for at in row["shots"].values()]
-        table.add_row(split, _score(row["none_ap50"]), *shots, _score(row["reference_ap50"]))
-        bare = [_score(value) for value in row["prototypes_ap50"].values()]
-        table.add_row("", "prototypes alone", *bare, "")
-    return table
-
-
-def _score(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+        console.print(find_table(result))

@@ -12,9 +12,9 @@ from starlette.exceptions import HTTPException
 
 from cloud.api import bundles, cases, craft, events, prompts, reviews, targets
 from cloud.api.geo import FeatureCollection
-from cloud.api.guard import Guard
-from cloud.api.problems import Problem, answer_with_problems, on_http_error
+from cloud.api.problems import Problem, answer_with_problems, on_http_error, problem_response
 from cloud.api.strict import only_known_query
+from cloud.http_guard import Guard
 
 BASE = "/api/v1"
 
@@ -32,6 +32,10 @@ _PAGE = """<!doctype html>
 </body></html>
 """
 
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -49,7 +53,7 @@ def add_api(app: FastAPI) -> FastAPI:
         dependencies=[Depends(only_known_query)],
     )
     api.state.backend, api.state.doorman = app.state.backend, app.state.doorman
-    api.add_middleware(Guard)
+    api.add_middleware(Guard, refuse=problem_response, headers=_HEADERS)
     answer_with_problems(api)
     for part in (cases, reviews, prompts, craft, targets, bundles, events):
         api.include_router(part.router)

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from gateway_peers import until
 from structlog.testing import capture_logs
 
-from cloud.api import guard
+from cloud import http_guard
 
 _BODIES = {"reviews": {"boxes": []}, "targets": {"label": "x"}, "rollouts": {"bundle_id": "x"}}
 
@@ -101,8 +101,8 @@ def test_hostile_json_is_refused(analyst, add, content):
 
 
 def test_large_body_is_refused_before_it_is_read(analyst, add):
-    answer = analyst.post(f"/cases/{add().case_id}/reviews", content=b" " * (guard.MAX_BODY_BYTES + 1))
-    assert (answer.status_code, f"over {guard.MAX_BODY_BYTES} bytes" in answer.json()["detail"]) == (413, True)
+    answer = analyst.post(f"/cases/{add().case_id}/reviews", content=b" " * (http_guard.MAX_BODY_BYTES + 1))
+    assert (answer.status_code, f"over {http_guard.MAX_BODY_BYTES} bytes" in answer.json()["detail"]) == (413, True)
 
 
 def test_body_that_grows_without_saying_so_is_cut_off(analyst, add):
@@ -144,9 +144,9 @@ def test_page_of_the_description_loads_nothing_from_elsewhere(client_of):
 
 def test_real_server_drops_who_drips_and_serves_others_meanwhile(store, monkeypatch):
     """Over real sockets: bodies that never end, more of them than are read at once, and lists all the while."""
-    monkeypatch.setattr(guard, "BODY_S", 1.5)
-    monkeypatch.setattr(guard, "MAX_READING", 4)
-    monkeypatch.setattr(guard, "MAX_AT_ONCE", 1)
+    monkeypatch.setattr(http_guard, "BODY_S", 1.5)
+    monkeypatch.setattr(http_guard, "MAX_READING", 4)
+    monkeypatch.setattr(http_guard, "MAX_AT_ONCE", 1)
     service = service_of(store)
     token = client_for(service, "analyst").headers["Authorization"]
     head = f"POST /api/v1/cases/{'0' * 32}/reviews HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n"
@@ -177,7 +177,7 @@ def test_real_server_drops_who_drips_and_serves_others_meanwhile(store, monkeypa
 
 
 def test_requests_over_those_in_work_are_told_to_come_back(client_of, store, monkeypatch):
-    monkeypatch.setattr(guard, "MAX_AT_ONCE", 0)
+    monkeypatch.setattr(http_guard, "MAX_AT_ONCE", 0)
     answer = client_of("viewer").get("/cases")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
 
@@ -186,6 +186,6 @@ def guarded(app):
     """The guard of the API below an app."""
     (api,) = [route.app for route in app.routes if getattr(route, "path", "") == "/api/v1"]
     layer = api.middleware_stack
-    while not isinstance(layer, guard.Guard):
+    while not isinstance(layer, http_guard.Guard):
         layer = layer.app if hasattr(layer, "app") else layer._app
     return layer

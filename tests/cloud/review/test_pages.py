@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from console_people import PASSWORD, words
 
+from cloud import http_guard
 from cloud.bundle_shelf import CraftBundle
 from cloud.event_shelf import ACCOUNT_EVENTS
 from cloud.gateway_settings import CraftLive
@@ -126,7 +127,7 @@ def test_form_of_another_site_or_log_in_is_refused(console, open_store, seen_cas
 def test_huge_form_is_refused_before_it_is_read(console, seen_case):
     answer = console("ann").post(f"/review/cases/uav/{seen_case.case_id}/review", boxes="x" * 300_000)
     assert answer.status_code == 413
-    assert "send fewer boxes" in answer.text
+    assert "send less at a time" in answer.text
 
 
 def test_huge_form_that_does_not_say_so_is_refused_too(console, seen_case):
@@ -135,6 +136,13 @@ def test_huge_form_that_does_not_say_so_is_refused_too(console, seen_case):
     parts = (b"boxes=" if number == 0 else b"x" * 10_000 for number in range(40))
     path = f"/review/cases/uav/{seen_case.case_id}/review"
     assert person.client.post(path, content=parts, headers=headers).status_code == 413
+
+
+def test_pages_over_those_in_work_are_told_to_come_back(console, monkeypatch):
+    person = console("ann")
+    monkeypatch.setattr(http_guard, "MAX_AT_ONCE", 0)
+    answer = person.get("/review/")
+    assert (answer.status_code, answer.headers["retry-after"], answer.headers["x-frame-options"]) == (503, "1", "DENY")
 
 
 def test_console_is_found_without_its_last_slash(console):

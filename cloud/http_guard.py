@@ -1,16 +1,20 @@
-"""What stands before the HTTP API: how much of a request is read, how long it may take to come, and how many there are.
+"""What stands before the API and the console: how much of a request is read, in what time, and how many there are.
 
-All is refused before anything of it is decoded, and with an answer of the API's own kind.
+All is refused before anything of it is decoded, and with an answer of the part's own kind.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 from starlette.datastructures import MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cloud.api.problems import problem_response
+Refuse: TypeAlias = Callable[[int, str], Response]
+"""Status and reason to an answer."""
 
 MAX_BODY_BYTES = 256 * 1024
 """Two hundred boxes with the longest labels take 60 kB."""
@@ -28,8 +32,7 @@ RETRY_S = 1
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
@@ -42,9 +45,16 @@ class _TooLarge(Exception):
 class Guard:
     """Refuses what is too large, too slow or too much, and puts the headers on that keep browsers from guessing."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        """Stand before an app."""
-        self._app, self._in_work, self._reading = app, 0, 0
+    def __init__(self, app: ASGIApp, *, refuse: Refuse, headers: Mapping[str, str]) -> None:
+        """Stand before an app.
+
+        Args:
+            app: what is guarded.
+            refuse: makes the answer to what is not let through.
+            headers: for every answer that has no such ones of its own, beside those that all parts share.
+        """
+        self._app, self._refuse, self._headers = app, refuse, {**_HEADERS, **headers}
+        self._in_work = self._reading = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -55,15 +65,15 @@ class Guard:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
+                for name, value in self._headers.items():
                     headers.setdefault(name, value)
             await send(message)
 
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if not length.isdigit() or int(length) > MAX_BODY_BYTES:
-            await _too_large(scope, receive, with_headers)
+            await self._too_large(scope, receive, with_headers)
         elif self._reading >= MAX_READING:
-            await _too_many(self._reading, MAX_READING, scope, receive, with_headers)
+            await self._too_many(self._reading, MAX_READING, scope, receive, with_headers)
         else:
             await self._serve(scope, receive, with_headers)
 
@@ -72,18 +82,18 @@ class Guard:
         try:
             body = await asyncio.wait_for(_whole(receive), BODY_S)
         except _TooLarge:
-            await _too_large(scope, receive, send)
+            await self._too_large(scope, receive, send)
             return
         except asyncio.TimeoutError:
             detail = f"the body did not come within {BODY_S:g} s: send it again on a better link"
-            await problem_response(408, detail, headers={"Connection": "close"})(scope, receive, send)
+            await self._answer(408, detail, "Connection", "close")(scope, receive, send)
             return
         finally:
             self._reading -= 1
         if body is None:
             return
         if self._in_work >= MAX_AT_ONCE:
-            await _too_many(self._in_work, MAX_AT_ONCE, scope, receive, send)
+            await self._too_many(self._in_work, MAX_AT_ONCE, scope, receive, send)
             return
         self._in_work += 1
         try:
@@ -91,15 +101,18 @@ class Guard:
         finally:
             self._in_work -= 1
 
+    async def _too_large(self, scope: Scope, receive: Receive, send: Send) -> None:
+        detail = f"the body is over {MAX_BODY_BYTES} bytes: send less at a time"
+        await self._answer(413, detail, "Connection", "close")(scope, receive, send)
 
-async def _too_large(scope: Scope, receive: Receive, send: Send) -> None:
-    detail = f"the body is over {MAX_BODY_BYTES} bytes: send less at a time"
-    await problem_response(413, detail, headers={"Connection": "close"})(scope, receive, send)
+    async def _too_many(self, count: int, most: int, scope: Scope, receive: Receive, send: Send) -> None:
+        detail = f"{count} requests are being worked on, at most {most}: come back in {RETRY_S} s"
+        await self._answer(503, detail, "Retry-After", str(RETRY_S))(scope, receive, send)
 
-
-async def _too_many(count: int, most: int, scope: Scope, receive: Receive, send: Send) -> None:
-    detail = f"{count} requests are being worked on, at most {most}: come back in {RETRY_S} s"
-    await problem_response(503, detail, headers={"Retry-After": str(RETRY_S)})(scope, receive, send)
+    def _answer(self, status: int, detail: str, name: str, value: str) -> Response:
+        answer = self._refuse(status, detail)
+        answer.headers[name] = value
+        return answer
 
 
 async def _whole(receive: Receive) -> bytes | None:

@@ -157,7 +157,7 @@ class CloudSettings(GatewaySettings):
         students: further student bundles that crafts fly; the bundled one is always known.
         threads: ONNX Runtime threads, 0 for all cores.
         max_batch: cases one run of the teacher takes at most.
-        max_batch_pixels: of the pictures of one run, three bytes each, for up to three runs at a time. A larger picture
+        max_batch_pixels: of the pictures of one run, three bytes each, for up to five runs at a time. A larger picture
             goes alone.
         max_wait_s: how long an idle teacher waits at most for more cases to share its run, where that pays.
         admission: when cases are refused for now.

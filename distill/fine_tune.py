@@ -69,11 +69,11 @@ class FineTuning(Settings):
     least_boxes: PositiveInt = 10
     replay: tuple[Source, ...] = ()
     held_out: tuple[Source, ...] = ()
-    cases_share: float = Field(default=0.4, gt=0, lt=1)
-    steps: PositiveInt = 500
+    cases_share: float = Field(default=0.25, gt=0, lt=1)
+    steps: PositiveInt = 3000
     batch: PositiveInt = 12
     crop_px: PositiveInt = 256
-    learning_rate: float = Field(default=5e-4, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
     keep_init: float = Field(default=0.0, ge=0, lt=1)
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
     seed: int = Field(default=0, ge=0)

@@ -19,7 +19,7 @@ from sim.bench_fewshot import kept_bundle
 
 LEAVE_OUT_STUDENT = kept_bundle("leaveout")
 UNFAMILIAR = "Bicycle"
-SHOWN, FLOWN_AGAIN = 120, 53
+FLOWN_AGAIN = 53
 FRAMES_PER_S = 3
 
 LESSONS = """
@@ -133,7 +133,7 @@ def known_by_itself(lines, label):
 def test_reviewed_bicycles_are_known_without_a_prompt_after_a_signed_update(data_root, tmp_path):
     hit_uav = data_root / "hit_uav"
     strange = [i for i in read_data_set(hit_uav, "train") if UNFAMILIAR in i.labels and "OtherVehicle" not in i.labels]
-    items = evenly(sorted(strange, key=lambda item: item.path.name), SHOWN)
+    items = sorted(strange, key=lambda item: item.path.name)
     fleet = Fleet(tmp_path, LEAVE_OUT_STUDENT)
     (tmp_path / "edge.toml").write_text(CRAFT)
     fleet.trust()
@@ -150,7 +150,7 @@ def test_reviewed_bicycles_are_known_without_a_prompt_after_a_signed_update(data
     film = flight_of(evenly(showing, FLOWN_AGAIN), tmp_path / "second")
     with fleet.cloud():
         fleet.roll_out(bundle)
-        fly(fleet, film)
+        after = fly(fleet, film)
         until(lambda: fleet.state() == "in_force")
     flown = json.loads((tmp_path / "out" / "summary.json").read_text())["bundle"]
     assert (flown["bundle_id"], fleet.status().flies) == (bundle.bundle_id, bundle.bundle_id)
@@ -161,6 +161,8 @@ def test_reviewed_bicycles_are_known_without_a_prompt_after_a_signed_update(data
     assert student.manifest.labels == (*read_manifest(LEAVE_OUT_STUDENT).labels, UNFAMILIAR)
     scored = (UNFAMILIAR, "Person", "Car")
     found = {split: evaluate(student, read_data_set(hit_uav, split), scored)["ap50"] for split in ("dev", "val")}
-    report = {"cases": told["cases"], "retention": told["retention"]["sets"], "ap50": found}
+    named = len(known_by_itself(after, UNFAMILIAR))
+    report = {"cases": told["cases"], "retention": told["retention"]["sets"], "ap50": found, "named_in_flight": named}
     sys.stderr.write(json.dumps(report, indent=1) + "\n")
-    assert min(found[split][UNFAMILIAR] for split in found) >= 0.05
+    assert min(found[split][UNFAMILIAR] for split in found) >= 0.1
+    assert named

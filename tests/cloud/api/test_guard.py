@@ -178,6 +178,7 @@ def test_real_server_drops_who_drips_and_serves_others_meanwhile(store, monkeypa
 
 def test_requests_over_those_in_work_are_told_to_come_back(client_of, store, monkeypatch):
     monkeypatch.setattr(http_guard, "MAX_AT_ONCE", 0)
+    monkeypatch.setattr(http_guard, "WAIT_S", 0.1)
     answer = client_of("viewer").get("/cases")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
 

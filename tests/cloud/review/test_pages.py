@@ -142,8 +142,10 @@ def test_huge_form_that_does_not_say_so_is_refused_too(console, seen_case):
 def test_pages_over_those_in_work_are_told_to_come_back(console, monkeypatch):
     person = console("ann")
     monkeypatch.setattr(http_guard, "MAX_AT_ONCE", 0)
-    answer = person.get("/review/")
+    monkeypatch.setattr(http_guard, "WAIT_S", 0.1)
+    answer = person.get("/review/fleet/live")
     assert (answer.status_code, answer.headers["retry-after"], answer.headers["x-frame-options"]) == (503, "1", "DENY")
+    assert answer.headers["hx-retarget"] == "#notices"  # the fleet stays as it was
 
 
 def test_console_is_found_without_its_last_slash(console):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import threading
 import time
 import uuid
 from collections.abc import Iterable
@@ -17,24 +17,48 @@ from cloud.errors import BankMoved
 from cloud.tables import BankRow, FleetPromptRow, RevokedPromptRow
 from protocols.values import BankRef, Prompt, PromptBank
 
-_KEPT_BANKS = 64
-"""Banks that stay read, for pages ask for the same ones every two seconds; each takes a megabyte or two at most."""
+_HELD_BYTES = 64 * 2**20
+"""Of banks that stay decoded, packed: pages ask for the same ones every two seconds."""
 
 KEPT_REVISIONS = 16
 """A craft that holds an older one gets a snapshot instead of a delta."""
+
+
+class DecodedBanks:
+    """The newest bank of each craft as it was decoded last, as many as there is room for."""
+
+    def __init__(self) -> None:
+        """Hold none."""
+        self._lock, self._bytes = threading.Lock(), 0
+        self._held: dict[str, tuple[bytes, PromptBank]] = {}
+
+    def of(self, row: BankRow) -> PromptBank:
+        """The bank of a row."""
+        with self._lock:
+            packed, bank = self._held.get(row.craft, (b"", None))
+        if bank is not None and (bank.epoch, bank.revision, packed) == (row.epoch, row.revision, row.prompts):
+            return bank
+        bank = _bank(row)
+        with self._lock:
+            self._bytes -= len(self._held.pop(row.craft, (b"", bank))[0])
+            if self._bytes + len(row.prompts) <= _HELD_BYTES:
+                self._held[row.craft] = row.prompts, bank
+                self._bytes += len(row.prompts)
+        return bank
 
 
 class BankShelf:
     """The prompt part of the store."""
 
     _db: Database
+    _banks: DecodedBanks
 
     def bank(self, craft: str) -> PromptBank:
         """The bank a craft should hold; at first use an empty one in a new epoch, which stays."""
         with self._db.reading() as session:
             row = _latest(session, craft)
         if row is not None:
-            return _bank(row)
+            return self._banks.of(row)
         with self._db.writing() as session:
             row = _latest(session, craft) or _row(craft, PromptBank.empty(uuid.uuid4().hex))
             session.add(row)
@@ -143,12 +167,7 @@ def _row(craft: str, bank: PromptBank) -> BankRow:
 
 
 def _bank(row: BankRow) -> PromptBank:
-    return _read(row.epoch, row.revision, row.prompts)
-
-
-@functools.lru_cache(_KEPT_BANKS)
-def _read(epoch: str, revision: int, packed: bytes) -> PromptBank:
-    return PromptBank(epoch=epoch, revision=revision, prompts=tuple(_prompts(packed)))
+    return PromptBank(epoch=row.epoch, revision=row.revision, prompts=tuple(_prompts(row.prompts)))
 
 
 def _packed(prompts: Iterable[Prompt]) -> bytes:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast
 
-from sqlalchemy import ScalarResult, select
+from sqlalchemy import ScalarResult, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from cloud.database import Database
@@ -186,6 +186,13 @@ class BundleShelf:
         query = query if craft is None else query.where(CraftBundleRow.craft == craft)
         with self._db.reading() as session:
             return [_craft_bundle(row) for row in session.scalars(query)]
+
+    def newest_craft_bundles(self) -> dict[str, CraftBundle]:
+        """How far the rollout has come that each craft spoke of last; a craft that was offered none is missing."""
+        newest = select(CraftBundleRow.craft, func.max(CraftBundleRow.heard_at_s)).group_by(CraftBundleRow.craft)
+        query = select(CraftBundleRow).where(tuple_(CraftBundleRow.craft, CraftBundleRow.heard_at_s).in_(newest))
+        with self._db.reading() as session:
+            return {row.craft: _craft_bundle(row) for row in session.scalars(query.order_by(CraftBundleRow.id))}
 
     def flown_bundles(self) -> dict[str, str | None]:
         """The published bundle that each craft says it flies, by craft; None is one that it was given by hand."""

@@ -30,8 +30,17 @@ from protocols.errors import SkyloopError
 _WANTED_BYTES = 5 * 2**30
 """What a few days of cases take."""
 
-_SOON_S = 7 * 86_400.0
+_SOON_DAYS = 7.0
 """What is signed for less is a warning: somebody has to fetch the keys."""
+
+_REFRESH = "run `skyloop-cloud bundles refresh`"
+_SIGN_ANEW = {
+    "root": "make new keys and run `skyloop-cloud bundles rotate`",
+    "targets": "publish a bundle, which signs the list of them anew",
+    "snapshot": _REFRESH,
+    "timestamp": _REFRESH,
+}
+"""What puts off the end of each role."""
 
 _STORE_NAME = "skyloop.sqlite"
 _OF_THE_CONSOLE = ("fastapi", "uvicorn", "jinja2", "python_multipart", "argon2")
@@ -131,15 +140,12 @@ def _bundles(data: Path) -> list[Check]:
     registry = Registry(data)
     if not registry.timestamp_path.is_file():
         return []
-    left_s, count = registry.expires_at_s() - time.time(), len(registry.bundles())
-    told = f"{count} published, {_left(left_s)}"
-    cure = f"run `skyloop-cloud bundles refresh --keys KEYS --data {data}`"
-    return [Check("bundles", "ok", told) if left_s > _SOON_S else Check("bundles", "warning", told, cure)]
-
-
-def _left(seconds: float) -> str:
-    days = abs(seconds) / 86_400
-    return f"signed for {days:.0f} more days" if seconds > 0 else f"the signature expired {days:.0f} days ago"
+    role, end_s = min(registry.ends_s().items(), key=lambda item: item[1])
+    days = (end_s - time.time()) / 86_400
+    left = f"{role} counts for {days:.0f} more days" if days > 0 else f"{role} expired {-days:.0f} days ago"
+    told = f"{len(registry.bundles())} published; {left}"
+    cure = _SIGN_ANEW[role]
+    return [Check("bundles", "ok", told) if days > _SOON_DAYS else Check("bundles", "warning", told, cure)]
 
 
 def _ports(settings: CloudSettings) -> list[Check]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -99,7 +100,8 @@ class Engine:
         self._teaching = ThreadPoolExecutor(1, "skyloop-teach")
         self._waiting = WaitingCases(settings.admission.max_waiting + _MARGIN)
         self._in_work: set[tuple[str, str]] = set()
-        self._ready: deque[OpenedCase | WaitingCase] = deque()  # one thread fills it, another takes
+        self._ready: list[OpenedCase | WaitingCase] = []
+        self._handing = threading.Lock()  # of `_ready`: the event loop fills it, the teacher's thread takes
         self._answered: asyncio.Queue[_Run | None] = asyncio.Queue(1)
         self._times, self._rate = RunTimes(), ArrivalRate()
         self._is_behind = True  # the store may have cases that are not known here
@@ -134,11 +136,12 @@ class Engine:
         try:
             await asyncio.gather(*tasks)
         finally:
+            self._is_stopping = True  # also for the teacher's thread, where a task failed
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self._opener.shutdown()
-            self._teaching.shutdown()
+            for executor in (self._opener, self._teaching):
+                await _in(None, executor.shutdown)
 
     async def _open_ahead(self) -> None:
         """Open the pictures of the next cases, up to a batch, while the teacher is at work."""
@@ -150,22 +153,21 @@ class Engine:
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._woken.wait(), early_s)
                 continue
-            room = self._settings.max_batch - len(self._ready)
-            pixels = self._settings.max_batch_pixels - sum(_waiting(case).pixels for case in self._ready)
-            if self._ready and pixels <= 0:
-                room = 0
-            ahead_s = self._times.of(self._settings.max_batch)
-            batch = self._waiting.take(self._clock.monotonic_s(), ahead_s, room, pixels)
+            with self._handing:
+                ready = [_waiting(case).pixels for case in self._ready]
+            room, pixels = self._settings.max_batch - len(ready), self._settings.max_batch_pixels - sum(ready)
+            ahead_s, now_s = self._times.of(self._settings.max_batch), self._clock.monotonic_s()
+            batch = self._waiting.take(now_s, ahead_s, room, pixels, may_exceed=not ready)
             if not batch:
                 await self._pause()
                 continue
             self._in_work.update(case.key for case in batch)
-            if self._is_idle:  # it opens them itself: handing them from thread to thread would take longer
-                self._ready.extend(batch)
-            else:
+            opened: Sequence[OpenedCase | WaitingCase] = batch
+            if not self._is_idle:  # else it opens them itself: handing them from thread to thread would take longer
                 begin_s = self._clock.monotonic_s()
                 opened = await _in(self._opener, self._interpreter.open, batch)
                 self._open_s += _ALPHA * ((self._clock.monotonic_s() - begin_s) / len(batch) - self._open_s)
+            with self._handing:
                 self._ready.extend(opened)
             self._is_ready.set()
 
@@ -243,14 +245,12 @@ class Engine:
         """In the teacher's thread: answers to all that is open by now; None where that is nothing."""
         if self._is_stopping:
             return None
-        ready: list[OpenedCase | WaitingCase] = []
-        with contextlib.suppress(IndexError):
-            while True:
-                ready.append(self._ready.popleft())
-        if not ready:
-            return None
-        begin_s = self._clock.monotonic_s()
-        self._busy_until_s = begin_s + self._times.of(len(ready))
+        with self._handing:
+            if not self._ready:
+                return None
+            ready, self._ready = self._ready, []
+            begin_s = self._clock.monotonic_s()
+            self._busy_until_s = begin_s + self._times.of(len(ready))
         loop.call_soon_threadsafe(self.wake)  # there is room for the next
         self._note_batch([_waiting(case) for case in ready])
         closed = [case for case in ready if isinstance(case, WaitingCase)]

@@ -65,12 +65,7 @@ class FleetBundles:
 
     def status(self) -> list[CraftStatus]:
         """Every craft that is enrolled, by name."""
-        flown = self._store.flown_bundles()
-        newest: dict[str, CraftBundle] = {}
-        for told in self._store.craft_bundles():
-            held = newest.setdefault(told.craft, told)
-            if told.heard_at_s > held.heard_at_s:
-                newest[told.craft] = told
+        flown, newest = self._store.flown_bundles(), self._store.newest_craft_bundles()
         names = [craft.name for craft in self._store.crafts() if not craft.is_revoked]
         return [CraftStatus(name, flown.get(name), newest.get(name)) for name in names]
 

@@ -6,6 +6,7 @@ All is refused before anything of it is decoded, and with an answer of the part'
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -26,9 +27,13 @@ MAX_READING = 256
 """Bodies on their way; a place of their own, so that who drips keeps nobody from reading lists."""
 
 MAX_AT_ONCE = 64
-"""Requests in work; more are told to come back. The threads and database connections they share are fewer."""
+"""Requests in work; more wait a little, then are told to come back. They share fewer threads and connections."""
 
 RETRY_S = 1
+WAIT_S = 5.0
+"""For a place: browsers ask for all pictures of a page at once, and should not be shown half of them."""
+
+_STEP_S = 0.02
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -81,6 +86,7 @@ class Guard:
         self._reading += 1
         try:
             body = await asyncio.wait_for(_whole(receive), BODY_S)
+            has_place = body is not None and await self._place()
         except _TooLarge:
             await self._too_large(scope, receive, send)
             return
@@ -92,14 +98,23 @@ class Guard:
             self._reading -= 1
         if body is None:
             return
-        if self._in_work >= MAX_AT_ONCE:
+        if not has_place:
             await self._too_many(self._in_work, MAX_AT_ONCE, scope, receive, send)
             return
-        self._in_work += 1
         try:
             await self._app(scope, _Replayed(body, receive), send)
         finally:
             self._in_work -= 1
+
+    async def _place(self) -> bool:
+        """Whether a place among those in work was taken."""
+        until_s = time.monotonic() + WAIT_S
+        while self._in_work >= MAX_AT_ONCE:
+            if time.monotonic() >= until_s:
+                return False
+            await asyncio.sleep(_STEP_S)
+        self._in_work += 1
+        return True
 
     async def _too_large(self, scope: Scope, receive: Receive, send: Send) -> None:
         detail = f"the body is over {MAX_BODY_BYTES} bytes: send less at a time"

@@ -137,8 +137,12 @@ class Registry:
 
     def expires_at_s(self) -> float:
         """When the first of what crafts are sent expires, wall time; until then it must be signed anew."""
-        signed = [self._root().signed.expires, *(metadata.signed.expires for metadata in self._read())]
-        return min(expires.timestamp() for expires in signed)
+        return min(self.ends_s().values())
+
+    def ends_s(self) -> dict[str, float]:
+        """When what each role has signed expires, wall time: `refresh` puts off snapshot and timestamp alone."""
+        signed = (self._root(), *self._read())
+        return {str(metadata.signed.type): metadata.signed.expires.timestamp() for metadata in signed}
 
     def archive_path(self, bundle: PublishedBundle) -> Path:
         """Where a bundle's archive lies."""

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from cloud.account_shelf import AccountShelf
 from cloud.answer_shelf import AnswerShelf, CaseState
 from cloud.background_shelf import BackgroundShelf
-from cloud.bank_shelf import BankShelf
+from cloud.bank_shelf import BankShelf, DecodedBanks
 from cloud.bundle_shelf import BundleShelf
 from cloud.case_value import expected_value, labels_in, labels_text
 from cloud.craft_shelf import Craft, CraftShelf
@@ -114,6 +114,7 @@ class CaseStore(
             raise StoreError(f"{data_dir}: cannot be made ({exc.strerror}); give another --data folder") from exc
         self._db = Database(data_dir / "skyloop.sqlite")
         self._files = ImageryFiles(data_dir / "imagery")
+        self._banks = DecodedBanks()
 
     def close(self) -> None:
         """Close the database; the store cannot be used afterwards."""

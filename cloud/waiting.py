@@ -161,19 +161,22 @@ class WaitingCases:
             self._line_of(case.stored.craft).add(case, self._seq)
         return True
 
-    def take(self, now_s: float, ahead_s: float, most: int, most_pixels: float) -> list[WaitingCase]:
+    def take(
+        self, now_s: float, ahead_s: float, most: int, most_pixels: float, *, may_exceed: bool = True
+    ) -> list[WaitingCase]:
         """The cases to answer next, in the order in which they came; they wait no longer.
 
         Args:
             now_s: monotonic time.
             ahead_s: until they are answered: what would come too late waits for all others.
             most: cases.
-            most_pixels: of all of them; the first may have more.
+            most_pixels: of all of them.
+            may_exceed: the first may have more, and goes alone then; not where others are taken already.
         """
         taken: list[WaitingCase] = []
         pixels = 0
         while len(taken) < most and (case := self._pop(now_s, now_s + ahead_s)) is not None:
-            if taken and pixels + case.pixels > most_pixels:
+            if (taken or not may_exceed) and pixels + case.pixels > most_pixels:
                 self._aside = case
                 break
             self._out(case)

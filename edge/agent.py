@@ -111,6 +111,7 @@ class Agent:
         *,
         max_frames: int | None = None,
         on_frame: Callable[[Frame, FrameResult], bool] | None = None,
+        on_wait: Callable[[], None] = lambda: None,
     ) -> dict[str, Any]:
         """Fly until the source ends and return the summary; inference runs one frame ahead of the rest.
 
@@ -118,6 +119,7 @@ class Agent:
             source: where frames come from; closed at the end.
             max_frames: stop after this many.
             on_frame: called with every result; returning False stops the run.
+            on_wait: called again and again while cases are delivered after the last frame.
         """
         try:
             with closing(run_ahead(self._perceive(source), 1, source.stopped, "perceive")) as perceived:
@@ -130,7 +132,7 @@ class Agent:
                         break
         finally:
             source.close()
-        self._deliver()
+        self._deliver(on_wait)
         return self.summary(source)
 
     def _perceive(self, source: Source) -> Iterator[tuple[Frame, Perception, InUse]]:
@@ -296,11 +298,12 @@ class Agent:
             key = f"{detection.provenance.split(':')[0]}/{detection.label}"
             statistics.detections[key] = statistics.detections.get(key, 0) + 1
 
-    def _deliver(self) -> None:
+    def _deliver(self, on_wait: Callable[[], None]) -> None:
         """Give the link some time to empty the spool after a recording's last frame, and note what it answers."""
         deadline_s = time.monotonic() + self.settings.linger_s
         while self._spool is not None and self._link is not None and len(self._spool) and time.monotonic() < deadline_s:
             time.sleep(0.05)
+            on_wait()
             self._take_answers()
             self._take_bank()
             self._show_again(time.monotonic())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -374,7 +375,7 @@ def _fly(agent: Agent, frames: Source, max_frames: int | None, *, show: bool) ->
     """Run the agent with a progress line; SIGTERM and Ctrl-C end the run and keep what was found."""
     signal.signal(signal.SIGTERM, lambda *_: frames.close())
     signal.signal(signal.SIGINT, lambda *_: frames.close())
-    manager = ServiceManager()
+    manager = ServiceManager(os.environ)
     manager.ready()
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=error_console, disable=not sys.stderr.isatty()) as progress:
@@ -387,7 +388,7 @@ def _fly(agent: Agent, frames: Source, max_frames: int | None, *, show: bool) ->
             progress.update(task, description=text)
             return _show(frame, result) if show else True
 
-        return agent.run(frames, max_frames=max_frames, on_frame=after)
+        return agent.run(frames, max_frames=max_frames, on_frame=after, on_wait=manager.alive)
 
 
 def _show(frame: Frame, result: FrameResult) -> bool:

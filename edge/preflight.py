@@ -24,6 +24,9 @@ from protocols.errors import SkyloopError
 _SOURCE_S = 15.0
 """A camera or stream that shows nothing for so long shows nothing."""
 
+_SOON_S = 30 * 86_400.0
+"""A root that ends within it is a warning: the flight after this one may be too late."""
+
 _RESULTS_BYTES = 2**30
 """Beside the spool, what an hour's video and lines may take."""
 
@@ -82,10 +85,10 @@ def _updates(flight: Flight, wall_s: float) -> list[Check]:
     version, until_s = found
     until = datetime.fromtimestamp(until_s, timezone.utc)
     told = f"root version {version}, until {until:%Y-%m-%d}"
-    if until_s > wall_s:
+    if until_s > wall_s + _SOON_S:
         return [Check("updates", "ok", told)]
-    cure = "set this clock, or have the signers rotate it (docs/updates.md)"
-    return [Check("updates", "warning", f"{told}: it has expired, no bundle is taken", cure)]
+    when = "it ends soon" if until_s > wall_s else "it has expired, and a bundle is taken only with a newer one"
+    return [Check("updates", "warning", f"{told}: {when}", "see that the signers rotate it (docs/updates.md)")]
 
 
 def _runtimes(tried: Mapping[str, Mapping[str, Any]]) -> Check:

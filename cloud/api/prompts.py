@@ -24,9 +24,9 @@ PromptId: TypeAlias = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$", des
 
 @router.get("/prompts", dependencies=[_viewer], responses=documented(404))
 def list_prompts(request: Request, craft: OfCraft = None, limit: Limit = 50, cursor: Cursor = None) -> Page[PromptOut]:
-    """Prompts in force, newest first; at most 64 for each craft."""
+    """Prompts in force, by id, so that one which is issued anew keeps its place; at most 64 for each craft."""
     listed = _listed(backend_of(request).store, craft)
-    return page_of(listed, lambda prompt: (-prompt.issued_at_s, prompt.prompt_id), limit, cursor, "prompts", craft)
+    return page_of(listed, lambda prompt: (prompt.prompt_id,), limit, cursor, "prompts", craft)
 
 
 @router.get("/prompts/{prompt_id}", dependencies=[_viewer], responses=documented(404))

@@ -61,7 +61,8 @@ def add_console(app: FastAPI) -> ReviewDesk:
 
 
 def _refused(status: int, detail: str) -> Response:
-    return PlainTextResponse(detail, status)
+    """Beside the page that is open, where it is a part of one."""
+    return PlainTextResponse(detail, status, {"HX-Retarget": "#notices", "HX-Reswap": "innerHTML"})
 
 
 class _Static(StaticFiles):

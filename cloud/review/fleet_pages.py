@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse
 from cloud import banks
 from cloud.accounts import Principal
 from cloud.backend import Backend
-from cloud.fleet_bundles import CraftStatus, FleetBundles
+from cloud.bundle_shelf import OVER, CraftBundle, RolloutState
 from cloud.gateway_settings import CraftLive
 from cloud.http_access import backend_of, requires
 from cloud.review.footprints import map_of
@@ -44,7 +44,9 @@ class CraftNow:
         answered_s: wall time of the newest answer to one of its cases; None where there is none.
         is_unanswered: cases came since, and that answer is old.
         prompts: of the bank.
-        bundle: the published bundle that it flies, and the one on its way to it; None once its key is revoked.
+        flies: the published bundle that it says it flies; "" is one that it was given by hand, None is not known.
+        rollout: how far the rollout is that it spoke of last; None where it never was offered one.
+        rollout_state: of that rollout.
     """
 
     craft: Craft
@@ -55,7 +57,9 @@ class CraftNow:
     answered_s: float | None
     is_unanswered: bool
     prompts: tuple[Prompt, ...]
-    bundle: CraftStatus | None
+    flies: str | None
+    rollout: CraftBundle | None
+    rollout_state: RolloutState | None
 
 
 @router.get("/fleet")
@@ -131,6 +135,7 @@ def _fleet(backend: Backend) -> dict[str, Any]:
         "fleet": [_now(backend, craft, facts) for craft in backend.store.crafts()],
         "stale_s": max(_STALE_HEARTBEATS * backend.settings.heartbeat_s, 3.0),
         "case_link": case_link,
+        "over": OVER,
     }
 
 
@@ -139,16 +144,29 @@ class _Facts:
 
     def __init__(self, backend: Backend) -> None:
         self.heard, self.answered_s = backend.live(), backend.store.newest_answers_s()
-        self.bundles = {status.craft: status for status in FleetBundles(backend.store).status()}
+        self.flown = {craft: name or "" for craft, name in backend.store.flown_bundles().items()}
+        self.newest = backend.store.newest_craft_bundles()
+        self.rollouts = {rollout.rollout_id: rollout.state for rollout in backend.store.rollouts()}
 
 
 def _now(backend: Backend, craft: Craft, facts: _Facts) -> CraftNow:
     heard, answered_s = facts.heard.get(craft.name, CraftLive()), facts.answered_s.get(craft.name)
-    bank, bundle = backend.store.bank(craft.name), facts.bundles.get(craft.name)
+    bank, told = backend.store.bank(craft.name), facts.newest.get(craft.name)
     newest = next(iter(backend.store.newest_cases(craft.name, 1)), None)
     is_unanswered = newest is not None and _is_unanswered(newest.received_at_s, answered_s, backend.clock.wall_s())
-    is_held = heard.bank == bank.ref
-    return CraftNow(craft, heard, bank, is_held, newest, answered_s, is_unanswered, bank.prompts, bundle)
+    return CraftNow(
+        craft=craft,
+        live=heard,
+        bank=bank,
+        holds_bank=heard.bank == bank.ref,
+        newest=newest,
+        answered_s=answered_s,
+        is_unanswered=is_unanswered,
+        prompts=bank.prompts,
+        flies=facts.flown.get(craft.name),
+        rollout=told,
+        rollout_state=facts.rollouts.get(told.rollout_id) if told else None,
+    )
 
 
 def _is_unanswered(came_s: float, answered_s: float | None, now_s: float) -> bool:

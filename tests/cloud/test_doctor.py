@@ -8,7 +8,7 @@ import pytest
 from bundle_fleet import Signing
 from gateway_peers import answer_to, big_case
 
-from cloud import cli
+from cloud import cli, signing_keys
 from cloud.config import CloudSettings
 from cloud.data_lock import is_served, serving
 from cloud.doctor import examine
@@ -60,14 +60,24 @@ def test_enrolled_crafts_and_admins_are_counted(settings):
     assert found["people"].state == "ok"
 
 
-@pytest.mark.parametrize(("days", "state"), [(30, "ok"), (6, "warning")])
-def test_signatures_that_end_soon_are_a_warning(settings, tmp_path, tiny_bundle, days, state):
+@pytest.mark.parametrize(("days", "state", "cure"), [(30, "ok", ""), (6, "warning", "bundles refresh")])
+def test_signatures_that_end_soon_are_a_warning(settings, tmp_path, tiny_bundle, days, state, cure):
     assert "bundles" not in checked(settings)
     signing = Signing(settings.data, tmp_path / "signing")
     signing.publish(tiny_bundle.folder)
     signing.registry.refresh(signing.signers, days=days)
     bundles = checked(settings)["bundles"]
-    assert (bundles.state, bundles.found) == (state, f"1 published, signed for {days} more days")
+    assert (bundles.state, f"counts for {days} more days" in bundles.found) == (state, True)
+    assert cure in bundles.cure
+
+
+def test_list_of_bundles_that_ends_first_is_signed_by_publishing(settings, tmp_path, tiny_bundle, monkeypatch):
+    signing = Signing(settings.data, tmp_path / "signing")
+    monkeypatch.setitem(signing_keys.LIFE_DAYS, "targets", 5)
+    signing.publish(tiny_bundle.folder)
+    bundles = checked(settings)["bundles"]
+    assert (bundles.state, "targets counts for 5 more days" in bundles.found) == ("warning", True)
+    assert "publish a bundle" in bundles.cure
 
 
 def test_looking_makes_no_lock_where_no_server_ever_ran(settings):

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from cloud import engine as engine_module
 from cloud.config import CloudSettings, PromptSettings
 from cloud.engine import Engine
 from cloud.errors import StoreError, TeacherError
@@ -303,6 +304,36 @@ def test_next_run_begins_while_the_event_loop_is_busy(open_store, steps, paintin
         return [first, second]
 
     assert run_engine(open_store, steps, scenario) == steps.asked
+
+
+def test_cases_are_chosen_while_the_teacher_takes_what_is_ready(open_store, steps, painting, monkeypatch):
+    """The loop counts the pixels of what is ready as slowly as it can, and the teacher takes as fast as it can."""
+    quick = engine_module._waiting
+    monkeypatch.setattr(engine_module, "_waiting", lambda case: time.sleep(0.001) or quick(case))
+    steps.may_end.set()
+
+    async def scenario(engine):
+        ids = []
+        for _ in range(30):
+            ids += arrive(engine, open_store, painting, 3)
+            await asyncio.sleep(0.003)
+        await until(lambda: len(steps.kept) >= len(ids))
+        return ids
+
+    assert sorted(run_engine(open_store, steps, scenario, max_batch=8)) == sorted(steps.kept)
+
+
+def test_run_that_fails_ends_the_engine_and_begins_no_other(open_store, steps, painting, monkeypatch):
+    monkeypatch.setattr(steps, "ask", lambda cases: steps.asked.append(len(cases)) or 1 / 0)
+
+    async def scenario(engine):
+        for count in (1, 2):
+            arrive(engine, open_store, painting, count)
+        await asyncio.sleep(1)
+
+    with pytest.raises(ZeroDivisionError):
+        run_engine(open_store, steps, scenario)
+    assert len(steps.asked) == 1
 
 
 def test_batch_that_the_store_did_not_keep_is_answered_again(open_store, steps, painting, monkeypatch):

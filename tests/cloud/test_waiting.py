@@ -89,6 +89,14 @@ def test_picture_larger_than_the_bound_goes_alone(waiting):
     assert take(waiting, most_pixels=1) == cases[:1]
 
 
+def test_picture_larger_than_what_is_left_waits_for_the_next_batch_and_is_first_there(waiting):
+    cases = [waiting_case(came_s=float(second)) for second in range(2)]
+    waiting.add(cases)
+    assert waiting.take(10.0, 0.0, 99, 1, may_exceed=False) == []
+    assert len(waiting) == 2
+    assert take(waiting, 1, most_pixels=1) == cases[:1]
+
+
 def test_no_case_waits_twice_and_no_more_than_there_is_room_for():
     waiting = WaitingCases(2)
     case = waiting_case()

@@ -285,10 +285,12 @@ def test_run_takes_a_prompt_that_arrives_while_the_last_cases_are_delivered(stud
             timer.start()
         return True
 
-    summary = agent.run(source, on_frame=at_the_end)
+    waited = []
+    summary = agent.run(source, on_frame=at_the_end, on_wait=lambda: waited.append(1))
     timer.join()
     assert summary["frames"] == 12
     assert summary["loop_ms"]["count"] == 1
+    assert waited  # a watchdog hears of it
 
 
 def test_run_known_detections_are_the_same_with_a_prompt(student, flight, tmp_path):

@@ -42,7 +42,7 @@ def test_only_what_was_named_is_looked_at(tmp_path):
     assert found["runtime"].found == "cpu with fp32, 3.0 ms for 640 x 512"
 
 
-@pytest.mark.parametrize(("ahead_days", "state"), [(700, "ok"), (731, "warning")])
+@pytest.mark.parametrize(("ahead_days", "state"), [(690, "ok"), (710, "warning"), (731, "warning")])
 def test_end_of_the_trusted_root_is_told(tmp_path, fake_clock, ahead_days, state):
     keys = tmp_path / "keys"
     new_keys(keys, "edge")

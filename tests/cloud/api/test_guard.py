@@ -148,7 +148,9 @@ def test_real_server_drops_who_drips_and_serves_others_meanwhile(store, monkeypa
     monkeypatch.setattr(http_guard, "MAX_READING", 4)
     monkeypatch.setattr(http_guard, "MAX_AT_ONCE", 1)
     service = service_of(store)
-    token = client_for(service, "analyst").headers["Authorization"]
+    analyst = client_for(service, "analyst")
+    assert analyst.get("/cases").status_code == 200  # what stands before the API is put together with its first request
+    token = analyst.headers["Authorization"]
     head = f"POST /api/v1/cases/{'0' * 32}/reviews HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n"
     head += "Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
     listing = f"GET /api/v1/cases HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n\r\n"
@@ -178,6 +180,7 @@ def test_real_server_drops_who_drips_and_serves_others_meanwhile(store, monkeypa
 
 def test_requests_over_those_in_work_are_told_to_come_back(client_of, store, monkeypatch):
     monkeypatch.setattr(http_guard, "MAX_AT_ONCE", 0)
+    monkeypatch.setattr(http_guard, "WAIT_S", 0.1)
     answer = client_of("viewer").get("/cases")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
 

@@ -1,5 +1,6 @@
 """The console's pages: who sees what, and nothing that a craft sends becomes markup."""
 
+import re
 import time
 from dataclasses import replace
 
@@ -141,8 +142,10 @@ def test_huge_form_that_does_not_say_so_is_refused_too(console, seen_case):
 def test_pages_over_those_in_work_are_told_to_come_back(console, monkeypatch):
     person = console("ann")
     monkeypatch.setattr(http_guard, "MAX_AT_ONCE", 0)
-    answer = person.get("/review/")
+    monkeypatch.setattr(http_guard, "WAIT_S", 0.1)
+    answer = person.get("/review/fleet/live")
     assert (answer.status_code, answer.headers["retry-after"], answer.headers["x-frame-options"]) == (503, "1", "DENY")
+    assert answer.headers["hx-retarget"] == "#notices"  # the fleet stays as it was
 
 
 def test_console_is_found_without_its_last_slash(console):
@@ -257,16 +260,30 @@ def test_fleet_says_what_is_stale(console, backend, open_store, seen_case):
 
 def test_fleet_says_what_flies_and_what_is_on_its_way(console, open_store, seen_case):
     person = console("vic")
+
+    def bundle():
+        return re.search("Bundle (.*) Software", words(person.get("/review/fleet")))[1]
+
     open_store.set_craft_profile("uav", "0123456789abcdef", "u8s8", ("Person",))
-    assert "Bundle as given, space 0123456789ab u8s8 Software" in words(person.get("/review/fleet"))
-    rollout = open_store.add_rollout("student-7", percent=100.0, crafts=(), by="olga", now_s=1.0)
-    told = CraftBundle("uav", rollout.rollout_id, "student-7", "fetching", "", 43, 100, 6.0)
+    assert bundle() == "space 0123456789ab u8s8"
+    open_store.note_flown("uav", None, 1.0)
+    assert bundle() == "as given, space 0123456789ab u8s8"
+    open_store.note_flown("uav", "student-6", 2.0)
+    first, rollout = (
+        open_store.add_rollout(f"student-{n}", percent=100.0, crafts=(), by="olga", now_s=1.0) for n in (6, 7)
+    )
+    open_store.note_bundle(CraftBundle("uav", first.rollout_id, "student-6", "in_force", "", 100, 100, 3.0))
+    assert bundle() == "student-6 u8s8"
+    told = CraftBundle("uav", rollout.rollout_id, "student-7", "fetching", "", 43, 100, time.time() - 7300)
     open_store.note_bundle(told)
-    assert "u8s8 student-7: fetching 43 % Software" in words(person.get("/review/fleet"))
+    assert bundle() == "student-6 u8s8 student-7: fetching 43 % 2 h ago"
+    open_store.change_rollout(rollout.rollout_id, state="stopped")
+    assert bundle() == "student-6 u8s8"
     open_store.note_bundle(replace(told, state="refused", reason="wrongly <signed>"))
-    assert "student-7: refused wrongly <signed> Software" in words(person.get("/review/fleet"))
-    open_store.note_flown("uav", "student-6", 7.0)
-    assert "Bundle student-6 u8s8 student-7: refused" in words(person.get("/review/fleet"))
+    assert bundle() == "student-6 u8s8 student-7: refused 2 h ago wrongly <signed>"
+    open_store.note_bundle(replace(told, state="in_force"))
+    open_store.change_rollout(rollout.rollout_id, state="rolled_back")
+    assert bundle() == "student-6 u8s8 student-7: to be taken back"
 
 
 def test_old_result_is_stale_where_cases_came_since(console, open_store, seen_case):

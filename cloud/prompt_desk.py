@@ -20,7 +20,7 @@ from cloud.config import PromptSettings
 from cloud.errors import PromptRefused
 from cloud.evidence import Evidence, background_of, look
 from cloud.merging import add_negatives, merge_prompts, shun
-from cloud.prompting import Finding, build_prompt, false_rows, negative_views, replay
+from cloud.prompting import Finding, Replay, build_prompt, false_rows, negative_views, replay
 from cloud.store import CaseStore
 from cloud.twins import Twins
 from edge.clock import Clock
@@ -183,11 +183,8 @@ class PromptDesk:
             return Outcome("enough")
         prompt = self.draft(twin, craft, evidence, finding)
         outcome = self._put_in_force(craft, prompt, self.clock.wall_s())
-        fooled = int(replay((prompt,), evidence, finding).fooled.sum())
-        if fooled:
-            told = f"{fooled} of {len(finding.negatives_xyxy)} hard negatives still look like it"
-            outcome = replace(outcome, reason="; ".join(filter(None, (outcome.reason, told))))
-        return outcome
+        told = _doubts(replay((prompt,), evidence, finding), finding)
+        return replace(outcome, reason="; ".join(filter(None, (outcome.reason, *told))))
 
     def draft(
         self, twin: Student, craft: str, evidence: Evidence, finding: Finding, before: Sequence[Prompt] = ()
@@ -284,3 +281,13 @@ def _mistaken(prompt: Prompt, evidence: Evidence, own: Boxes | None, others: Box
     overlap = box_iou(evidence.seen.boxes_xyxy[rows], others)
     confused = rows[overlap.max(axis=1, initial=0.0) >= _NAMED_IOU]
     return np.asarray(evidence.seen.embeddings[confused], dtype=np.float32)
+
+
+def _doubts(found: Replay, finding: Finding) -> list[str]:
+    """What a person should know of a prompt that is issued all the same."""
+    told = []
+    if len(finding.boxes_xyxy) and not found.found.any() and not found.relevant:
+        told.append("it finds nothing yet: the craft sees no object in what you drew, box one where it is larger")
+    if fooled := int(found.fooled.sum()):
+        told.append(f"{fooled} of {len(finding.negatives_xyxy)} hard negatives still look like it")
+    return told

@@ -246,4 +246,5 @@ def _check_replay(prompt: Prompt, evidence: Evidence, finding: Finding, false_pe
         cure = "box it more tightly" if is_object else "the craft sees no object there, box it where it is larger"
         raise PromptRefused(f"replayed on its own case the prompt finds nothing: {cure}")
     if false > false_per_box * max(hits, 1):
-        raise PromptRefused(f"replayed on its own case the prompt finds {hits} and {false} false ones")
+        cure = "box every such thing in the picture, and mark what only looks like it as hard negatives"
+        raise PromptRefused(f"replayed on its own case the prompt finds {hits} and {false} false ones: {cure}")

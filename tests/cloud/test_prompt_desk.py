@@ -53,6 +53,13 @@ def test_answer_issues_a_prompt(desk, open_store, twin, evidence, boxes):
     assert [p.label for p in open_store.bank("uav").prompts] == ["debris"]
 
 
+def test_prompt_of_what_the_craft_sees_no_object_in_says_so(desk, twin, evidence, painting):
+    assert "it finds nothing yet" not in desk.answer(twin, "uav", evidence, finding(painting.box_at((50, 50)))).reason
+    town = finding(np.asarray([[4, 4, 150, 120]], np.float32), origin="person", label="town")
+    outcome = desk.answer(twin, "uav", evidence, town)
+    assert (outcome.state, "it finds nothing yet: the craft sees no object" in outcome.reason) == ("issued", True)
+
+
 def test_answer_is_enough_when_the_craft_finds_it_already(desk, open_store, twin, evidence, boxes):
     desk.answer(twin, "uav", evidence, finding(boxes))
     assert desk.answer(twin, "uav", evidence, finding(boxes)).state == "enough"

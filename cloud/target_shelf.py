@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Select, delete, or_, select
+from sqlalchemy import ColumnElement, Select, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from cloud.database import Database
 from cloud.errors import NotThere, RequestError
-from cloud.tables import CraftRow, TargetRow
+from cloud.tables import CaseRow, CraftRow, TargetRow
 from protocols.limits import MAX_TARGETS
 from protocols.messages import TargetStatus, TrackTarget
 
@@ -168,6 +168,12 @@ class TargetShelf:
             row.status_json = status.model_dump_json()
             if status.state in FINISHED or not row.is_stopping:
                 row.is_answered, row.is_stopping = True, False
+            if status.state in FINISHED:  # where it is helps nobody any more
+                asked = CaseRow.reason.contains(f"({_stored(row, now_s).order.label})? The teacher", autoescape=True)
+                moot = update(CaseRow).where(
+                    CaseRow.craft == craft, CaseRow.state == "unsure", CaseRow.value > 0, asked
+                )
+                session.execute(moot.values(value=0.0))
             return True
 
     def note_unheard(self, craft: str, reason: str) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cloud.asking import review_label
+from cloud.case_filter import CaseFilter
 from cloud.case_images import CaseImage, open_case_image
 from cloud.config import CloudSettings, TargetAnswerSettings
 from cloud.errors import RequestError, TeacherError
@@ -13,7 +14,10 @@ from cloud.review_shelf import Review
 from cloud.reviews import use_review
 from cloud.target_answers import Told, answer_of, find_target
 from cloud.teachers import Places, TeacherAnswer
+from cloud.track_orders import order_of
 from edge.target_memory import cut_chip
+from edge.target_requests import TargetRequest
+from protocols.messages import TargetStatus
 from protocols.target_questions import TargetQuestion
 
 SETTINGS = TargetAnswerSettings()
@@ -186,6 +190,13 @@ def test_engine_leaves_to_a_person_what_the_teacher_does_not_know(open_store, de
     )
     (stored,) = open_store.list_cases(unsure_only=True, limit=9)
     assert "where is target 4 (thing)?" in stored.reason
+    assert open_store.queue(CaseFilter())[0].value > 0
+    key = "0" * 12
+    order = order_of(key, TargetRequest(label="thing"), None)
+    open_store.add_target("uav", order, by="ann", now_s=1.0, expires_at_s=9.0)
+    for state, is_worth_a_look in (("lost", True), ("unknown", False)):
+        open_store.note_target("uav", TargetStatus(target_key=key, state=state, reason="why"), 2.0)
+        assert (open_store.queue(CaseFilter())[0].value > 0) == is_worth_a_look
 
 
 def test_engine_survives_a_teacher_that_cannot_find(open_store, desk, metrics, ask):

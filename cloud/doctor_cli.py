@@ -17,6 +17,8 @@ from edge.config import read_toml
 def doctor(
     data: Annotated[Path | None, typer.Option(help="Data folder of the server")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file of the server; options win over it")] = None,
+    bind: Annotated[str | None, typer.Option(help="Endpoint for crafts, as of serve")] = None,
+    http: Annotated[str | None, typer.Option(help="host:port of the console, as of serve")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check what a server needs: keys, ports, disk, database, clock, ONNX Runtime, teacher and students.
@@ -30,7 +32,8 @@ def doctor(
     from edge.runtime.agreement import check_picture
 
     settings = read_toml(config, CloudSettings) if config else CloudSettings()
-    settings = settings.model_copy(update={"data": data}) if data else settings
+    told = {"data": data, "bind": bind, "http": http}
+    settings = settings.model_copy(update={name: value for name, value in told.items() if value is not None})
     checks = examine(settings, check_picture(3))
     if as_json:
         typer.echo(json.dumps({"checks": [check.record() for check in checks]}))

@@ -114,6 +114,17 @@ def test_port_in_use_is_a_problem_unless_by_the_server_of_this_folder(settings, 
             assert checked(settings)[name].state == "ok"
 
 
+def test_cli_looks_at_the_ports_that_serve_will_be_told(settings, monkeypatch, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        options = ["--data", str(settings.data), "--bind", settings.bind, "--http", address, "--json"]
+        monkeypatch.setattr(sys, "argv", ["skyloop-cloud", "doctor", *options])
+        with pytest.raises(SystemExit):
+            cli.main()
+    found = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert (found["crafts' port"]["state"], found["web port"]["state"]) == ("ok", "problem")
+
+
 def test_address_that_is_none_is_a_problem(settings):
     found = checked(settings.model_copy(update={"http": "nowhere", "bind": "smoke-signals"}))
     assert (found["web port"].state, found["crafts' port"].state) == ("problem", "problem")

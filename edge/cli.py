@@ -31,6 +31,7 @@ from edge.doctor import examine, told
 from edge.entry import run_program
 from edge.errors import ConfigError
 from edge.flown_bundle import FlownBundle, open_flown
+from edge.installed_bundles import folder_in_use
 from edge.keys import EDGE_NAME, KeyPair, load_keys, load_server_key, new_keys, trust_server
 from edge.link import HelloProfile, Link, LinkSettings, check_security
 from edge.opencv_trackers import open_short_term
@@ -127,7 +128,8 @@ def trust_updates(
     Example: skyloop-edge trust-updates root.json --keys edge-keys
     """
     version = pin_root(root, keys)
-    typer.echo(f"trusted; root version {version} pinned in {keys / PINNED_NAME}")
+    pinned = f"root version {version} pinned in {keys / PINNED_NAME}"
+    typer.echo(f"trusted; {pinned}; a craft that is flying reads it when it starts again")
 
 
 @app.command()
@@ -213,7 +215,7 @@ def doctor(
     Before a flight: skyloop-edge doctor --keys edge-keys --cloud tcp://GROUND:7600 --source 0
     """
     configure_logging()
-    folder = bundle or bundled_student()
+    folder = folder_in_use(updates_folder(out), bundle or bundled_student())
     settings = read_toml(config, RunConfig) if config else RunConfig(threads=threads)
     found = examine(folder, runtime_request(settings))
     manifest = read_manifest(folder)

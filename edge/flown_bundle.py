@@ -26,7 +26,10 @@ log = structlog.get_logger()
 
 Opener = Callable[[Path], Student]
 
-NOT_PINNED = "no root of updates is pinned on this craft: skyloop-edge trust-updates ROOT.json --keys KEYS"
+NOT_PINNED = (
+    "no root of updates was pinned when this craft started: "
+    "skyloop-edge trust-updates ROOT.json --keys KEYS, and start it again"
+)
 
 
 @dataclass(frozen=True)

@@ -120,13 +120,7 @@ class InstalledBundles:
             ModelError: `given` is no bundle.
         """
         self.folder, self._given = folder, given
-        try:
-            given_sha256 = hashlib.sha256((given / MANIFEST_NAME).read_bytes()).hexdigest()
-        except OSError as exc:
-            raise ModelError(
-                f"{given / MANIFEST_NAME}: cannot be read ({exc.strerror}); give the folder of a bundle"
-            ) from exc
-        self.state = self._load(given_sha256)
+        self.state = _read_state(folder, given)
         if self.state.trial is not None:
             self._begin_again(self.state.trial)
         self._sweep()
@@ -138,7 +132,7 @@ class InstalledBundles:
 
     def path_of(self, bundle: Installed | None) -> Path:
         """A bundle's folder."""
-        return self._given if bundle is None else self.folder / _BUNDLES / bundle.archive_sha256[:32]
+        return self._given if bundle is None else _path_of(self.folder, bundle)
 
     def end_of(self, offer_id: str) -> Settled | None:
         """How an offer ended; None while it has not, or is forgotten."""
@@ -261,26 +255,6 @@ class InstalledBundles:
         self._on_disk(lambda: write_durably(self.folder / STATE_NAME, content))
         self.state = state
 
-    def _load(self, given_sha256: str) -> State:
-        path = self.folder / STATE_NAME
-        fresh = State(given_sha256=given_sha256)
-        try:
-            state = State.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
-            return fresh
-        except OSError as exc:
-            raise UpdateError(f"{path}: cannot be read ({exc.strerror}); check the folder") from exc
-        except ValidationError:
-            log.warning("the note of installed bundles is damaged; flying the bundle given by hand", path=str(path))
-            return fresh
-        if state.given_sha256 != given_sha256:
-            log.warning("another bundle was given by hand; those that came over the link are forgotten")
-            return fresh
-        if state.current is not None and not (self.path_of(state.current) / MANIFEST_NAME).is_file():
-            log.warning("the bundle in use is gone from the disk", bundle_id=state.current.bundle_id)
-            return fresh.model_copy(update={"settled": state.settled})
-        return state
-
     def _sweep(self) -> None:
         """Remove the folders that nobody knows any more."""
         known = {self.path_of(b).name for b in (self.state.current, self.state.previous, self.state.candidate) if b}
@@ -297,3 +271,49 @@ class InstalledBundles:
             work()
         except OSError as exc:
             raise NotNow(f"{self.folder}: cannot be written ({exc.strerror}); free some space") from exc
+
+
+def folder_in_use(folder: Path, given: Path) -> Path:
+    """Folder of the bundle that the next flight begins with, as far as can be told before; changes nothing.
+
+    Args:
+        folder: of `InstalledBundles`, where one was ever made.
+        given: the bundle given by hand.
+
+    Raises:
+        UpdateError: the folder cannot be read.
+        ModelError: `given` is no bundle.
+    """
+    current = _read_state(folder, given).current
+    return given if current is None else _path_of(folder, current)
+
+
+def _path_of(folder: Path, bundle: Installed) -> Path:
+    return folder / _BUNDLES / bundle.archive_sha256[:32]
+
+
+def _read_state(folder: Path, given: Path) -> State:
+    """What was noted, as far as it holds for the bundle given by hand and for what is on the disk."""
+    try:
+        given_sha256 = hashlib.sha256((given / MANIFEST_NAME).read_bytes()).hexdigest()
+    except OSError as exc:
+        raise ModelError(
+            f"{given / MANIFEST_NAME}: cannot be read ({exc.strerror}); give the folder of a bundle"
+        ) from exc
+    path, fresh = folder / STATE_NAME, State(given_sha256=given_sha256)
+    try:
+        state = State.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return fresh
+    except OSError as exc:
+        raise UpdateError(f"{path}: cannot be read ({exc.strerror}); check the folder") from exc
+    except ValidationError:
+        log.warning("the note of installed bundles is damaged; flying the bundle given by hand", path=str(path))
+        return fresh
+    if state.given_sha256 != given_sha256:
+        log.warning("another bundle was given by hand; those that came over the link are forgotten")
+        return fresh
+    if state.current is not None and not (_path_of(folder, state.current) / MANIFEST_NAME).is_file():
+        log.warning("the bundle in use is gone from the disk", bundle_id=state.current.bundle_id)
+        return fresh.model_copy(update={"settled": state.settled})
+    return state

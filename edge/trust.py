@@ -210,7 +210,7 @@ def _kept(path: Path, pinned: bytes) -> tuple[dict[str, bytes], float]:
             raise ValueError("its digest does not match")
         kept = msgpack.unpackb(data[32:])
         if kept["pinned_sha256"] != hashlib.sha256(pinned).hexdigest():
-            log.warning("another root is pinned; what the last one vouched for is forgotten")
+            log.info("another root is pinned than before: what the last one vouched for does not count")
             return {}, 0.0
         return dict(kept["files"]), float(kept["newest_s"])
     except (ValueError, KeyError, TypeError, msgpack.UnpackException) as exc:

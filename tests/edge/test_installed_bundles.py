@@ -5,7 +5,7 @@ from bundle_fleet import sibling
 
 from edge.bundle_archive import flown_files, pack_files
 from edge.errors import ModelError, UpdateError
-from edge.installed_bundles import STATE_NAME, Installed, InstalledBundles
+from edge.installed_bundles import STATE_NAME, Installed, InstalledBundles, folder_in_use
 from protocols import BundleOffer
 
 
@@ -52,6 +52,18 @@ def test_never_more_than_current_previous_and_a_new_one(reopen, unpack):
     assert folders(installed) == ["2", "3", "4"]
     installed.refuse("o4", "no good")
     assert folders(reopen()) == ["2", "3"]
+
+
+def test_bundle_of_the_next_flight_is_told_without_a_change(reopen, unpack, tiny_bundle):
+    installed = reopen()
+    assert folder_in_use(installed.folder, tiny_bundle.folder) == tiny_bundle.folder
+    bundle = unpack(installed, 1)
+    installed.begin_trying()
+    assert folder_in_use(installed.folder, tiny_bundle.folder) == tiny_bundle.folder
+    installed.put_in_use()
+    before = (installed.folder / STATE_NAME).read_bytes()
+    assert folder_in_use(installed.folder, tiny_bundle.folder) == installed.path_of(bundle)
+    assert (installed.folder / STATE_NAME).read_bytes() == before
 
 
 @pytest.mark.parametrize(("phase", "end"), [("trying", "refused"), ("flying", "gone_back")])

@@ -102,8 +102,8 @@ def check_shown(box: BoxXyxy, stored: StoredCase) -> None:
     if box_inside(np.asarray([box], np.float32), np.asarray(regions, np.float32)).max() < LEAST_SHOWN:
         shown = " and ".join(map(box_text, regions))
         raise RequestError(
-            f"box {box_text(box)} (x,y,w,h) reaches outside the picture, which shows {shown} in full-frame pixels; "
-            "`skyloop-cloud cases --images DIR` draws it with rulers"
+            f"box {box_text(box)} reaches outside the picture, which shows {shown} "
+            "(x,y,width,height in full-frame pixels); draw it within"
         )
 
 

@@ -132,7 +132,7 @@ def status(data: Data, as_json: AsJson = False) -> None:
         found = {"rollouts": [asdict(known) for known in rollouts], "crafts": [asdict(known) for known in crafts]}
         typer.echo(json.dumps(found))
         return
-    table = Table("rollout", "bundle", "percent", "of", "state", "by", "since")
+    table = Table("rollout", "bundle", "percent", "of", "state", "by", "begun")
     for known in rollouts:
         share, of = f"{known.percent:g}", ", ".join(known.crafts) or "fleet"
         table.add_row(known.rollout_id, known.bundle_id, share, of, known.state, known.by, _time(known.made_at_s))

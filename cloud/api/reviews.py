@@ -11,7 +11,8 @@ from cloud.api.once import Call, calls
 from cloud.api.paging import Cursor, Limit, Page, next_cursor, row_after
 from cloud.api.problems import documented
 from cloud.asking import check_labels, check_review, check_shown
-from cloud.errors import NotThere, RequestError
+from cloud.craft_shelf import Craft
+from cloud.errors import LabelsChanged, NotThere, RequestError
 from cloud.http_access import backend_of, requires
 from cloud.page_shelf import ListedReview
 from cloud.store import Review, StoredCase
@@ -67,7 +68,7 @@ def answer_case(
     def work() -> ReviewOut:
         stored = store.load_case(case_id, craft)
         if body.labels_digest is not None:
-            check_labels(body.labels_digest, store.craft(stored.craft))
+            _check_labels(body.labels_digest, store.craft(stored.craft))
         review = _review_of(body, stored, call)
         number = store.add_review(review, body.seen)
         call.backend.wake()
@@ -77,6 +78,13 @@ def answer_case(
         return ReviewOut.of(kept)
 
     return call.once(ReviewOut, body, work)
+
+
+def _check_labels(digest: str, craft: Craft) -> None:
+    try:
+        check_labels(digest, craft)
+    except LabelsChanged as exc:
+        raise LabelsChanged(f"{exc}; labels_digest of {craft.name} is {craft.labels_digest}") from exc
 
 
 def _review_of(body: ReviewIn, stored: StoredCase, call: Call) -> Review:

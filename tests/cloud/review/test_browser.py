@@ -187,6 +187,7 @@ def test_case_by_keyboard_alone(visit, service, new_case):
     here.page.wait_for_selector("#preview-card:not(.outdated)")
     here.keys("s")
     here.page.wait_for_selector("#outcome .settled")
+    assert here.page.inner_text("#case-state") == "reviewed"
     assert "The prompt ship is issued" in here.page.inner_text("#outcome")
     assert newest(service, case).label == "ship"
     assert "ship" in [prompt.label for prompt in service.store.bank("uav").prompts]

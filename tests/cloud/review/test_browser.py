@@ -213,8 +213,9 @@ def test_box_is_drawn_by_touch_on_a_phone(visit, service, new_case):
     touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     (drawn,) = here.drawn()
     assert drawn[2] == pytest.approx((142, 82, 158, 98), abs=2)
-    here.page.locator("#label-keys button").first.tap()
     here.page.wait_for_timeout(500)  # a tap that follows at once belongs to the same gesture, and no finger is so fast
+    here.page.locator("#label-keys button").first.tap()
+    here.page.wait_for_timeout(500)
     here.page.get_by_role("button", name="Send").tap()
     here.page.wait_for_selector("#outcome .settled")
     assert len(newest(service, case).boxes_xyxy) == 1

@@ -103,7 +103,7 @@ def check_shown(box: BoxXyxy, stored: StoredCase) -> None:
         shown = " and ".join(map(box_text, regions))
         raise RequestError(
             f"box {box_text(box)} reaches outside the picture, which shows {shown} "
-            "(x,y,width,height in full-frame pixels); draw it within"
+            "(x,y,w,h in full-frame pixels); draw it within"
         )
 
 

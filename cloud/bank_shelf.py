@@ -30,20 +30,22 @@ class DecodedBanks:
     def __init__(self) -> None:
         """Hold none."""
         self._lock, self._bytes = threading.Lock(), 0
-        self._held: dict[str, tuple[bytes, PromptBank]] = {}
+        self._held: dict[str, tuple[BankRef, int, PromptBank]] = {}
 
     def of(self, row: BankRow) -> PromptBank:
         """The bank of a row."""
+        ref, size = BankRef(epoch=row.epoch, revision=row.revision, digest=row.digest), len(row.prompts)
         with self._lock:
-            packed, bank = self._held.get(row.craft, (b"", None))
-        if bank is not None and (bank.epoch, bank.revision, packed) == (row.epoch, row.revision, row.prompts):
-            return bank
+            held = self._held.get(row.craft)
+        if held is not None and held[0] == ref:
+            return held[2]
         bank = _bank(row)
         with self._lock:
-            self._bytes -= len(self._held.pop(row.craft, (b"", bank))[0])
-            if self._bytes + len(row.prompts) <= _HELD_BYTES:
-                self._held[row.craft] = row.prompts, bank
-                self._bytes += len(row.prompts)
+            if (old := self._held.pop(row.craft, None)) is not None:
+                self._bytes -= old[1]
+            if self._bytes + size <= _HELD_BYTES:
+                self._held[row.craft] = ref, size, bank
+                self._bytes += size
         return bank
 
 

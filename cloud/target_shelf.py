@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Select, delete, or_, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from cloud.database import Database
@@ -169,10 +169,8 @@ class TargetShelf:
             if status.state in FINISHED or not row.is_stopping:
                 row.is_answered, row.is_stopping = True, False
             if status.state in FINISHED:  # where it is helps nobody any more
-                asked = CaseRow.reason.contains(f"({_stored(row, now_s).order.label})? The teacher", autoescape=True)
-                moot = update(CaseRow).where(
-                    CaseRow.craft == craft, CaseRow.state == "unsure", CaseRow.value > 0, asked
-                )
+                asked = func.json_extract(CaseRow.case_json, "$.target.label") == _stored(row, now_s).order.label
+                moot = update(CaseRow).where(CaseRow.craft == craft, CaseRow.state == "unsure", asked)
                 session.execute(moot.values(value=0.0))
             return True
 

@@ -19,7 +19,7 @@ from cloud.review.forms import Sent, sends
 from cloud.review.queue_page import case_link
 from cloud.review.rendering import BASE, is_part, page
 from cloud.store import Craft, StoredCase
-from protocols.values import Prompt, PromptBank
+from protocols.values import PromptBank
 
 router = APIRouter()
 
@@ -39,11 +39,9 @@ class CraftNow:
         craft: as enrolled.
         live: what it was last heard to be.
         bank: that it should hold.
-        holds_bank: whether it says that it does.
         newest: its newest case.
         answered_s: wall time of the newest answer to one of its cases; None where there is none.
         is_unanswered: cases came since, and that answer is old.
-        prompts: of the bank.
         flies: the published bundle that it says it flies; "" is one that it was given by hand, None is not known.
         rollout: how far the rollout is that it spoke of last; None where it never was offered one.
         rollout_state: of that rollout.
@@ -52,14 +50,17 @@ class CraftNow:
     craft: Craft
     live: CraftLive
     bank: PromptBank
-    holds_bank: bool
     newest: StoredCase | None
     answered_s: float | None
     is_unanswered: bool
-    prompts: tuple[Prompt, ...]
     flies: str | None
     rollout: CraftBundle | None
     rollout_state: RolloutState | None
+
+    @property
+    def holds_bank(self) -> bool:
+        """Whether it says that it holds the bank."""
+        return self.live.bank == self.bank.ref
 
 
 @router.get("/fleet")
@@ -158,11 +159,9 @@ def _now(backend: Backend, craft: Craft, facts: _Facts) -> CraftNow:
         craft=craft,
         live=heard,
         bank=bank,
-        holds_bank=heard.bank == bank.ref,
         newest=newest,
         answered_s=answered_s,
         is_unanswered=is_unanswered,
-        prompts=bank.prompts,
         flies=facts.flown.get(craft.name),
         rollout=told,
         rollout_state=facts.rollouts.get(told.rollout_id) if told else None,
